@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the features do and mean: quality, accuracy, indirect effects, RelIE, ablation, top contexts.
+ *
+ * The functions here compute and write files of a run directory (see doc/formats.md for each file); the files are
+ * what report and show read, and what Python and R read. */
+#ifndef CROSSCODER_ANALYSIS_H
+#define CROSSCODER_ANALYSIS_H
+
+#include <crosscoder/coder.h>
+#include <crosscoder/data.h>
+#include <crosscoder/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Everything an analysis runs on. The crosscoder is folded internally where needed; models in the order of its
+ * checkpoints. */
+typedef struct xcoder_setting {
+  xcoder_device *device;
+  const xcoder *coder;
+  xcoder_model *const *models;
+  const xcoder_tokenizer *tokenizer;
+  const xcoder_monitor *monitor; /* may be NULL */
+} xcoder_setting;
+
+/* ---- Accuracy on minimal pairs (METHOD section 5) ---- */
+
+typedef struct xcoder_accuracy {
+  uint64_t n, n_correct;
+  double accuracy, low, high;      /* Wilson 95 % interval */
+  double mean_log_prob_difference; /* log p(right) - log p(wrong) */
+} xcoder_accuracy;
+
+/* One model over `pairs`; `correct` (one byte a pair) and `difference` may be NULL. Ties count as correct. */
+XCODER_API xcoder_status xcoder_measure_accuracy(xcoder_model *model, const xcoder_pairs *pairs, uint8_t *correct,
+                                                 double *difference, xcoder_accuracy *result,
+                                                 const xcoder_monitor *monitor, xcoder_error *err);
+/* The CSV "checkpoint,task,language,group,n,correct,accuracy,low,high,log_prob_difference" over models and tasks,
+ * a row for each (checkpoint, task, language, group) and one for each (checkpoint, task) with group "all". */
+XCODER_API xcoder_status xcoder_write_accuracy(xcoder_model *const *models, const char *const *labels, size_t n_models,
+                                               const xcoder_pairs *const *tasks, size_t n_tasks, const char *csv_path,
+                                               const xcoder_monitor *monitor, xcoder_error *err);
+
+/* ---- Verdicts: PASS or WARN lines that end eval, attribute and ablate ---- */
+
+typedef struct xcoder_verdict {
+  char name[40];      /* "dead features", "dCE step512", ... */
+  bool pass;
+  char value[64];     /* what was measured, as text */
+  char limit[64];     /* what is asked for, as text */
+  char remedy[200];   /* what to do about a WARN; "" for PASS */
+} xcoder_verdict;
+
+typedef struct xcoder_verdicts {
+  size_t n;
+  xcoder_verdict *item; /* freed by xcoder_verdicts_free() */
+} xcoder_verdicts;
+XCODER_API void xcoder_verdicts_free(xcoder_verdicts *verdicts);
+
+/* ---- Quality (METHOD section 4) -> eval.json, eval.csv ---- */
+
+typedef struct xcoder_eval_options {
+  size_t n_batches;       /* 30 */
+  size_t batch_sequences; /* 4 */
+} xcoder_eval_options;
+
+XCODER_API xcoder_status xcoder_evaluate(const xcoder_setting *setting, const xcoder_tokens *held_out,
+                                         const xcoder_pairs *const *tasks, size_t n_tasks,
+                                         const xcoder_eval_options *options, const char *run_directory,
+                                         xcoder_verdicts *verdicts, xcoder_error *err);
+
+/* ---- Indirect effects (METHOD sections 6, 7) -> effects/TASK.safetensors, effects/TASK.csv, effects/TASK.json ---- */
+
+typedef enum xcoder_quadrature {
+  XCODER_GAUSS, XCODER_LEFT, XCODER_MIDPOINT, XCODER_TRAPEZOID
+} xcoder_quadrature;
+typedef enum xcoder_baseline { XCODER_ZERO, XCODER_ORIGIN, XCODER_MEAN, XCODER_COUNTERFACTUAL } xcoder_baseline;
+
+typedef struct xcoder_attribute_options {
+  xcoder_quadrature quadrature; /* XCODER_GAUSS */
+  size_t n_steps;               /* 10 */
+  xcoder_baseline baseline;     /* XCODER_ZERO */
+  uint64_t bootstrap;           /* resamples for the intervals of RelIE, 1000 */
+  uint64_t seed;
+} xcoder_attribute_options;
+
+XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs *task,
+                                          const xcoder_attribute_options *options, const char *run_directory,
+                                          xcoder_verdicts *verdicts, xcoder_error *err);
+
+/* Effects of one prompt on every feature, for `show --text`: JSON text, freed with xcoder_free(). */
+XCODER_API xcoder_status xcoder_explain(const xcoder_setting *setting, const uint32_t *ids, size_t n_ids,
+                                        const uint32_t *right, const uint32_t *wrong, size_t n_top, char **json,
+                                        xcoder_error *err);
+
+/* The union over checkpoints of the k features with the largest |IE| of effects/TASK.csv (all tasks there when
+ * `task` is NULL), in order of their largest |IE|. Freed with xcoder_free(). */
+XCODER_API xcoder_status xcoder_top_features(const char *run_directory, const char *task, size_t k,
+                                             uint32_t **features, size_t *n_features, xcoder_error *err);
+
+/* ---- Ablation (METHOD section 8) -> ablation/TASK.csv, ablation/TASK.json ---- */
+
+XCODER_API xcoder_status xcoder_ablate(const xcoder_setting *setting, const xcoder_pairs *task,
+                                       const uint32_t *features, size_t n_features, const char *run_directory,
+                                       xcoder_verdicts *verdicts, xcoder_error *err);
+
+/* ---- Feature cards (METHOD section 9) -> features/features.json, features/features.csv ---- */
+
+typedef struct xcoder_features_options {
+  size_t n_contexts;     /* top contexts kept, 12 */
+  size_t context_before, context_after; /* tokens shown around the peak, 20 and 10 */
+  size_t n_logits;       /* promoted and suppressed tokens, 10 */
+} xcoder_features_options;
+
+XCODER_API xcoder_status xcoder_describe_features(const xcoder_setting *setting, const xcoder_tokens *corpus,
+                                                  const uint32_t *features, size_t n_features,
+                                                  const xcoder_features_options *options, const char *run_directory,
+                                                  xcoder_error *err);
+
+/* ---- Found against known: labels of a corpus that are known in advance -> known.json, known.csv ---- */
+
+/* `gold_path`: JSONL with "ids" (or "tokens"), "predict_index", "subject_number" ("sg"/"pl"), "construction",
+ * "language", "noun_heldout". For every checkpoint: AUC of the best single feature by its pre-activation
+ * x_c W_enc[c,:,i] (chosen on one half of the sentences, measured on the other), of the `n_top` features in
+ * `features`, of a linear probe on a_c (ceiling), and of shuffled labels (floor). */
+XCODER_API xcoder_status xcoder_compare_known(const xcoder_setting *setting, const char *gold_path,
+                                              const uint32_t *features, size_t n_features, uint64_t seed,
+                                              const char *run_directory, xcoder_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Text and tasks: tokenizers, corpora, token sequences, minimal pairs. */
+#ifndef CROSSCODER_DATA_H
+#define CROSSCODER_DATA_H
+
+#include <crosscoder/status.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Tokenizers: the fast tokenizers' tokenizer.json, byte-level BPE ---- */
+
+typedef struct xcoder_tokenizer xcoder_tokenizer;
+
+/* `path` is a tokenizer.json or a folder that holds one. Threads may share an open tokenizer. */
+XCODER_API xcoder_status xcoder_tokenizer_open(const char *path, xcoder_tokenizer **tokenizer, xcoder_error *err);
+XCODER_API void xcoder_tokenizer_close(xcoder_tokenizer *tokenizer);
+
+/* Ids of `n_bytes` of UTF-8 (invalid bytes become U+FFFD), no special tokens added. `*ids` is freed with
+ * xcoder_free(); it is not NULL even for an empty result. */
+XCODER_API xcoder_status xcoder_tokenize(const xcoder_tokenizer *tokenizer, const char *text, size_t n_bytes,
+                                         uint32_t **ids, size_t *n_ids, xcoder_error *err);
+
+/* Text of ids, lossy UTF-8, zero-terminated, freed with xcoder_free(). Unknown ids are skipped. */
+XCODER_API xcoder_status xcoder_detokenize(const xcoder_tokenizer *tokenizer, const uint32_t *ids, size_t n_ids,
+                                           char **text, size_t *n_bytes, xcoder_error *err);
+
+/* Raw bytes that one token stands for (not necessarily valid UTF-8); NULL for an unknown id. Lives as long
+ * as the tokenizer. */
+XCODER_API const char *xcoder_token_bytes(const xcoder_tokenizer *tokenizer, uint32_t id, size_t *n_bytes);
+
+XCODER_API size_t xcoder_tokenizer_size(const xcoder_tokenizer *tokenizer); /* largest id + 1 */
+
+/* The token that separates documents and starts prompts: end of text, else </s>, else as told by
+ * tokenizer_config.json (eos_token). False if there is none. */
+XCODER_API bool xcoder_tokenizer_end_of_text(const xcoder_tokenizer *tokenizer, uint32_t *id);
+
+/* ---- Corpora ---- */
+
+typedef struct xcoder_corpus xcoder_corpus;
+
+typedef struct xcoder_corpus_options {
+  const char *text_key;    /* JSON key of the text; NULL: "text" */
+  bool line_documents;     /* plain text: one document a line instead of one a file */
+  size_t max_line_bytes;   /* 0: 64 MiB */
+  uint64_t max_bad_lines;  /* 0: fail at the first; UINT64_MAX: skip all (counted) */
+} xcoder_corpus_options;
+
+/* `paths`: files, comma separated, or "-" for standard input (JSONL). Content decides the form:
+ * .txt, .jsonl, either of them compressed with gzip (any number of members) or zstd (any number of frames). */
+XCODER_API xcoder_status xcoder_corpus_open(const char *paths, const xcoder_corpus_options *options,
+                                            xcoder_corpus **corpus, xcoder_error *err);
+XCODER_API void xcoder_corpus_close(xcoder_corpus *corpus);
+
+/* The next document; *text is NULL at the end. The text (UTF-8, n_bytes, zero-terminated) lives until the
+ * next call. */
+XCODER_API xcoder_status xcoder_corpus_next(xcoder_corpus *corpus, const char **text, size_t *n_bytes,
+                                            xcoder_error *err);
+XCODER_API uint64_t xcoder_corpus_bad_lines(const xcoder_corpus *corpus);
+
+/* ---- Token sequences ---- */
+
+typedef struct xcoder_tokens xcoder_tokens;
+
+typedef enum xcoder_layout {
+  XCODER_PACKED,   /* documents joined by the end-of-text token, cut into sequences of exactly `length`;
+                      the stream starts with end-of-text; the remainder is dropped */
+  XCODER_DOCUMENTS /* one document a sequence, starting with end-of-text unless `no_prepend`: longer ones are
+                      cut at `length`, those shorter than `min_length` are dropped; sequences may differ in length */
+} xcoder_layout;
+
+typedef struct xcoder_tokens_options {
+  size_t length;       /* tokens in a sequence, e.g. 1024 */
+  size_t min_length;   /* XCODER_DOCUMENTS: the authors use min_length == length */
+  xcoder_layout layout;
+  bool no_prepend;
+  uint64_t max_tokens; /* stop after this many; 0: all */
+} xcoder_tokens_options;
+
+/* Tokenizes a corpus. Errors: XCODER_MISMATCH if it yields less than one sequence. */
+XCODER_API xcoder_status xcoder_tokens_build(xcoder_corpus *corpus, const xcoder_tokenizer *tokenizer,
+                                             const xcoder_tokens_options *options, const xcoder_monitor *monitor,
+                                             xcoder_tokens **tokens, xcoder_error *err);
+/* .npy of shape [n_sequences, length] (integers) or [n] with `length` given; raw token files later. */
+XCODER_API xcoder_status xcoder_tokens_load(const char *path, size_t length, xcoder_tokens **tokens, xcoder_error *err);
+XCODER_API xcoder_status xcoder_tokens_save(const xcoder_tokens *tokens, const char *path, xcoder_error *err);
+XCODER_API xcoder_status xcoder_tokens_from_array(const uint32_t *ids, const size_t *start, size_t n_sequences,
+                                                  xcoder_tokens **tokens, xcoder_error *err);
+XCODER_API void xcoder_tokens_free(xcoder_tokens *tokens);
+XCODER_API size_t xcoder_tokens_sequences(const xcoder_tokens *tokens);
+/* ids: all sequences one after the other; start: [n_sequences + 1]. Live as long as the object. */
+XCODER_API const uint32_t *xcoder_tokens_ids(const xcoder_tokens *tokens);
+XCODER_API const size_t *xcoder_tokens_start(const xcoder_tokens *tokens);
+/* XXH3-128 of lengths and ids as 32 hex digits. */
+XCODER_API void xcoder_tokens_hash(const xcoder_tokens *tokens, char hex[33]);
+
+/* ---- Minimal pairs ---- */
+
+typedef struct xcoder_pairs xcoder_pairs;
+
+typedef struct xcoder_pair {
+  const uint32_t *prefix; /* ids, starting with end-of-text unless no_prepend */
+  size_t n_prefix;
+  uint32_t right, wrong;  /* the two next tokens */
+  const uint32_t *counterfactual; /* ids of a prefix of equal length that reverses the answer; NULL if none */
+  const char *group;      /* construction or paradigm, "" if none */
+  const char *language;   /* "" if none */
+  const char *text;       /* the prefix as text */
+} xcoder_pair;
+
+typedef struct xcoder_pairs_options {
+  bool no_prepend;           /* prompts as the authors make them */
+  bool authors_rule;         /* BLiMP, CLAMS: exactly the authors' preprocessing */
+  uint64_t max_pairs;        /* 0: all */
+} xcoder_pairs_options;
+
+/* `task`: "pairs:PATH", "blimp:PATH" (later clams:, multiblimp:); PATH is a file or a folder (files in name
+ * order). An answer longer than one token after the common prefix is handled by the authors' rule (METHOD,
+ * FORMATS 7.1) or skipped, with a count and a reason. */
+XCODER_API xcoder_status xcoder_pairs_load(const char *task, const xcoder_tokenizer *tokenizer,
+                                           const xcoder_pairs_options *options, xcoder_pairs **pairs, xcoder_error *err);
+XCODER_API void xcoder_pairs_free(xcoder_pairs *pairs);
+XCODER_API size_t xcoder_pairs_count(const xcoder_pairs *pairs);
+XCODER_API const xcoder_pair *xcoder_pairs_get(const xcoder_pairs *pairs, size_t index);
+/* A name for files: "pairs" + base name, e.g. "pairs-en_simple"; lower-case letters, digits, '-', '_', '.'. */
+XCODER_API const char *xcoder_pairs_name(const xcoder_pairs *pairs);
+/* One line for people: "kept 3477 of 4000: 523 skipped (answer longer than 2 tokens: 500, ...)". */
+XCODER_API const char *xcoder_pairs_summary(const xcoder_pairs *pairs);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the arithmetic runs: the processor, the double-precision reference, or an OpenCL device. */
+#ifndef CROSSCODER_DEVICE_H
+#define CROSSCODER_DEVICE_H
+
+#include <crosscoder/status.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct xcoder_device xcoder_device;
+
+/* Opens a device. `spec` is "cpu" (also NULL), "reference" (slow, double precision, the oracle of
+ * the tests), "opencl", "opencl:N", "opencl:NAME" or "auto".
+ * Errors: XCODER_USAGE for an unknown spec, XCODER_DEVICE if no usable device answers. */
+XCODER_API xcoder_status xcoder_device_open(const char *spec, xcoder_device **device, xcoder_error *err);
+XCODER_API void xcoder_device_close(xcoder_device *device);
+
+/* "cpu", "reference", "opencl:0 NVIDIA A100 ..." . Lives as long as the device. */
+XCODER_API const char *xcoder_device_name(const xcoder_device *device);
+
+/* Kernel flavour in use, e.g. "avx512 openblas-openmp SkylakeX". Lives as long as the device. */
+XCODER_API const char *xcoder_device_kernels(const xcoder_device *device);
+
+/* Runs every operation of the device once against the reference. Errors: XCODER_DEVICE naming the
+ * operation and the error that was measured. */
+XCODER_API xcoder_status xcoder_device_self_test(xcoder_device *device, xcoder_error *err);
+
+/* A JSON object describing backends, devices, BLAS and instruction sets of this machine; the caller
+ * frees it with xcoder_free(). */
+XCODER_API xcoder_status xcoder_device_list(char **json, xcoder_error *err);
+
+/* The number of threads of every later call, 1 to 1024; 0 restores the default (the number of
+ * processors that OpenMP reports). Results do not depend on it, bit for bit. */
+XCODER_API void xcoder_set_threads(int n_threads);
+XCODER_API int xcoder_threads(void);
+
+/* Frees memory that a function of this library returned as text or as an array. NULL is allowed. */
+XCODER_API void xcoder_free(void *memory);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Language models: one checkpoint in a Hugging Face layout (config.json, safetensors). */
+#ifndef CROSSCODER_MODEL_H
+#define CROSSCODER_MODEL_H
+
+#include <crosscoder/device.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct xcoder_model xcoder_model;
+
+typedef struct xcoder_model_info {
+  char family[32];      /* "gpt_neox" */
+  size_t n_layers;      /* blocks, L */
+  size_t d_model;       /* width of the residual stream, d */
+  size_t n_heads;
+  size_t d_head;
+  size_t d_mlp;
+  size_t n_vocab;       /* rows of the unembedding, padding rows included */
+  size_t n_context;     /* longest sequence; 0: no limit */
+  uint64_t n_parameters;
+  char dtype[8];        /* of the weight files: "F16" */
+} xcoder_model_info;
+
+/* Finds the folder of a checkpoint. `spec` is a folder, or ORG/NAME[@REVISION], which is looked up in
+ * the local Hugging Face cache and never downloaded. `*path` is freed with xcoder_free().
+ * Errors: XCODER_MISSING, naming the folders that were looked at. */
+XCODER_API xcoder_status xcoder_checkpoint_find(const char *spec, char **path, xcoder_error *err);
+
+/* Reads config.json and the header of the weight files only (no weights), e.g. for estimates. */
+XCODER_API xcoder_status xcoder_model_inspect(const char *path, xcoder_model_info *info, xcoder_error *err);
+
+/* Opens a checkpoint for `device`, which must outlive it. Weights are checked for NaN and infinity;
+ * sizes in config.json are checked against the tensors before anything is allocated.
+ * With `highest_layer` >= 0 only what is needed to reach that layer's output is loaded (and the
+ * model then has no head); -1 loads all.
+ * Errors: XCODER_MISSING, XCODER_FORMAT, XCODER_UNSUPPORTED (naming key and value), XCODER_MISMATCH. */
+XCODER_API xcoder_status xcoder_model_open(const char *path, xcoder_device *device, long highest_layer,
+                                           xcoder_model **model, xcoder_error *err);
+XCODER_API void xcoder_model_close(xcoder_model *model);
+XCODER_API const xcoder_model_info *xcoder_model_describe(const xcoder_model *model);
+
+/* Residual stream after block `layer` (-1: the embedding output) of `n_sequences` sequences packed
+ * one after the other: sequence s is ids[start[s]] .. ids[start[s+1]-1].
+ * hidden: [start[n_sequences], d_model]. Errors: XCODER_USAGE for a layer that is not there, an id
+ * outside the vocabulary, a sequence longer than the context. */
+XCODER_API xcoder_status xcoder_model_hidden(xcoder_model *model, const uint32_t *ids, const size_t *start,
+                                             size_t n_sequences, long layer, float *hidden, xcoder_error *err);
+
+/* Logits of every position of the same packed sequences: [start[n_sequences], n_vocab]. */
+XCODER_API xcoder_status xcoder_model_logits(xcoder_model *model, const uint32_t *ids, const size_t *start,
+                                             size_t n_sequences, float *logits, xcoder_error *err);
+
+/* Natural log-probability of ids[i] given what stands before it in its sequence, for every position
+ * but the first of each sequence (0 there): [start[n_sequences]]. The softmax runs over all n_vocab rows. */
+XCODER_API xcoder_status xcoder_model_log_probs(xcoder_model *model, const uint32_t *ids, const size_t *start,
+                                                size_t n_sequences, float *log_probs, xcoder_error *err);
+
+/* Runs the blocks above `layer` from the given residual stream `hidden` [rows, d_model] and returns, for
+ * sequence s, m_s = logit(wrong[s]) - logit(right[s]) at its last position; with `gradient` not NULL also
+ * dm_s/dhidden [rows, d_model]. This is the metric of METHOD section 6. */
+XCODER_API xcoder_status xcoder_model_metric(xcoder_model *model, long layer, const float *hidden,
+                                             const size_t *start, size_t n_sequences, const uint32_t *right,
+                                             const uint32_t *wrong, double *metric, float *gradient,
+                                             xcoder_error *err);
+
+/* Log-probabilities as xcoder_model_log_probs(), but from a given residual stream at `layer`. */
+XCODER_API xcoder_status xcoder_model_log_probs_from(xcoder_model *model, long layer, const float *hidden,
+                                                     const uint32_t *ids, const size_t *start,
+                                                     size_t n_sequences, float *log_probs, xcoder_error *err);
+
+/* Logits of chosen tokens at the last position of each sequence, from a given residual stream at `layer`:
+ * out[s, k] = logit(tokens[s, k]); also, when `log_normalizer` is not NULL, log sum exp over the vocabulary
+ * at that position, so that log p = logit - log_normalizer. */
+XCODER_API xcoder_status xcoder_model_logits_from(xcoder_model *model, long layer, const float *hidden,
+                                                  const size_t *start, size_t n_sequences, const uint32_t *tokens,
+                                                  size_t n_tokens, float *out, float *log_normalizer,
+                                                  xcoder_error *err);
+
+/* Projects directions [n, d_model] through the unembedding (no final norm): out [n, n_vocab]. */
+XCODER_API xcoder_status xcoder_model_unembed(xcoder_model *model, const float *directions, size_t n, float *out,
+                                              xcoder_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

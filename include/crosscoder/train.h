@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Training of an L1 crosscoder (METHOD section 2). */
+#ifndef CROSSCODER_TRAIN_H
+#define CROSSCODER_TRAIN_H
+
+#include <crosscoder/coder.h>
+#include <crosscoder/harvest.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct xcoder_train_options {
+  size_t n_latents;            /* D */
+  size_t batch_size;           /* B, 4096 */
+  uint64_t n_tokens;           /* budget; steps T = n_tokens / batch_size */
+  double learning_rate;        /* 5e-5 */
+  double beta1, beta2, epsilon;/* 0.9, 0.999, 1e-8 */
+  double l1_coefficient;       /* lambda, 2 */
+  double warmup_share;         /* of the steps over which lambda rises linearly, 0.05 */
+  double decay_share;          /* last share of the steps over which the rate falls to 0, 0.2 */
+  double clip_norm;            /* 1.0 */
+  double decoder_init_norm;    /* 0.08 */
+  uint64_t seed;
+  uint64_t log_every;          /* steps between rows of metrics.csv, 0: about 200 rows in all */
+  uint64_t validate_every;     /* steps, 0: about 20 times */
+  uint64_t validation_batches; /* 8 */
+  uint64_t save_every;         /* steps between checkpoints, 0: about 20 times; the last step is always saved */
+  uint64_t keep_checkpoints;   /* 2 */
+  uint64_t skip_nan_steps;     /* --on-nan=skip:N; 0: stop */
+  long layer;
+  const char *const *labels;   /* [n_checkpoints] or NULL */
+  xcoder_mask mask;
+  const char *config_hash;     /* 32 hex digits that a resumed run must have; NULL: computed from the options */
+} xcoder_train_options;
+
+/* The defaults above. */
+XCODER_API void xcoder_train_defaults(xcoder_train_options *options);
+
+/* Trains in the run directory `run` (made if missing) and writes there metrics.csv, timing.csv, checkpoints/step-N/
+ * and, at the end, crosscoder.safetensors. `scales` [n_checkpoints]. `validation` may be NULL.
+ * With `resume` it continues from the newest good checkpoint, bit for bit, and truncates the logs to it.
+ * Errors: XCODER_DIVERGED, XCODER_INTERRUPTED (saved), XCODER_STATE, XCODER_IO. `*coder` may be NULL. */
+XCODER_API xcoder_status xcoder_train(xcoder_source *source, xcoder_source *validation, const float *scales,
+                                      const xcoder_train_options *options, const char *run, bool resume,
+                                      xcoder_device *device, const xcoder_monitor *monitor, xcoder **coder,
+                                      xcoder_error *err);
+
+typedef struct xcoder_cost {
+  uint64_t memory_bytes;
+  uint64_t disk_bytes;
+  double flops;
+} xcoder_cost;
+
+/* Memory, disk and floating-point work of a training run of this shape (the crosscoder alone). */
+XCODER_API xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
+                                           xcoder_cost *cost, xcoder_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

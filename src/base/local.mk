@@ -1,0 +1,3 @@
+# Layer base.
+noinst_LTLIBRARIES += src/libbase.la
+src_libbase_la_SOURCES = src/base/layer.c

@@ -1,0 +1,3 @@
+# Layer compute.
+noinst_LTLIBRARIES += src/libcompute.la
+src_libcompute_la_SOURCES = src/compute/layer.c

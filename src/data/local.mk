@@ -1,0 +1,3 @@
+# Layer data.
+noinst_LTLIBRARIES += src/libdata.la
+src_libdata_la_SOURCES = src/data/layer.c

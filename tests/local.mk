@@ -1,0 +1,24 @@
+# Libraries that unit tests link: from the layer under test downward.
+TEST_LIBS = $(CHECK_LIBS) $(XCODER_LIBS)
+LAYERS_BASE = src/libbase.la
+LAYERS_COMPUTE = src/libcompute.la $(LAYERS_BASE)
+LAYERS_FORMATS = src/libformats.la $(LAYERS_COMPUTE)
+LAYERS_TEXT = src/libdata.la $(LAYERS_FORMATS)
+LAYERS_MODEL = src/libmodel.la $(LAYERS_FORMATS)
+LAYERS_CODER = src/libcoder.la $(LAYERS_FORMATS)
+LAYERS_HARVEST = src/libharvest.la src/libcoder.la src/libmodel.la $(LAYERS_TEXT)
+LAYERS_ANALYSIS = src/libanalysis.la $(LAYERS_HARVEST)
+LAYERS_REPORT = src/libreport.la $(LAYERS_ANALYSIS)
+AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; builddir='$(builddir)'; top_srcdir='$(top_srcdir)'; \
+  export srcdir builddir top_srcdir; CK_DEFAULT_TIMEOUT=120; export CK_DEFAULT_TIMEOUT;
+
+include tests/base/local.mk
+include tests/compute/local.mk
+include tests/formats/local.mk
+include tests/data/local.mk
+include tests/model/local.mk
+include tests/crosscoder/local.mk
+include tests/harvest/local.mk
+include tests/analysis/local.mk
+include tests/report/local.mk
+include tests/cli/local.mk

@@ -1,0 +1,1 @@
+# Tests of layer model: add programs to check_PROGRAMS and TESTS, data to EXTRA_DIST.
