@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening devices. The registry of backends: the only place that names them. */
+#include "config.h"
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "compute/compute.h"
+#include "compute/cpu/cpu.h"
+#include "compute/cpu/gemm.h"
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+  const char *spec; /* what users write; an optional ":which" goes to the backend */
+  bool takes_which;
+  const xci_backend *backend; /* NULL: known, but not in this build */
+} registry[] = {
+  {"cpu", false, &xci_backend_cpu},
+  {"reference", false, &xci_backend_reference},
+  {"auto", false, &xci_backend_cpu},
+  {"opencl", true, NULL},
+};
+enum { N_REGISTRY = sizeof registry / sizeof *registry };
+
+static xcoder_status find_backend(const char *spec, const xci_backend **backend, const char **which,
+                                  xcoder_error *err) {
+  size_t n_name = strcspn(spec, ":");
+  for (size_t i = 0; i < N_REGISTRY; i++) {
+    if (strlen(registry[i].spec) != n_name || memcmp(spec, registry[i].spec, n_name) != 0) continue;
+    if (spec[n_name] != '\0' && !registry[i].takes_which) break;
+    if (registry[i].backend == NULL)
+      return xci_fail(err, XCODER_DEVICE, "device '%.60s': this build has no OpenCL backend", spec);
+    *backend = registry[i].backend;
+    *which = spec[n_name] == ':' ? spec + n_name + 1 : NULL;
+    return XCODER_OK;
+  }
+  return xci_fail(err, XCODER_USAGE, "device '%.60s' is not one of cpu, reference, opencl[:N|:NAME], auto", spec);
+}
+
+xcoder_status xcoder_device_open(const char *spec, xcoder_device **device, xcoder_error *err) {
+  const xci_backend *backend = NULL;
+  const char *which = NULL;
+  xcoder_device *d = NULL;
+  *device = NULL;
+  xcoder_status status = find_backend(spec != NULL ? spec : "cpu", &backend, &which, err);
+  if (!status) status = XCI_ALLOC(&d, 1, err);
+  if (!status) {
+    d->ops = backend;
+    status = backend->open(which, d, err);
+  }
+  if (status) {
+    xci_free(d);
+    return status;
+  }
+  *device = d;
+  return XCODER_OK;
+}
+
+void xcoder_device_close(xcoder_device *device) {
+  if (device == NULL) return;
+  device->ops->close(device);
+  xci_free(device);
+}
+
+const char *xcoder_device_name(const xcoder_device *device) { return device->name; }
+
+const char *xcoder_device_kernels(const xcoder_device *device) { return device->kernels; }
+
+xcoder_status xcoder_device_list(char **json, xcoder_error *err) {
+  xci_text text = {0};
+  *json = NULL;
+  const char *blas = xci_blas_prepare();
+  xci_text_add(&text, "{\"backends\":[");
+  const char *separator = "";
+  for (size_t i = 0; i < N_REGISTRY; i++) {
+    if (strcmp(registry[i].spec, "auto") == 0) continue;
+    xci_text_format(&text, "%s{\"name\":\"%s\",\"available\":%s}", separator, registry[i].spec,
+                    registry[i].backend != NULL ? "true" : "false");
+    separator = ",";
+  }
+  xci_text_format(&text, "],\"instructions\":\"%s\",\"blas\":\"", xci_cpu_instructions());
+  xci_text_json(&text, blas, strlen(blas));
+#if defined(_OPENMP)
+  const char *openmp = "true";
+#else
+  const char *openmp = "false";
+#endif
+  xci_text_format(&text, "\",\"threads\":%d,\"openmp\":%s,\"opencl_library\":%s}", xcoder_threads(), openmp,
+                  HAVE_OPENCL ? "true" : "false");
+  xcoder_status status = xci_text_status(&text, err);
+  if (status) {
+    xci_text_clear(&text);
+    return status;
+  }
+  *json = text.bytes;
+  return XCODER_OK;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reference backend: plain loops in double precision, written for comparison, not for speed. */
+#include "compute/reference/reference.h"
+
+#include "compute/host_memory.h"
+#include <stdio.h>
+
+static xcoder_status open_reference(const char *which, xcoder_device *device, xcoder_error *err) {
+  (void)which;
+  (void)err;
+  snprintf(device->name, sizeof device->name, "reference");
+  snprintf(device->kernels, sizeof device->kernels, "plain loops in double precision");
+  return XCODER_OK;
+}
+
+static void close_reference(xcoder_device *device) { (void)device; }
+
+const xci_backend xci_backend_reference = {
+  .name = "reference",
+  .open = open_reference,
+  .close = close_reference,
+  .buffer_create = xci_host_buffer_create,
+  .buffer_free = xci_host_buffer_free,
+  .upload = xci_host_upload,
+  .download = xci_host_download,
+  .weight_create = xci_host_weight_create,
+  .weight_free = xci_host_weight_free,
+};
