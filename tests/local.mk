@@ -12,6 +12,10 @@ LAYERS_REPORT = src/libreport.la $(LAYERS_ANALYSIS)
 AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; builddir='$(builddir)'; top_srcdir='$(top_srcdir)'; \
   export srcdir builddir top_srcdir; CK_DEFAULT_TIMEOUT=120; export CK_DEFAULT_TIMEOUT;
 
+dist_check_SCRIPTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
+TESTS += tests/check-layers.sh tests/check-headers.sh
+EXTRA_DIST += packaging/setup.sh demo.sh check.sh
+
 include tests/base/local.mk
 include tests/compute/local.mk
 include tests/formats/local.mk
