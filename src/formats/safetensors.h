@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* safetensors files, read from a map and written atomically. Rules: FORMATS section 3 (doc/formats.md). */
+/* safetensors files, read from a map and written atomically. Rules: doc/formats.md. */
 #ifndef XCI_FORMATS_SAFETENSORS_H
 #define XCI_FORMATS_SAFETENSORS_H
 
@@ -10,6 +10,7 @@ enum { XCI_MAX_RANK = 8 };
 
 typedef struct xci_tensor {
   const char *name;
+  const char *path; /* of the file, for messages; may be NULL */
   xci_dtype dtype;
   size_t rank;
   size_t shape[XCI_MAX_RANK];
@@ -29,14 +30,16 @@ const xci_tensor *xci_safetensors_find(const xci_safetensors *file, const char *
 const char *xci_safetensors_metadata(const xci_safetensors *file, const char *key);    /* NULL if absent */
 const char *xci_safetensors_path(const xci_safetensors *file);
 
-/* Values of a float tensor (F16, BF16, F32, F64) as float32; integer tensors as int64. `out` has n_values. */
+/* Values of a float tensor (F16, BF16, F32, F64) as float32; integer tensors as int64. `out` has n_values.
+ * Errors: XCODER_FORMAT for another dtype. */
 xcoder_status xci_tensor_to_f32(const xci_tensor *tensor, float *out, xcoder_error *err);
 xcoder_status xci_tensor_to_i64(const xci_tensor *tensor, int64_t *out, xcoder_error *err);
-/* Generic form used by weights: n values of `dtype` at `bytes`. */
+/* Generic form used by weights: n values of `dtype` (F16, BF16, F32, F64) at `bytes`. */
 void xci_convert_to_f32(const void *bytes, xci_dtype dtype, size_t n, float *out);
 
-/* Writing: add tensors (the data must live until the write) and string metadata, then write atomically. Names are
- * sorted so that equal contents give equal bytes. With `durable` false the file is not fsynced one by one. */
+/* Writing: add tensors (the data must live until the write) and string metadata, then write atomically. Tensors are
+ * ordered by width of their elements, then by name, so that equal contents give equal bytes and data are aligned.
+ * Names and metadata must be UTF-8. After the write the writer is still there and must be discarded. */
 typedef struct xci_safetensors_writer xci_safetensors_writer;
 xcoder_status xci_safetensors_create(xci_safetensors_writer **writer, xcoder_error *err);
 xcoder_status xci_safetensors_add(xci_safetensors_writer *writer, const char *name, xci_dtype dtype, size_t rank,
@@ -45,5 +48,8 @@ xcoder_status xci_safetensors_add_metadata(xci_safetensors_writer *writer, const
                                            xcoder_error *err);
 xcoder_status xci_safetensors_write(xci_safetensors_writer *writer, const char *path, xcoder_error *err);
 void xci_safetensors_discard(xci_safetensors_writer *writer);
+
+/* Writes `n` host-order values of `dtype` as little-endian bytes. */
+xcoder_status xci_write_values(xci_writer *writer, xci_dtype dtype, const void *values, size_t n, xcoder_error *err);
 
 #endif
