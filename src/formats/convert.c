@@ -1,40 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values of files as float32 or int64; loads are by bytes because data in files may be unaligned. */
 #include "base/bytes.h"
-#include "base/half.h"
 #include "base/parallel.h"
 #include "base/size.h"
+#include "compute/dtype.h"
 #include "formats/safetensors.h"
 
 #include <string.h>
 
 enum { CHUNK_VALUES = 65536 };
 
-static void convert_f16(const unsigned char *in, size_t n, float *out) {
-  for (size_t i = 0; i < n; i++) out[i] = xci_f16_to_f32(xci_load_u16(in + 2 * i));
-}
-
-static void convert_bf16(const unsigned char *in, size_t n, float *out) {
-  for (size_t i = 0; i < n; i++) out[i] = xci_bf16_to_f32(xci_load_u16(in + 2 * i));
-}
-
-static void convert_f32(const unsigned char *in, size_t n, float *out) {
-  for (size_t i = 0; i < n; i++) out[i] = xci_load_f32(in + 4 * i);
-}
-
-static void convert_f64(const unsigned char *in, size_t n, float *out) {
-  for (size_t i = 0; i < n; i++) out[i] = (float)xci_load_f64(in + 8 * i);
-}
-
-static void (*const float_converters[])(const unsigned char *, size_t, float *) = {
-    [XCI_F32] = convert_f32, [XCI_F64] = convert_f64, [XCI_F16] = convert_f16, [XCI_BF16] = convert_bf16};
-
 void xci_convert_to_f32(const void *bytes, xci_dtype dtype, size_t n, float *out) {
   const size_t width = xci_dtype_bytes(dtype), n_chunks = xci_ceil_div(n, CHUNK_VALUES);
 #pragma omp parallel for num_threads(xci_threads()) if (n_chunks > 1)
   for (size_t chunk = 0; chunk < n_chunks; chunk++) {
     size_t first = chunk * CHUNK_VALUES, count = xci_min_size(CHUNK_VALUES, n - first);
-    float_converters[dtype]((const unsigned char *)bytes + first * width, count, out + first);
+    xci_dtype_to_f32((const unsigned char *)bytes + first * width, dtype, count, out + first);
   }
 }
 
