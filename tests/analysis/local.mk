@@ -1,1 +1,8 @@
-# Tests of layer analysis: add programs to check_PROGRAMS and TESTS, data to EXTRA_DIST.
+# Tests of layer analysis.
+if HAVE_CHECK
+check_PROGRAMS += tests/analysis/test_cores
+TESTS += tests/analysis/test_cores
+tests_analysis_test_cores_SOURCES = tests/analysis/test_cores.c
+tests_analysis_test_cores_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_cores_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the CSV files that an analysis wrote (RFC 4180, a header line). */
+#ifndef XCI_ANALYSIS_CSV_IN_H
+#define XCI_ANALYSIS_CSV_IN_H
+
+#include "base/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct xci_csv {
+  size_t n_columns, n_rows;  /* rows without the header */
+  const char **field;        /* [1 + n_rows, n_columns], the header first */
+  char *bytes;               /* owned */
+} xci_csv;
+
+/* Errors: XCODER_FORMAT naming the line for a row of another length or an open quote. */
+xcoder_status xci_csv_open(const char *path, xci_csv *csv, xcoder_error *err);
+void xci_csv_close(xci_csv *csv);
+/* Index of a column, or SIZE_MAX. */
+size_t xci_csv_column(const xci_csv *csv, const char *name);
+const char *xci_csv_at(const xci_csv *csv, size_t row, size_t column);
+/* NaN for an empty field or one that is no number. */
+double xci_csv_number(const xci_csv *csv, size_t row, size_t column);
+
+#endif

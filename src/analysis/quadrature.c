@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Quadrature rules on [0, 1]. */
+#include "analysis/quadrature.h"
+
+#include <math.h>
+
+static const double pi = 3.14159265358979323846;
+
+size_t xci_quadrature_count(xcoder_quadrature rule, size_t n_steps) {
+  return rule == XCODER_TRAPEZOID ? n_steps + 1 : n_steps;
+}
+
+/* P_n(z) and its derivative by the three-term recurrence. */
+static double evaluate_legendre(size_t n, double z, double *derivative) {
+  double p = 1, before = 0;
+  for (size_t k = 1; k <= n; k++) {
+    const double older = before;
+    before = p;
+    p = ((2.0 * (double)k - 1) * z * before - ((double)k - 1) * older) / (double)k;
+  }
+  *derivative = (double)n * (z * p - before) / (z * z - 1);
+  return p;
+}
+
+/* Newton's method from Chebyshev's estimate converges quadratically to every root; the rule is symmetric, so half of
+ * the roots are computed and mirrored. */
+static void make_gauss(size_t n, double *alpha, double *weight) {
+  for (size_t k = 0; k < (n + 1) / 2; k++) {
+    double z = cos(pi * ((double)k + 0.75) / ((double)n + 0.5)), derivative = 1;
+    for (int i = 0; i < 100; i++) {
+      const double step = evaluate_legendre(n, z, &derivative) / derivative;
+      z -= step;
+      if (fabs(step) < 1e-15) break;
+    }
+    if (2 * k + 1 == n) z = 0;
+    evaluate_legendre(n, z, &derivative);
+    alpha[k] = 0.5 * (1 - z);
+    alpha[n - 1 - k] = 0.5 * (1 + z);
+    weight[k] = weight[n - 1 - k] = 1 / ((1 - z * z) * derivative * derivative);
+  }
+}
+
+void xci_quadrature_nodes(xcoder_quadrature rule, size_t n_steps, double *alpha, double *weight) {
+  const double n = (double)n_steps;
+  if (rule == XCODER_GAUSS) {
+    make_gauss(n_steps, alpha, weight);
+    return;
+  }
+  const size_t count = xci_quadrature_count(rule, n_steps);
+  for (size_t k = 0; k < count; k++) {
+    alpha[k] = rule == XCODER_MIDPOINT ? ((double)k + 0.5) / n : (double)k / n;
+    weight[k] = 1 / n;
+  }
+  if (rule == XCODER_TRAPEZOID) weight[0] = weight[count - 1] = 0.5 / n;
+}
+
+const char *xci_quadrature_name(xcoder_quadrature rule) {
+  static const char *const names[] = {"gauss", "left", "midpoint", "trapezoid"};
+  return (unsigned)rule < sizeof names / sizeof *names ? names[rule] : "unknown";
+}
