@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ridge regression of labels on standardised activations. */
+/* Ridge regression of labels on centred and scaled activations. */
 #include "analysis/probe.h"
 
 #include "analysis/statistics.h"
@@ -35,12 +35,14 @@ xcoder_status xci_solve_spd(double *a, double *b, size_t n, xcoder_error *err) {
   return XCODER_OK;
 }
 
-typedef struct standard { /* inputs standardised by the training rows */
+typedef struct standard { /* inputs centred and scaled by the training rows */
   size_t n_rows, d;
   double *x; /* [n_rows, d] */
 } standard;
 
-static void standardise(const float *x, const size_t *train, size_t n_train, standard *out) {
+/* Centres every column and divides it by its own standard deviation (`each`) or by the root mean square of all. */
+static void standardise(const float *x, const size_t *train, size_t n_train, bool each, standard *out, double *scale) {
+  double squares_of_all = 0;
 #pragma omp parallel for num_threads(xci_threads()) schedule(static)
   for (size_t j = 0; j < out->d; j++) {
     double mean = 0, squares = 0;
@@ -50,8 +52,15 @@ static void standardise(const float *x, const size_t *train, size_t n_train, sta
       const double v = (double)x[train[k] * out->d + j] - mean;
       squares += v * v;
     }
-    const double scale = squares > 0 ? sqrt((double)n_train / squares) : 0;
-    for (size_t r = 0; r < out->n_rows; r++) out->x[r * out->d + j] = ((double)x[r * out->d + j] - mean) * scale;
+    scale[j] = squares / (double)n_train;
+    for (size_t r = 0; r < out->n_rows; r++) out->x[r * out->d + j] = (double)x[r * out->d + j] - mean;
+  }
+  for (size_t j = 0; j < out->d; j++) squares_of_all += scale[j];
+#pragma omp parallel for num_threads(xci_threads()) schedule(static)
+  for (size_t j = 0; j < out->d; j++) {
+    const double variance = each ? scale[j] : squares_of_all / (double)out->d;
+    const double factor = variance > 0 ? 1 / sqrt(variance) : 0;
+    for (size_t r = 0; r < out->n_rows; r++) out->x[r * out->d + j] *= factor;
   }
 }
 
@@ -146,25 +155,28 @@ xcoder_status xci_probe(const float *x, size_t n_rows, size_t d, const uint8_t *
                         size_t n_train, double *score, xcoder_error *err) {
   static const double ridges[] = {100, 10, 1, 0.1, 0.01, 0.001};
   standard in = {n_rows, d, NULL};
-  double *weight = NULL, best = -1, best_ridge = ridges[0];
+  double *weight = NULL, *scale = NULL, best = -1;
   size_t n_values;
   if (!xci_mul_size(n_rows, d, &n_values)) return xci_fail(err, XCODER_MEMORY, "probe: too many activations");
   xcoder_status status = XCI_ALLOC(&in.x, n_values, err);
   if (!status) status = XCI_ALLOC(&weight, d, err);
-  if (status) goto done;
-  standardise(x, train, n_train, &in);
-  for (size_t i = 0; !status && i < sizeof ridges / sizeof *ridges; i++) {
-    double auc;
-    status = cross_validate(&in, label, train, n_train, ridges[i], &auc, err);
-    if (!status && auc > best) {
+  if (!status) status = XCI_ALLOC(&scale, d, err);
+  for (int each = 0; !status && each < 2; each++) {
+    double best_ridge = 0;
+    standardise(x, train, n_train, each, &in, scale);
+    for (size_t i = 0; !status && i < sizeof ridges / sizeof *ridges; i++) {
+      double auc = NAN;
+      status = cross_validate(&in, label, train, n_train, ridges[i], &auc, err);
+      if (status || !(auc > best)) continue;
       best = auc;
       best_ridge = ridges[i];
     }
+    if (status || (best_ridge == 0 && (each || best >= 0))) continue; /* the other scaling was better */
+    status = fit(&in, label, train, n_train, best_ridge > 0 ? best_ridge : 1, weight, err);
+    for (size_t r = 0; !status && r < n_rows; r++) score[r] = dot(in.x + r * d, weight, d);
   }
-  if (!status) status = fit(&in, label, train, n_train, best_ridge, weight, err);
-  for (size_t r = 0; !status && r < n_rows; r++) score[r] = dot(in.x + r * d, weight, d);
-done:
   xci_free(in.x);
   xci_free(weight);
+  xci_free(scale);
   return status;
 }
