@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Accuracy over checkpoints, and what was found against what is known. */
+#include "report/page.h"
+
+#include "base/memory.h"
+#include "report/figure.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST_SERIES = 24 };
+
+/* ---- Accuracy ---- */
+
+static size_t label_index(const xci_run_files *run, const char *label) {
+  size_t c = 0;
+  while (c < run->n_labels && strcmp(run->labels[c], label) != 0) c++;
+  return c;
+}
+
+static bool is_new_task(const xci_csv *accuracy, size_t row, size_t task) {
+  for (size_t r = 0; r < row; r++)
+    if (strcmp(xci_csv_at(accuracy, r, task), xci_csv_at(accuracy, row, task)) == 0) return false;
+  return true;
+}
+
+static void add_accuracy_figure(xci_page *page, const xci_csv *accuracy) {
+  const xci_run_files *run = page->run;
+  size_t n = run->n_labels, n_series = 0;
+  if (n == 0) return;
+  size_t task = xci_csv_column(accuracy, "task"), group = xci_csv_column(accuracy, "group");
+  size_t columns[] = {xci_csv_column(accuracy, "accuracy"), xci_csv_column(accuracy, "low"),
+                      xci_csv_column(accuracy, "high")};
+  size_t label = xci_csv_column(accuracy, "checkpoint");
+  double *values = NULL;
+  if (!page->status) page->status = xci_alloc(MOST_SERIES * n * 4, sizeof *values, (void **)&values, page->err);
+  if (page->status) return;
+  xci_series series[MOST_SERIES];
+  for (size_t row = 0; row < accuracy->n_rows && n_series < MOST_SERIES; row++) {
+    if (strcmp(xci_csv_at(accuracy, row, group), "all") != 0 || !is_new_task(accuracy, row, task)) continue;
+    double *at = values + n_series * n * 4;
+    for (size_t i = 0; i < n * 4; i++) at[i] = i < n ? (double)i : NAN;
+    for (size_t r = row; r < accuracy->n_rows; r++) {
+      size_t c = label_index(run, xci_csv_at(accuracy, r, label));
+      if (c >= n || strcmp(xci_csv_at(accuracy, r, group), "all") != 0 ||
+          strcmp(xci_csv_at(accuracy, r, task), xci_csv_at(accuracy, row, task)) != 0)
+        continue;
+      for (size_t k = 0; k < 3; k++) at[n * (k + 1) + c] = xci_csv_number(accuracy, r, columns[k]);
+    }
+    const char *name = xci_csv_at(accuracy, row, task);
+    series[n_series] = (xci_series){.name = strncmp(name, "pairs-", 6) == 0 ? name + 6 : name,
+                                    .color = xci_checkpoint_color(n_series, 6), .n = n, .x = at, .y = at + n,
+                                    .low = at + 2 * n, .high = at + 3 * n, .line = true, .points = true};
+    series[n_series].color = xci_checkpoint_color(n_series % 6, 6);
+    n_series++;
+  }
+  xci_chart chart = {.title = "Accuracy on minimal pairs, 95 % intervals", .x_title = "checkpoint", .y_title = "share right",
+                     .width = 640, .height = 380, .y_min = 0, .y_max = 1.02, .categories = (const char *const *)run->labels,
+                     .n_categories = n, .reference = 0.5, .reference_name = "chance", .series = series,
+                     .n_series = n_series};
+  xci_text svg = {0};
+  xci_chart_svg(&chart, &svg);
+  xci_page_figure(page, "accuracy", &svg, "");
+  xci_free(values);
+}
+
+void xci_page_accuracy(xci_page *page) {
+  const xci_csv *accuracy = &page->run->accuracy;
+  if (!accuracy->n_rows) return;
+  xci_page_raw(page, "<h2 id=\"accuracy\">What the checkpoints can do</h2>\n<div class=\"figures\">\n");
+  add_accuracy_figure(page, accuracy);
+  xci_page_raw(page, "</div>\n<details><summary>All groups as a table</summary><div class=\"scroll\">"
+                     "<table class=\"sortable\"><thead><tr>");
+  xci_text csv = {0};
+  for (size_t c = 0; c < accuracy->n_columns; c++) {
+    xci_page_tag(page, c < 4 ? "th class=\"t\"" : "th", accuracy->column[c]);
+    xci_text_add(&csv, c ? "," : "");
+    xci_text_csv(&csv, accuracy->column[c], strlen(accuracy->column[c]));
+  }
+  xci_page_raw(page, "</tr></thead><tbody>\n");
+  xci_text_add(&csv, "\n");
+  for (size_t row = 0; row < accuracy->n_rows; row++) {
+    xci_page_raw(page, "<tr>");
+    for (size_t c = 0; c < accuracy->n_columns; c++) {
+      const char *field = xci_csv_at(accuracy, row, c);
+      if (c < 4)
+        xci_page_cell_text(page, field);
+      else
+        xci_page_cell(page, xci_csv_number(accuracy, row, c));
+      xci_text_add(&csv, c ? "," : "");
+      xci_text_csv(&csv, field, strlen(field));
+    }
+    xci_page_raw(page, "</tr>\n");
+    xci_text_add(&csv, "\n");
+  }
+  xci_page_raw(page, "</tbody></table></div></details>\n");
+  xci_page_table(page, "accuracy", &csv);
+}
+
+/* ---- Found against known ---- */
+
+static double best_top_feature(const json_t *checkpoint) {
+  double best = NAN;
+  size_t i;
+  json_t *feature;
+  json_array_foreach(json_object_get(checkpoint, "top_features"), i, feature) {
+    double auc = xci_json_number_at(feature, "auc");
+    if (!(auc <= best)) best = auc;
+  }
+  return best;
+}
+
+static void add_known_figure(xci_page *page, const json_t *checkpoints) {
+  enum { LINES = 4, MOST = 32 };
+  size_t n = json_array_size(checkpoints);
+  if (n == 0 || n > MOST) return;
+  double x[MOST], y[LINES][MOST];
+  const char *labels[MOST];
+  for (size_t c = 0; c < n; c++) {
+    const json_t *row = json_array_get(checkpoints, c);
+    labels[c] = xci_json_text_at(row, "label");
+    x[c] = (double)c;
+    y[0][c] = xci_json_number_at(row, "probe");
+    y[1][c] = xci_json_number_at(json_object_get(row, "single"), "auc");
+    y[2][c] = best_top_feature(row);
+    y[3][c] = xci_json_number_at(row, "floor");
+  }
+  static const char *const names[LINES] = {"linear probe (ceiling)", "best single feature", "best of top-IE features",
+                                           "shuffled labels (floor)"};
+  static const char *const colors[LINES] = {"#009e73", "#0072b2", "#d55e00", "#777777"};
+  xci_series series[LINES];
+  for (size_t k = 0; k < LINES; k++)
+    series[k] = (xci_series){.name = names[k], .color = colors[k], .n = n, .x = x, .y = y[k], .line = true,
+                             .points = true, .dashed = k == 3};
+  xci_chart chart = {.title = "How well the known label can be read off", .x_title = "checkpoint", .y_title = "AUC",
+                     .width = 640, .y_min = 0.4, .y_max = 1.02, .categories = labels, .n_categories = n,
+                     .reference = 0.5, .reference_name = "chance", .series = series, .n_series = LINES};
+  xci_text svg = {0};
+  xci_chart_svg(&chart, &svg);
+  xci_page_figure(page, "known", &svg, "Features by their own pre-activation x_c W_enc[c] at each checkpoint; chosen on one half of the sentences, measured on the other.");
+}
+
+static void add_known_row(xci_page *page, xci_text *csv, const char *label, const char *condition, double n,
+                          double feature, double single, double probe) {
+  double values[] = {n, feature, single, probe};
+  xci_page_raw(page, "<tr>");
+  xci_page_cell_text(page, label);
+  xci_page_cell_text(page, condition);
+  xci_text_csv(csv, label, strlen(label));
+  xci_text_add(csv, ",");
+  xci_text_csv(csv, condition, strlen(condition));
+  for (size_t i = 0; i < 4; i++) {
+    xci_page_cell(page, values[i]);
+    xci_text_add(csv, ",");
+    if (isfinite(values[i])) xci_text_number(csv, values[i]);
+  }
+  xci_text_add(csv, "\n");
+  xci_page_raw(page, "</tr>\n");
+}
+
+void xci_page_known(xci_page *page) {
+  const json_t *known = page->run->known, *checkpoints = json_object_get(known, "checkpoints");
+  if (!known) return;
+  xci_page_raw(page, "<h2 id=\"known\">Found against known</h2>\n<p>The text was written by a grammar, so the truth is known: ");
+  xci_page_text(page, xci_json_text_at(known, "question"));
+  xci_page_raw(page, ", in ");
+  xci_page_number(page, xci_json_number_at(known, "n_sentences"));
+  xci_page_raw(page, " sentences.</p>\n<div class=\"figures\">\n");
+  add_known_figure(page, checkpoints);
+  xci_page_raw(page, "</div>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th class=\"t\">checkpoint</th><th class=\"t\">condition</th>"
+                     "<th>sentences</th><th>best feature</th><th>its AUC</th><th>probe AUC</th></tr></thead><tbody>\n");
+  xci_text csv = {0};
+  xci_text_add(&csv, "checkpoint,condition,n,feature,auc_single,auc_probe\n");
+  size_t c, k;
+  json_t *row, *condition;
+  json_array_foreach(checkpoints, c, row) {
+    const json_t *single = json_object_get(row, "single");
+    double feature = xci_json_number_at(single, "feature");
+    const char *label = xci_json_text_at(row, "label");
+    add_known_row(page, &csv, label, "all", xci_json_number_at(known, "n_sentences"), feature,
+                  xci_json_number_at(single, "auc"), xci_json_number_at(row, "probe"));
+    json_array_foreach(json_object_get(row, "conditions"), k, condition)
+        add_known_row(page, &csv, label, xci_json_text_at(condition, "condition"), xci_json_number_at(condition, "n"),
+                      feature, xci_json_number_at(condition, "single"), xci_json_number_at(condition, "probe"));
+  }
+  xci_page_raw(page, "</tbody></table></div>\n");
+  xci_page_table(page, "known", &csv);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The frame of the page: head, style, script, and the ways in which text gets into it. */
+#include "report/page.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "report/figure.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char style[] =
+    "body{font:15px/1.5 Helvetica,Arial,'Liberation Sans',sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;"
+    "max-width:1120px;padding:0 20px 60px}\n"
+    "h1{font-size:26px;margin:28px 0 4px}h2{font-size:20px;margin:40px 0 8px;border-top:1px solid #ddd;padding-top:18px}"
+    "h3{font-size:16px;margin:22px 0 6px}p{max-width:46em;margin:6px 0 10px}\n"
+    ".figures{display:flex;flex-wrap:wrap;gap:14px;align-items:flex-start}figure{margin:0;max-width:100%}"
+    "figure svg{max-width:100%;height:auto;display:block}figcaption{font-size:12px;color:#555;max-width:520px}\n"
+    ".scroll{overflow-x:auto;margin:8px 0 14px}table{border-collapse:collapse;font-size:13px}"
+    "th,td{padding:3px 9px;text-align:right;border-bottom:1px solid #eee;white-space:nowrap}"
+    "th{background:#f6f6f6;border-bottom:1px solid #bbb}td.t,th.t{text-align:left}td.w{white-space:normal;min-width:14em}"
+    "table.sortable th{cursor:pointer}\n"
+    ".pass{color:#0a6b3d;font-weight:bold}.warn{color:#b04a00;font-weight:bold}.muted{color:#666}"
+    ".card{border:1px solid #ccc;border-radius:6px;padding:10px 14px;margin:14px 0;break-inside:avoid}"
+    ".card h3{margin:0 0 6px}.grid{display:flex;flex-wrap:wrap;gap:6px 26px}\n"
+    ".context{font:13px/1.9 'DejaVu Sans Mono',Menlo,Consolas,monospace;margin:3px 0;overflow-wrap:anywhere}"
+    ".context i{font-style:normal;white-space:pre-wrap;border-radius:2px;padding:1px 0}"
+    ".who{display:inline-block;min-width:6.5em;font:11px Helvetica,Arial,sans-serif;color:#555}\n"
+    ".tool{margin:10px 0}.tool input{font:inherit;padding:3px 8px;width:22em;max-width:90%}"
+    "nav a{margin-right:1em}a{color:#0b5394}summary{cursor:pointer}\n"
+    "@media print{body{max-width:none;font-size:11px}nav,.tool{display:none}details{display:block}"
+    ".card{page-break-inside:avoid}}\n"
+    "@media (max-width:640px){body{padding:0 10px 40px}h1{font-size:21px}}\n";
+
+/* Sorting of tables and filtering of cards; the page is complete without it. Its hash stands in the policy and is
+ * checked by tests/report/check-page.sh. */
+static const char script[] =
+    "'use strict';\n"
+    "document.querySelectorAll('table.sortable').forEach(function(t){\n"
+    "t.querySelectorAll('th').forEach(function(h,k){var up=false;h.addEventListener('click',function(){\n"
+    "up=!up;var b=t.tBodies[0],r=Array.from(b.rows);r.sort(function(x,y){\n"
+    "var p=x.cells[k].getAttribute('data-v'),q=y.cells[k].getAttribute('data-v');\n"
+    "if(p===null){p=x.cells[k].textContent;q=y.cells[k].textContent;var s=p<q?-1:p>q?1:0;return up?s:-s;}\n"
+    "p=parseFloat(p);q=parseFloat(q);if(isNaN(p))return 1;if(isNaN(q))return -1;return up?q-p:p-q;});\n"
+    "r.forEach(function(e){b.appendChild(e);});});});});\n"
+    "var f=document.getElementById('filter');\n"
+    "if(f)f.addEventListener('input',function(){var w=f.value.toLowerCase(),n=0;\n"
+    "document.querySelectorAll('.card').forEach(function(c){\n"
+    "var s=c.textContent.toLowerCase().indexOf(w)>=0;c.hidden=!s;n+=s;});\n"
+    "document.getElementById('shown').textContent=n+' shown';});\n";
+static const char script_hash[] = "sha256-XMAIDpsuQZ4RZxZD885tL/i0hcgaivD/gbVZBeUhssI=";
+
+void xci_page_raw(xci_page *page, const char *markup) { xci_text_add(&page->html, markup); }
+
+void xci_page_text(xci_page *page, const char *text) { xci_text_html(&page->html, text, strlen(text)); }
+
+void xci_page_tag(xci_page *page, const char *tag, const char *text) {
+  xci_text_format(&page->html, "<%s>", tag);
+  xci_page_text(page, text);
+  xci_text_format(&page->html, "</%.*s>\n", (int)strcspn(tag, " "), tag);
+}
+
+void xci_page_number(xci_page *page, double value) { xci_text_short(&page->html, value); }
+
+void xci_page_cell(xci_page *page, double value) {
+  xci_text_format(&page->html, "<td data-v=\"%.9g\">", value);
+  xci_text_short(&page->html, value);
+  xci_page_raw(page, "</td>");
+}
+
+void xci_page_cell_text(xci_page *page, const char *text) { xci_page_tag(page, "td class=\"t\"", text); }
+
+double xci_json_number_at(const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+const char *xci_json_text_at(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+static void write_beside(xci_page *page, const char *folder, const char *name, const char *ending, xci_text *content) {
+  xci_text relative = {0};
+  xci_text_format(&relative, "%s/%s/", page->out, folder);
+  for (const char *p = name; *p; p++) { /* names come from labels and tasks, which may hold anything */
+    bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '-' ||
+                 (*p == '.' && p != name) || *p == '_';
+    xci_text_append(&relative, plain ? p : "_", 1);
+  }
+  xci_text_add(&relative, ending);
+  if (!page->status) page->status = xci_text_status(&relative, page->err);
+  if (!page->status) page->status = xci_text_status(content, page->err);
+  xci_writer *writer = NULL;
+  if (!page->status) page->status = xci_writer_open(relative.bytes, &writer, page->err);
+  if (!page->status) page->status = xci_writer_write(writer, content->bytes, content->n_bytes, page->err);
+  if (!page->status)
+    page->status = xci_writer_commit(writer, page->err);
+  else
+    xci_writer_abort(writer);
+  xci_text_clear(&relative);
+}
+
+void xci_page_figure(xci_page *page, const char *name, xci_text *svg, const char *caption) {
+  xci_page_raw(page, "<figure>\n");
+  xci_text_append(&page->html, svg->bytes ? svg->bytes : "", svg->n_bytes);
+  if (caption && *caption) xci_page_tag(page, "figcaption", caption);
+  xci_page_raw(page, "</figure>\n");
+  write_beside(page, "figures", name, ".svg", svg);
+  xci_text_clear(svg);
+}
+
+void xci_page_table(xci_page *page, const char *name, xci_text *csv) {
+  write_beside(page, "tables", name, ".csv", csv);
+  xci_text_clear(csv);
+}
+
+void xci_page_begin(xci_page *page, const char *title) {
+  xci_page_raw(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+                     "style-src 'unsafe-inline'; script-src '");
+  xci_page_raw(page, script_hash);
+  xci_page_raw(page, "'\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>");
+  xci_page_text(page, title);
+  xci_page_raw(page, "</title>\n<style>\n");
+  xci_page_raw(page, style);
+  xci_page_raw(page, "</style>\n</head>\n<body>\n");
+  xci_page_tag(page, "h1", title);
+}
+
+void xci_page_end(xci_page *page) {
+  xci_page_raw(page, "<h2 id=\"read\">How to read this page</h2>\n"
+      "<p><b>Indirect effect (IE)</b> of a feature at a checkpoint: how much the wrong answer would gain on the right one "
+      "if the feature were removed there; positive means that the feature supports the right answer. <b>RelIE</b>: the "
+      "share of a checkpoint in the sum of |IE| over checkpoints. <b>RelDec</b>: the same for the norms of the decoder, "
+      "which says where a direction is written, not whether it is used. <b>L0</b>: active features per token. "
+      "<b>dCE</b>: what the next-token cross-entropy loses when the residual stream is replaced by the reconstruction.</p>\n"
+      "<p>An effect is a first-order statement along one path; a class given here says nothing about features that were "
+      "not found, and one run is one seed. Every figure stands beside this page in figures/, every table in tables/.</p>\n"
+      "<script>");
+  xci_page_raw(page, script);
+  xci_page_raw(page, "</script>\n</body>\n</html>\n");
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The page under construction, and what its sections share. */
+#ifndef XCI_REPORT_PAGE_H
+#define XCI_REPORT_PAGE_H
+
+#include "base/text.h"
+#include "formats/json.h"
+#include "report/csv_file.h"
+
+/* Everything of the run directory that the report shows; what is missing stays NULL or empty. */
+typedef struct xci_task_files {
+  char *name;
+  xci_csv effects, ablation;
+  json_t *effects_info, *ablation_info;
+} xci_task_files;
+
+typedef struct xci_run_files {
+  const char *path;
+  size_t n_labels;
+  char **labels;               /* of the checkpoints, oldest first */
+  xci_csv metrics, accuracy, labels_csv;
+  json_t *eval, *known, *features;
+  json_t *manifest;
+  size_t n_tasks;
+  xci_task_files *task;
+  char *coder_summary;         /* "3 checkpoints, d = 64, 1024 features, layer 2" */
+} xci_run_files;
+
+xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_error *err);
+void xci_run_files_free(xci_run_files *files);
+
+typedef struct xci_page {
+  const xci_run_files *run;
+  xci_text html;
+  const char *out;             /* folder of the report */
+  size_t n_cards;
+  xcoder_status status;        /* the first failure of writing a figure or table */
+  xcoder_error *err;
+} xci_page;
+
+/* Adds escaped text; a tag with escaped text; raw markup. */
+void xci_page_text(xci_page *page, const char *text);
+void xci_page_tag(xci_page *page, const char *tag, const char *text);
+void xci_page_raw(xci_page *page, const char *markup);
+void xci_page_number(xci_page *page, double value);
+/* A table cell with a number (data for sorting in the attribute) or a text. */
+void xci_page_cell(xci_page *page, double value);
+void xci_page_cell_text(xci_page *page, const char *text);
+/* Puts the figure into the page and into figures/NAME.svg; frees `svg`. The name is made safe for files. */
+void xci_page_figure(xci_page *page, const char *name, xci_text *svg, const char *caption);
+/* Writes tables/NAME.csv; frees `csv`. */
+void xci_page_table(xci_page *page, const char *name, xci_text *csv);
+
+/* JSON members for display: NaN or "" when absent. */
+double xci_json_number_at(const json_t *object, const char *key);
+const char *xci_json_text_at(const json_t *object, const char *key);
+
+/* The sections, in the order of the page. */
+void xci_page_begin(xci_page *page, const char *title);
+void xci_page_summary(xci_page *page);
+void xci_page_training(xci_page *page);
+void xci_page_quality(xci_page *page);
+void xci_page_accuracy(xci_page *page);
+void xci_page_task(xci_page *page, size_t task);
+void xci_page_cards(xci_page *page);
+void xci_page_known(xci_page *page);
+void xci_page_end(xci_page *page);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading what a run directory holds; an unfinished run lacks some of it, which is not an error. */
+#include "report/page.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include <crosscoder/coder.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_JSON_BYTES = 256 << 20 };
+
+/* XCODER_MISSING is fine here: the page says what is not there. */
+static xcoder_status forgive_missing(xcoder_status status) { return status == XCODER_MISSING ? XCODER_OK : status; }
+
+static xcoder_status read_csv(const char *run, const char *name, xci_csv *csv, xcoder_error *err) {
+  char *path;
+  xcoder_status status = xci_join_path(run, name, &path, err);
+  if (!status) status = forgive_missing(xci_csv_read(path, csv, err));
+  xci_free(path);
+  return status;
+}
+
+static xcoder_status read_json(const char *run, const char *name, json_t **value, xcoder_error *err) {
+  char *path;
+  xcoder_status status = xci_join_path(run, name, &path, err);
+  if (!status) status = forgive_missing(xci_json_read(path, MAX_JSON_BYTES, value, err));
+  xci_free(path);
+  return status;
+}
+
+static xcoder_status read_in(const char *run, const char *folder, const char *task, const char *ending, xci_csv *csv,
+                             json_t **value, xcoder_error *err) {
+  xci_text name = {0};
+  xci_text_format(&name, "%s/%s%s", folder, task, ending);
+  xcoder_status status = xci_text_status(&name, err);
+  if (!status && csv) status = read_csv(run, name.bytes, csv, err);
+  if (!status && value) status = read_json(run, name.bytes, value, err);
+  xci_text_clear(&name);
+  return status;
+}
+
+static xcoder_status read_tasks(const char *run, xci_run_files *files, xcoder_error *err) {
+  char *folder, **names = NULL;
+  size_t n_names = 0;
+  xcoder_status status = xci_join_path(run, "effects", &folder, err);
+  if (!status && xci_is_folder(folder)) status = xci_list_folder(folder, &names, &n_names, err);
+  if (!status) status = xci_alloc(n_names + 1, sizeof *files->task, (void **)&files->task, err);
+  for (size_t i = 0; !status && i < n_names; i++) {
+    size_t length = strlen(names[i]);
+    if (length < 5 || strcmp(names[i] + length - 4, ".csv") != 0) continue;
+    xci_task_files *task = &files->task[files->n_tasks];
+    status = xci_copy_text(names[i], &task->name, err);
+    if (status) break;
+    files->n_tasks++;
+    task->name[length - 4] = '\0';
+    status = read_in(run, "effects", task->name, ".csv", &task->effects, NULL, err);
+    if (!status) status = read_in(run, "effects", task->name, ".json", NULL, &task->effects_info, err);
+    if (!status) status = read_in(run, "ablation", task->name, ".csv", &task->ablation, NULL, err);
+    if (!status) status = read_in(run, "ablation", task->name, ".json", NULL, &task->ablation_info, err);
+  }
+  xci_free_names(names, n_names);
+  xci_free(folder);
+  return status;
+}
+
+static xcoder_status copy_labels(const json_t *array, xci_run_files *files, xcoder_error *err) {
+  size_t n = json_array_size(array);
+  if (files->n_labels || n == 0 || n > XCODER_MAX_CHECKPOINTS) return XCODER_OK;
+  xcoder_status status = xci_alloc(n, sizeof *files->labels, (void **)&files->labels, err);
+  for (size_t i = 0; !status && i < n; i++) {
+    const char *label = json_string_value(json_array_get(array, i));
+    status = xci_copy_text(label ? label : "?", &files->labels[i], err);
+    if (!status) files->n_labels = i + 1;
+  }
+  return status;
+}
+
+static xcoder_status describe_coder(const char *run, xci_run_files *files, xcoder_error *err) {
+  xcoder *coder = NULL;
+  char *path;
+  xcoder_status status = xci_join_path(run, "crosscoder.safetensors", &path, err);
+  if (status) return status;
+  if (xci_exists(path)) status = xcoder_load(path, &coder, err);
+  xci_free(path);
+  if (status || !coder) return status;
+  const xcoder_info *info = xcoder_describe(coder);
+  xci_text text = {0};
+  xci_text_format(&text, "%zu checkpoints, layer %ld, width %zu, %zu features", info->n_checkpoints, info->layer,
+                  info->d_model, info->n_latents);
+  status = xci_text_status(&text, err);
+  if (!status) files->coder_summary = text.bytes;
+  if (!status && !files->n_labels) {
+    status = xci_alloc(info->n_checkpoints, sizeof *files->labels, (void **)&files->labels, err);
+    for (size_t i = 0; !status && i < info->n_checkpoints; i++) {
+      status = xci_copy_text(info->labels[i], &files->labels[i], err);
+      if (!status) files->n_labels = i + 1;
+    }
+  }
+  xcoder_free_coder(coder);
+  return status;
+}
+
+xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_error *err) {
+  *files = (xci_run_files){.path = run};
+  if (!xci_is_folder(run)) return xci_fail(err, XCODER_MISSING, "%s: no such run directory", run);
+  xcoder_status status = read_csv(run, "metrics.csv", &files->metrics, err);
+  if (!status) status = read_csv(run, "accuracy.csv", &files->accuracy, err);
+  if (!status) status = read_csv(run, "labels.csv", &files->labels_csv, err);
+  if (!status) status = read_json(run, "eval.json", &files->eval, err);
+  if (!status) status = read_json(run, "known.json", &files->known, err);
+  if (!status) status = read_json(run, "features/features.json", &files->features, err);
+  if (!status) status = read_json(run, "manifest.json", &files->manifest, err);
+  if (!status) status = read_tasks(run, files, err);
+  if (!status) status = describe_coder(run, files, err);
+  if (!status) status = copy_labels(json_object_get(files->eval, "labels"), files, err);
+  for (size_t t = 0; !status && t < files->n_tasks; t++)
+    status = copy_labels(json_object_get(files->task[t].effects_info, "labels"), files, err);
+  if (!status && files->metrics.n_columns == 0 && !files->coder_summary && files->n_tasks == 0 && !files->eval)
+    status = xci_fail(err, XCODER_MISSING,
+                      "%s: no metrics.csv, crosscoder.safetensors, eval.json or effects, expected a run directory", run);
+  if (status) xci_run_files_free(files);
+  return status;
+}
+
+void xci_run_files_free(xci_run_files *files) {
+  for (size_t i = 0; i < files->n_labels; i++) xci_free(files->labels[i]);
+  xci_free(files->labels);
+  xci_csv_free(&files->metrics);
+  xci_csv_free(&files->accuracy);
+  xci_csv_free(&files->labels_csv);
+  json_decref(files->eval);
+  json_decref(files->known);
+  json_decref(files->features);
+  json_decref(files->manifest);
+  for (size_t t = 0; t < files->n_tasks; t++) {
+    xci_task_files *task = &files->task[t];
+    xci_free(task->name);
+    xci_csv_free(&task->effects);
+    xci_csv_free(&task->ablation);
+    json_decref(task->effects_info);
+    json_decref(task->ablation_info);
+  }
+  xci_free(files->task);
+  xci_free(files->coder_summary);
+  *files = (xci_run_files){0};
+}
