@@ -93,6 +93,7 @@ size_t xci_csv_column(const xci_csv *csv, const char *name) {
 }
 
 const char *xci_csv_at(const xci_csv *csv, size_t row, size_t column) {
+  if (row >= csv->n_rows || column >= csv->n_columns) return "";
   return csv->field[(row + 1) * csv->n_columns + column];
 }
 

@@ -18,6 +18,7 @@ xcoder_status xci_csv_open(const char *path, xci_csv *csv, xcoder_error *err);
 void xci_csv_close(xci_csv *csv);
 /* Index of a column, or SIZE_MAX. */
 size_t xci_csv_column(const xci_csv *csv, const char *name);
+/* "" outside the table. */
 const char *xci_csv_at(const xci_csv *csv, size_t row, size_t column);
 /* NaN for an empty field or one that is no number. */
 double xci_csv_number(const xci_csv *csv, size_t row, size_t column);

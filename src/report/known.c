@@ -73,9 +73,9 @@ void xci_page_accuracy(xci_page *page) {
                      "<table class=\"sortable\"><thead><tr>");
   xci_text csv = {0};
   for (size_t c = 0; c < accuracy->n_columns; c++) {
-    xci_page_tag(page, c < 4 ? "th class=\"t\"" : "th", accuracy->column[c]);
+    xci_page_tag(page, c < 4 ? "th class=\"t\"" : "th", accuracy->field[c]);
     xci_text_add(&csv, c ? "," : "");
-    xci_text_csv(&csv, accuracy->column[c], strlen(accuracy->column[c]));
+    xci_text_csv(&csv, accuracy->field[c], strlen(accuracy->field[c]));
   }
   xci_page_raw(page, "</tr></thead><tbody>\n");
   xci_text_add(&csv, "\n");

@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "formats/json.h"
-#include "report/csv_file.h"
+#include "analysis/csv_in.h"
 
 /* Everything of the run directory that the report shows; what is missing stays NULL or empty. */
 typedef struct xci_task_files {

@@ -16,7 +16,7 @@ static xcoder_status forgive_missing(xcoder_status status) { return status == XC
 static xcoder_status read_csv(const char *run, const char *name, xci_csv *csv, xcoder_error *err) {
   char *path;
   xcoder_status status = xci_join_path(run, name, &path, err);
-  if (!status) status = forgive_missing(xci_csv_read(path, csv, err));
+  if (!status) status = forgive_missing(xci_csv_open(path, csv, err));
   xci_free(path);
   return status;
 }
@@ -126,9 +126,9 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
 void xci_run_files_free(xci_run_files *files) {
   for (size_t i = 0; i < files->n_labels; i++) xci_free(files->labels[i]);
   xci_free(files->labels);
-  xci_csv_free(&files->metrics);
-  xci_csv_free(&files->accuracy);
-  xci_csv_free(&files->labels_csv);
+  xci_csv_close(&files->metrics);
+  xci_csv_close(&files->accuracy);
+  xci_csv_close(&files->labels_csv);
   json_decref(files->eval);
   json_decref(files->known);
   json_decref(files->features);
@@ -136,8 +136,8 @@ void xci_run_files_free(xci_run_files *files) {
   for (size_t t = 0; t < files->n_tasks; t++) {
     xci_task_files *task = &files->task[t];
     xci_free(task->name);
-    xci_csv_free(&task->effects);
-    xci_csv_free(&task->ablation);
+    xci_csv_close(&task->effects);
+    xci_csv_close(&task->ablation);
     json_decref(task->effects_info);
     json_decref(task->ablation_info);
   }

@@ -240,7 +240,7 @@ static void copy_effects(xci_page *page, const xci_task_files *task) {
   xci_text copy = {0}, name = {0};
   for (size_t row = 0; row <= csv->n_rows; row++)
     for (size_t c = 0; c < csv->n_columns; c++) {
-      const char *field = row ? xci_csv_at(csv, row - 1, c) : csv->column[c];
+      const char *field = row ? xci_csv_at(csv, row - 1, c) : csv->field[c];
       xci_text_csv(&copy, field, strlen(field));
       xci_text_add(&copy, c + 1 < csv->n_columns ? "," : "\n");
     }

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The report of a made-up run whose every text is hostile: nothing of it may become markup. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "report/figure.h"
+#include <check.h>
+#include <crosscoder/report.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char folder[] = "test-report-XXXXXX";
+
+/* RELIABILITY H01-H12, as JSON text (backslashes doubled for C). */
+static const char *const hostile[] = {
+    "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "<!--", "]]>", "\\\"><svg/onload=alert(3)>",
+    "javascript:alert(4)", "a\\u2028b\\u2029c", "\\u202egnp.exe", "\\u001b[2J", "=HYPERLINK(1)", "</title>&amp;",
+    "' onmouseover='alert(5)"};
+enum { N_HOSTILE = sizeof hostile / sizeof *hostile };
+
+static void put(const char *name, const char *content) {
+  char *path, *slash;
+  xci_writer *writer;
+  ck_assert_int_eq(xci_join_path(folder, name, &path, NULL), XCODER_OK);
+  slash = strrchr(path, '/');
+  *slash = '\0';
+  ck_assert_int_eq(xci_make_folder(path, NULL), XCODER_OK);
+  *slash = '/';
+  ck_assert_int_eq(xci_writer_open(path, &writer, NULL), XCODER_OK);
+  ck_assert_int_eq(xci_writer_write(writer, content, strlen(content), NULL), XCODER_OK);
+  ck_assert_int_eq(xci_writer_commit(writer, NULL), XCODER_OK);
+  xci_free(path);
+}
+
+static void put_features(void) {
+  xci_text t = {0};
+  xci_text_add(&t, "{\"format\":1,\"features\":[");
+  for (int i = 0; i < N_HOSTILE; i++) {
+    const char *h = hostile[i];
+    xci_text_format(&t,
+        "%s{\"feature\":%d,\"density\":0.01,\"max\":2,\"mean_active\":1,\"token_entropy\":0.5,\"top_token_share\":0.5,"
+        "\"decoder_norm\":[1,2,3],\"rel_dec\":[0.2,0.3,0.5],\"decoder_cosine\":[[1,0.5,0],[0.5,1,0],[0,0,1]],"
+        "\"promoted\":[[{\"token\":\"%s\",\"id\":1,\"logit\":1}]],\"suppressed\":[],\"nearest\":[{\"feature\":1,\"cosine\":0.3}],"
+        "\"contexts\":[{\"tokens\":[\"x\",\"%s\",\"y\\nz\"],\"activation\":[0,2,1],\"peak\":1,"
+        "\"per_checkpoint\":[[0,1,2],[0,0,1],[-1,0,3]]}]}", i ? "," : "", i, h, h);
+  }
+  xci_text_add(&t, "]}");
+  put("features/features.json", t.bytes);
+  xci_text_clear(&t);
+}
+
+static void put_effects(void) {
+  put("effects/pairs-x.csv",
+      "feature,ie_<b>A</b>,ie_B,ie_C,abs_share,rel_ie_<b>A</b>,rel_ie_B,rel_ie_C,rel_ie_low_<b>A</b>,rel_ie_low_B,rel_ie_low_C,"
+      "rel_ie_high_<b>A</b>,rel_ie_high_B,rel_ie_high_C,rel_dec_<b>A</b>,rel_dec_B,rel_dec_C,class,class_authors,evolution,n_active\n"
+      "3,0.1,0.2,0.7,1,0.1,0.2,0.7,0,0.1,0.6,0.2,0.3,0.8,0.3,0.3,0.4,specific:C,C,emerging,10\n"
+      "4,-0.3,-0.3,-0.3,0.5,0.33,0.33,0.33,,,,,,,0.3,0.3,0.4,<i>,other,,9\n");
+  put("effects/pairs-x.json",
+      "{\"format\":1,\"labels\":[\"<b>A</b>\",\"B\",\"C\"],\"n_examples\":7,\"checkpoints\":[{\"label\":\"<b>A</b>\",\"metric_clean\":-1,"
+      "\"metric_baseline\":0.5,\"sum_effects\":1.4,\"error_effect\":0.1,\"gap\":0.001,\"gap_share\":0.0007}],"
+      "\"verdicts\":[{\"name\":\"</script><script>alert(6)</script>\",\"pass\":false,\"value\":\"1\",\"limit\":\"2\",\"remedy\":\"<img src=x>\"}]}");
+}
+
+static char *read_out(const char *name) {
+  char *path, *bytes;
+  size_t n;
+  ck_assert_int_eq(xci_join_path(folder, name, &path, NULL), XCODER_OK);
+  ck_assert_int_eq(xci_read_file(path, 1 << 24, &bytes, &n, NULL), XCODER_OK);
+  ck_assert(xci_utf8_valid(bytes, n));
+  xci_free(path);
+  return bytes;
+}
+
+static size_t count(const char *text, const char *word) {
+  size_t n = 0;
+  for (const char *p = text; (p = strstr(p, word)) != NULL; p++) n++;
+  return n;
+}
+
+START_TEST(hostile_text_stays_text) {
+  xcoder_error err = {0};
+  xcoder_report_options options = {.title = "</title><script>alert(7)</script>", .n_cards = 0};
+  put_features();
+  put_effects();
+  put("metrics.csv", "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,ev_mean,gradient_norm\n"
+                     "0,train,64,0.1,0,3,3,0,10,0,0.1,0.1,1\n1,train,128,0.1,0.1,2,2,1,9,0,0.5,0.4,1\n1,validation,128,,,2,2,1,9,0.1,0.5,0.4,\n");
+  ck_assert_msg(xcoder_report(folder, &options, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
+  char *page = read_out("report/index.html");
+  ck_assert_uint_eq(count(page, "<script"), 1); /* ours */
+  ck_assert_uint_eq(count(page, "</script"), 1);
+  ck_assert_uint_eq(count(page, "<img"), 0);
+  ck_assert_uint_eq(count(page, "<svg/onload"), 0);
+  ck_assert_uint_eq(count(page, "<!--"), 0);
+  ck_assert_uint_eq(count(page, "<b>A</b>"), 0);
+  ck_assert_uint_eq(count(page, " onmouseover='"), 0);
+  ck_assert_uint_eq(count(page, "href=\"javascript:"), 0);
+  ck_assert_uint_eq(count(page, "http://"), count(page, "http://www.w3.org/2000/svg"));
+  ck_assert_uint_eq(count(page, "https://"), 0);
+  ck_assert_uint_eq(count(page, "\x1b"), 0);
+  ck_assert_uint_gt(count(page, "&lt;script&gt;alert(1)&lt;/script&gt;"), 0);
+  xci_free(page);
+  char *svg = read_out("report/figures/relie-pairs-x.svg");
+  ck_assert_uint_eq(count(svg, "<b>"), 0);
+  xci_free(svg);
+  char *csv = read_out("report/tables/verdicts.csv");
+  ck_assert_uint_gt(count(csv, "WARN,pairs-x"), 0);
+  xci_free(csv);
+}
+END_TEST
+
+START_TEST(unfinished_and_foreign_folders) {
+  xcoder_error err;
+  ck_assert_int_eq(xcoder_report("no-such-run", NULL, NULL, NULL, &err), XCODER_MISSING);
+  char *empty;
+  ck_assert_int_eq(xci_join_path(folder, "empty", &empty, NULL), XCODER_OK);
+  ck_assert_int_eq(xci_make_folder(empty, NULL), XCODER_OK);
+  ck_assert_int_eq(xcoder_report(empty, NULL, NULL, NULL, &err), XCODER_MISSING);
+  xci_free(empty);
+  put("early/metrics.csv", "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,ev_mean,gradient_norm\n");
+  char *early;
+  ck_assert_int_eq(xci_join_path(folder, "early", &early, NULL), XCODER_OK);
+  ck_assert_msg(xcoder_report(early, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
+  xci_free(early);
+  char *page = read_out("early/report/index.html");
+  ck_assert_uint_gt(count(page, "Not there yet"), 0);
+  xci_free(page);
+  put("bad/eval.json", "{\"format\": ");
+  char *bad;
+  ck_assert_int_eq(xci_join_path(folder, "bad", &bad, NULL), XCODER_OK);
+  ck_assert_int_eq(xcoder_report(bad, NULL, NULL, NULL, &err), XCODER_FORMAT);
+  xci_free(bad);
+}
+END_TEST
+
+START_TEST(ticks_are_round) {
+  double t[12];
+  size_t n = xci_ticks(0, 1, 5, t);
+  ck_assert_uint_eq(n, 6);
+  ck_assert_double_eq_tol(t[1], 0.2, 1e-12);
+  n = xci_ticks(-3.2, 7.9, 5, t);
+  ck_assert_double_eq_tol(t[0], -2, 1e-12);
+  ck_assert_double_eq_tol(t[n - 1], 6, 1e-12);
+  ck_assert_uint_eq(xci_ticks(2, 2, 5, t), 1);
+}
+END_TEST
+
+START_TEST(charts_survive_odd_data) {
+  double x[] = {0, 1, 2}, y[] = {NAN, INFINITY, NAN}, edges[] = {0, 0}, counts[] = {0};
+  xci_series series = {.name = "s", .color = "#000", .n = 3, .x = x, .y = y, .line = true, .points = true};
+  xci_chart chart = {.title = "t", .x_title = "x", .y_title = "y", .series = &series, .n_series = 1, .reference = NAN};
+  xci_text svg = {0};
+  xci_chart_svg(&chart, &svg);
+  chart.n_series = 0;
+  chart.log_x = true;
+  xci_chart_svg(&chart, &svg);
+  xci_histogram histogram = {.title = "h", .x_title = "x", .y_title = "y", .edges = edges, .counts = counts, .n = 1};
+  xci_histogram_svg(&histogram, &svg);
+  ck_assert_ptr_null(strstr(svg.bytes, "nan"));
+  ck_assert_ptr_null(strstr(svg.bytes, "inf"));
+  xci_text_clear(&svg);
+}
+END_TEST
+
+int main(void) {
+  if (!mkdtemp(folder)) return 99;
+  Suite *suite = suite_create("report");
+  TCase *tests = tcase_create("report");
+  tcase_add_test(tests, hostile_text_stays_text);
+  tcase_add_test(tests, unfinished_and_foreign_folders);
+  tcase_add_test(tests, ticks_are_round);
+  tcase_add_test(tests, charts_survive_odd_data);
+  suite_add_tcase(suite, tests);
+  SRunner *runner = srunner_create(suite);
+  srunner_set_fork_status(runner, CK_NOFORK);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  if (!getenv("KEEP")) xci_remove_folder(folder, NULL);
+  return failed ? 1 : 0;
+}
