@@ -80,9 +80,13 @@ void xci_page_summary(xci_page *page) {
     xci_page_text(page, run->labels[c]);
     xci_page_raw(page, "</b>");
   }
-  xci_page_raw(page, "</p>\n<nav><a href=\"#accuracy\">Accuracy</a><a href=\"#training\">Training</a>"
-                     "<a href=\"#quality\">Quality</a><a href=\"#tasks\">Effects</a><a href=\"#known\">Found against known</a>"
-                     "<a href=\"#cards\">Features</a><a href=\"#read\">How to read</a></nav>\n");
+  xci_page_raw(page, "</p>\n<nav>");
+  if (run->accuracy.n_rows) xci_page_raw(page, "<a href=\"#accuracy\">Accuracy</a>");
+  xci_page_raw(page, "<a href=\"#training\">Training</a><a href=\"#quality\">Quality</a>");
+  if (run->n_tasks) xci_page_raw(page, "<a href=\"#tasks\">Effects</a>");
+  if (run->known) xci_page_raw(page, "<a href=\"#known\">Found against known</a>");
+  if (run->features) xci_page_raw(page, "<a href=\"#cards\">Features</a>");
+  xci_page_raw(page, "<a href=\"#read\">How to read</a></nav>\n");
   add_missing(page, run);
   size_t n_pass = 0, n_warn = 0;
   count_verdicts(json_object_get(run->eval, "verdicts"), &n_pass, &n_warn);
