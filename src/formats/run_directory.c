@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run directory: one process at a time, no leftovers, and a first write that shows early that writing works. */
-#include "config.h"
+#include <config.h>
 
 #include <crosscoder/run.h>
 
