@@ -90,4 +90,13 @@ const xci_backend xci_backend_cpu = {
   .download = xci_host_download,
   .weight_create = xci_host_weight_create,
   .weight_free = xci_host_weight_free,
+  .embed = xci_cpu_embed,
+  .tape_create = xci_cpu_tape_create,
+  .tape_free = xci_cpu_tape_free,
+  .block_forward = xci_cpu_block_forward,
+  .block_backward = xci_cpu_block_backward,
+  .head_logits = xci_cpu_head_logits,
+  .head_backward = xci_cpu_head_backward,
+  .head_log_probs = xci_cpu_head_log_probs,
+  .head_project = xci_cpu_head_project,
 };
