@@ -1,3 +1,5 @@
 # Layer model.
 noinst_LTLIBRARIES += src/libmodel.la
-src_libmodel_la_SOURCES = src/model/layer.c
+src_libmodel_la_SOURCES = src/model/family.h src/model/model.h src/model/weight_files.h \
+  src/model/config.c src/model/family_gpt_neox.c src/model/weight_files.c src/model/load.c src/model/model.c \
+  src/model/run.c src/model/checkpoint.c

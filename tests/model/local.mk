@@ -1,1 +1,32 @@
-# Tests of layer model: add programs to check_PROGRAMS and TESTS, data to EXTRA_DIST.
+# Tests of layer model.
+if HAVE_CHECK
+check_PROGRAMS += tests/model/test_golden
+TESTS += tests/model/test_golden
+tests_model_test_golden_SOURCES = tests/model/test_golden.c tests/model/model_test.h
+tests_model_test_golden_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
+tests_model_test_golden_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
+endif
+EXTRA_DIST += tests/model/make_golden.py \
+  tests/model/golden/bare-bf16/config.json \
+  tests/model/golden/bare-bf16/expected.safetensors \
+  tests/model/golden/bare-bf16/model.safetensors \
+  tests/model/golden/newer-f32/config.json \
+  tests/model/golden/newer-f32/expected.safetensors \
+  tests/model/golden/newer-f32/model.safetensors \
+  tests/model/golden/sequential-f32/config.json \
+  tests/model/golden/sequential-f32/expected.safetensors \
+  tests/model/golden/sequential-f32/model.safetensors \
+  tests/model/golden/sharded-f16/config.json \
+  tests/model/golden/sharded-f16/expected.safetensors \
+  tests/model/golden/sharded-f16/model-00001-of-00004.safetensors \
+  tests/model/golden/sharded-f16/model-00002-of-00004.safetensors \
+  tests/model/golden/sharded-f16/model-00003-of-00004.safetensors \
+  tests/model/golden/sharded-f16/model-00004-of-00004.safetensors \
+  tests/model/golden/sharded-f16/model.safetensors.index.json \
+  tests/model/golden/tied-f32/config.json \
+  tests/model/golden/tied-f32/expected.safetensors \
+  tests/model/golden/tied-f32/model.safetensors \
+  tests/model/golden/tiny-neox/config.json \
+  tests/model/golden/tiny-neox/expected.safetensors \
+  tests/model/golden/tiny-neox/model.safetensors \
+  tests/model/golden/tiny-neox/tokenizer.json

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The weight files of a folder seen as one set of named tensors: one file, or shards with an index. */
+#ifndef XCI_MODEL_WEIGHT_FILES_H
+#define XCI_MODEL_WEIGHT_FILES_H
+
+#include "formats/safetensors.h"
+
+typedef struct xci_weight_files {
+  char *folder;
+  char *source;            /* the file, or the index, for messages */
+  xci_safetensors **file;
+  size_t n_files;
+} xci_weight_files;
+
+/* model.safetensors, else model.safetensors.index.json with its shards. Errors: XCODER_MISSING, XCODER_UNSUPPORTED
+ * when only other kinds of files are there, XCODER_FORMAT. */
+xcoder_status xci_weight_files_open(const char *folder, xci_weight_files *files, xcoder_error *err);
+void xci_weight_files_close(xci_weight_files *files); /* zeroed allowed */
+const xci_tensor *xci_weight_files_find(const xci_weight_files *files, const char *name, const char **path);
+
+/* The first value that is NaN or infinite, as an error that names the tensor and the place. */
+xcoder_status xci_check_finite(const xci_tensor *tensor, const char *path, xcoder_error *err);
+
+#endif
