@@ -8,3 +8,33 @@ src_libcompute_la_SOURCES = src/compute/compute.h \
   src/compute/cpu/linear.c src/compute/cpu/activation.c src/compute/cpu/rotary.c src/compute/cpu/projection.c \
   src/compute/cpu/attention.c src/compute/cpu/block.c src/compute/cpu/head.c \
   src/compute/reference/device.c src/compute/reference/reference.h
+
+# The crosscoder.
+src_libcompute_la_SOURCES += src/compute/cpu/coder.h src/compute/cpu/coder_backward.c src/compute/cpu/coder_codes.c \
+  src/compute/cpu/coder_dense.c src/compute/cpu/coder_dispatch.c src/compute/cpu/coder_encode.c \
+  src/compute/cpu/coder_kernels.h src/compute/cpu/coder_lists.c src/compute/cpu/coder_state.c \
+  src/compute/cpu/coder_topk.c src/compute/cpu/coder_update.c \
+  src/compute/reference/coder.c src/compute/reference/coder.h
+
+# The crosscoder's inner loops, once per instruction set; chosen at run time.
+KERNEL_CFLAGS = $(AM_CFLAGS) -ffp-contract=fast -fopenmp-simd
+noinst_LTLIBRARIES += src/libkernels_baseline.la
+src_libkernels_baseline_la_SOURCES = src/compute/cpu/coder_kernels.c
+src_libkernels_baseline_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=4 -DXCI_KERNELS=xci_coder_kernels_baseline
+src_libkernels_baseline_la_CFLAGS = $(KERNEL_CFLAGS)
+src_libcompute_la_LIBADD = src/libkernels_baseline.la
+if HAVE_AVX2
+noinst_LTLIBRARIES += src/libkernels_avx2.la
+src_libkernels_avx2_la_SOURCES = src/compute/cpu/coder_kernels.c
+src_libkernels_avx2_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=8 -DXCI_KERNELS=xci_coder_kernels_avx2
+src_libkernels_avx2_la_CFLAGS = $(KERNEL_CFLAGS) -mavx2 -mfma
+src_libcompute_la_LIBADD += src/libkernels_avx2.la
+endif
+if HAVE_AVX512
+noinst_LTLIBRARIES += src/libkernels_avx512.la
+src_libkernels_avx512_la_SOURCES = src/compute/cpu/coder_kernels.c
+src_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=16 -DXCI_KERNELS=xci_coder_kernels_avx512
+src_libkernels_avx512_la_CFLAGS = $(KERNEL_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma \
+  -mprefer-vector-width=512
+src_libcompute_la_LIBADD += src/libkernels_avx512.la
+endif

@@ -1,1 +1,8 @@
 # Tests of layer compute: add programs to check_PROGRAMS and TESTS, data to EXTRA_DIST.
+if HAVE_CHECK
+check_PROGRAMS += tests/compute/test_coder
+TESTS += tests/compute/test_coder
+tests_compute_test_coder_SOURCES = tests/compute/test_coder.c
+tests_compute_test_coder_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_compute_test_coder_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+endif

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/parallel.h"
+#include "compute/cpu/coder.h"
 #include "compute/cpu/gemm.h"
 #include "compute/host_memory.h"
 #include <stdio.h>
@@ -99,4 +100,15 @@ const xci_backend xci_backend_cpu = {
   .head_backward = xci_cpu_head_backward,
   .head_log_probs = xci_cpu_head_log_probs,
   .head_project = xci_cpu_head_project,
+  .coder_create = xci_cpu_coder_create,
+  .coder_free = xci_cpu_coder_free,
+  .coder_write = xci_cpu_coder_write,
+  .coder_read = xci_cpu_coder_read,
+  .coder_norms = xci_cpu_coder_norms,
+  .coder_encode = xci_cpu_coder_encode,
+  .coder_codes = xci_cpu_coder_codes,
+  .coder_set_codes = xci_cpu_coder_set_codes,
+  .coder_decode = xci_cpu_coder_decode,
+  .coder_backward = xci_cpu_coder_backward,
+  .coder_update = xci_cpu_coder_update,
 };

@@ -3,6 +3,7 @@
 #include "compute/reference/reference.h"
 
 #include "compute/host_memory.h"
+#include "compute/reference/coder.h"
 #include <stdio.h>
 
 static xcoder_status open_reference(const char *which, xcoder_device *device, xcoder_error *err) {
@@ -25,4 +26,15 @@ const xci_backend xci_backend_reference = {
   .download = xci_host_download,
   .weight_create = xci_host_weight_create,
   .weight_free = xci_host_weight_free,
+  .coder_create = xci_reference_coder_create,
+  .coder_free = xci_reference_coder_free,
+  .coder_write = xci_reference_coder_write,
+  .coder_read = xci_reference_coder_read,
+  .coder_norms = xci_reference_coder_norms,
+  .coder_encode = xci_reference_coder_encode,
+  .coder_codes = xci_reference_coder_codes,
+  .coder_set_codes = xci_reference_coder_set_codes,
+  .coder_decode = xci_reference_coder_decode,
+  .coder_backward = xci_reference_coder_backward,
+  .coder_update = xci_reference_coder_update,
 };

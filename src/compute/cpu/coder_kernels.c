@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inner loops of the crosscoder. Compiled several times: XCI_LANES floats per vector, XCI_KERNELS names the table. */
+#include "compute/cpu/coder_kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#define NAME_OF(name) NAME_AS_TEXT(name)
+#define NAME_AS_TEXT(name) #name
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+enum { LANES = XCI_LANES, MAX_VECTORS = 4, BLOCK = MAX_VECTORS * LANES };
+
+typedef float vector __attribute__((vector_size(4 * XCI_LANES), may_alias));
+
+INLINE vector load(const float *p) { return *(const vector *)p; }
+INLINE void store(float *p, vector v) { *(vector *)p = v; }
+
+INLINE float sum(vector v) {
+  float lane[LANES];
+  memcpy(lane, &v, sizeof lane);
+  UNROLL
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+  return lane[0];
+}
+
+/* ---- Products ---- */
+
+/* Vectors of a row that a product keeps in registers with six rows and one row of b: 6 x 4 + 4 of 32 registers with
+ * AVX-512, 6 x 2 + 2 of 16 elsewhere. */
+enum { PRODUCT_VECTORS = LANES == 16 ? 4 : 2 };
+
+#define ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5)
+
+INLINE void strip(const xci_product *q, const float *a, const float *b, float *c, size_t width, const int n) {
+  vector s[XCI_STRIP][PRODUCT_VECTORS];
+#define LOAD_ROW(r) \
+  UNROLL for (int j = 0; j < n; j++) s[r][j] = q->accumulate ? load(c + r * width + j * LANES) : (vector){0};
+  ROWS(LOAD_ROW)
+  size_t step = q->a_step;
+  for (size_t t = 0; t < q->n_tiles; t++, a += q->a_tile) {
+    const float *a0 = a, *a1 = a0 + q->a_row, *a2 = a1 + q->a_row, *a3 = a2 + q->a_row, *a4 = a3 + q->a_row,
+                *a5 = a4 + q->a_row;
+    size_t i = 0;
+    if (step == 1)
+      for (size_t l = 0; l < XCI_STRIP * q->a_row; l += 16) __builtin_prefetch(a + q->a_strip + l);
+    for (size_t k = q->tile_steps; k > 0; k--, i += step, b += width) {
+      vector y[PRODUCT_VECTORS];
+      UNROLL for (int j = 0; j < n; j++) y[j] = load(b + j * LANES);
+#define MULTIPLY_ROW(r) \
+  { \
+    float x = a##r[i]; \
+    UNROLL for (int j = 0; j < n; j++) s[r][j] += x * y[j]; \
+  }
+      ROWS(MULTIPLY_ROW)
+    }
+  }
+#define STORE_ROW(r) \
+  UNROLL for (int j = 0; j < n; j++) store(c + r * width + j * LANES, s[r][j]);
+  ROWS(STORE_ROW)
+}
+
+static void product(size_t width, const xci_product *q) {
+  for (size_t s = 0; s < q->n_strips; s++) {
+    const float *a = q->a + s * q->a_strip;
+    float *c = q->c + s * XCI_STRIP * width;
+    for (size_t column = 0; column < width;) {
+      size_t left = (width - column) / LANES;
+#if XCI_LANES == 16
+      if (left >= 4) strip(q, a, q->b + column, c + column, width, 4), column += 4 * LANES;
+      else if (left == 3) strip(q, a, q->b + column, c + column, width, 3), column += 3 * LANES;
+      else
+#endif
+      if (left >= 2) strip(q, a, q->b + column, c + column, width, 2), column += 2 * LANES;
+      else strip(q, a, q->b + column, c + column, width, 1), column += LANES;
+    }
+  }
+}
+
+static void pack(size_t width, const float *tile, const uint32_t *chosen, size_t first, size_t n, float *out) {
+  if (n < XCI_PANEL) memset(out, 0, width * XCI_PANEL * sizeof *out);
+  for (size_t k0 = 0; k0 < width; k0 += 16)
+    for (size_t j = 0; j < n; j++) {
+      const float *row = tile + (chosen ? chosen[j] : first + j) * width + k0;
+      UNROLL for (size_t k = 0; k < 16; k++) out[(k0 + k) * XCI_PANEL + j] = row[k];
+    }
+}
+
+static size_t keep(const float *c, size_t n_rows, size_t n_latents, const float *bias, const float *floor,
+                   xci_kept *out, uint8_t *counts, size_t stride) {
+  size_t n = 0;
+  for (size_t row = 0; row < n_rows; row++, c += XCI_PANEL) {
+    float v[XCI_PANEL];
+    int any = 0;
+#pragma omp simd reduction(| : any)
+    for (int j = 0; j < XCI_PANEL; j++) {
+      v[j] = c[j] + bias[j];
+      any |= !(v[j] <= floor[j]); /* NaN is kept: it must reach the loss */
+    }
+    size_t before = n;
+    if (any)
+      for (size_t j = 0; j < n_latents; j++) {
+        out[n] = (xci_kept){v[j], (uint16_t)row, (uint16_t)j};
+        n += !(v[j] <= floor[j]);
+      }
+    counts[row * stride] = (uint8_t)(n - before);
+  }
+  return n;
+}
+
+/* ---- Passes over lists of codes. All work on blocks of at most MAX_VECTORS vectors of a tile's columns. ---- */
+
+#define FOR_BLOCKS(width, column, CALL) \
+  for (size_t column = 0; column < (width); column += BLOCK) switch (((width)-column) / LANES) { \
+      case 1: CALL(1); break; \
+      case 2: CALL(2); break; \
+      case 3: CALL(3); break; \
+      default: CALL(4); break; \
+    }
+
+INLINE void decode_block(size_t width, size_t n_samples, const xci_lists *list, const float *weight, const float *bias,
+                         const float *x, float *r, const int n) {
+  for (size_t b = 0; b < n_samples; b++) {
+    vector s[MAX_VECTORS], t[MAX_VECTORS];
+    UNROLL for (int j = 0; j < n; j++) {
+      s[j] = load(bias + j * LANES);
+      if (x) s[j] -= load(x + b * width + j * LANES);
+      t[j] = (vector){0};
+    }
+    size_t p = list->start[b], end = list->start[b + 1];
+    for (; p + 2 <= end; p += 2) {
+      const float *w = weight + list->index[p] * width, *y = weight + list->index[p + 1] * width;
+      UNROLL for (int j = 0; j < n; j++) {
+        s[j] += list->value[p] * load(w + j * LANES);
+        t[j] += list->value[p + 1] * load(y + j * LANES);
+      }
+    }
+    if (p < end) {
+      const float *w = weight + list->index[p] * width;
+      UNROLL for (int j = 0; j < n; j++) s[j] += list->value[p] * load(w + j * LANES);
+    }
+    UNROLL for (int j = 0; j < n; j++) store(r + b * width + j * LANES, s[j] + t[j]);
+  }
+}
+
+static void decode(size_t width, size_t n_samples, const xci_lists *list, const float *weight, const float *bias,
+                   const float *x, float *r) {
+#define CALL(n) decode_block(width, n_samples, list, weight + k, bias + k, x ? x + k : NULL, r + k, n)
+  FOR_BLOCKS(width, k, CALL)
+#undef CALL
+}
+
+/* Sums of 16 rows in single precision, then in double: the error stays below 16 roundings. */
+static double squares(size_t width, size_t n_rows, const float *tile, float *columns) {
+  double total = 0;
+  memset(columns, 0, width * sizeof *columns);
+  for (size_t row0 = 0; row0 < n_rows; row0 += 16) {
+    size_t n = n_rows - row0 < 16 ? n_rows - row0 : 16;
+    for (size_t k = 0; k < width; k += LANES) {
+      vector s = {0}, q = {0};
+      for (size_t row = row0; row < row0 + n; row++) {
+        vector r = load(tile + row * width + k);
+        s += r;
+        q += r * r;
+      }
+      store(columns + k, load(columns + k) + s);
+      total += (double)sum(q);
+    }
+  }
+  return total;
+}
+
+INLINE double decoder_latent(size_t width, const xci_decoder_pass *q, size_t i, size_t column, const int n) {
+  const uint32_t *index = q->by_latent.index;
+  const float *value = q->by_latent.value, *residual = q->residual + column;
+  vector w[MAX_VECTORS], g[MAX_VECTORS];
+  UNROLL for (int j = 0; j < n; j++) {
+    w[j] = load(q->weight + i * width + column + j * LANES);
+    g[j] = (vector){0};
+  }
+  for (size_t p = q->by_latent.start[i], end = q->by_latent.start[i + 1]; p < end; p++) {
+    const float *r = residual + index[p] * width;
+    vector dot = {0};
+    UNROLL for (int j = 0; j < n; j++) {
+      vector y = load(r + j * LANES);
+      g[j] += value[p] * y;
+      dot += y * w[j];
+    }
+    q->df[p] += sum(dot);
+  }
+  vector square = {0};
+  UNROLL for (int j = 0; j < n; j++) {
+    g[j] = q->scale * g[j] + q->decay[i] * w[j];
+    store(q->gradient + i * width + column + j * LANES, g[j]);
+    square += g[j] * g[j];
+  }
+  return (double)sum(square);
+}
+
+static double decoder_pass(size_t width, const xci_decoder_pass *q) {
+  double total = 0;
+  for (size_t i = 0; i < q->n_latents; i++) {
+    if (q->by_latent.start[i] == q->by_latent.start[i + 1]) continue;
+#define CALL(n) total += decoder_latent(width, q, i, k, n)
+    FOR_BLOCKS(width, k, CALL)
+#undef CALL
+  }
+  return total;
+}
+
+INLINE double encoder_latent(size_t width, const xci_lists *list, size_t i, const float *x, float *gradient,
+                             const int n) {
+  vector g[MAX_VECTORS], h[MAX_VECTORS];
+  UNROLL for (int j = 0; j < n; j++) g[j] = h[j] = (vector){0};
+  size_t p = list->start[i], end = list->start[i + 1];
+  for (; p + 2 <= end; p += 2) {
+    const float *y = x + list->index[p] * width, *z = x + list->index[p + 1] * width;
+    UNROLL for (int j = 0; j < n; j++) {
+      g[j] += list->value[p] * load(y + j * LANES);
+      h[j] += list->value[p + 1] * load(z + j * LANES);
+    }
+  }
+  if (p < end) {
+    const float *y = x + list->index[p] * width;
+    UNROLL for (int j = 0; j < n; j++) g[j] += list->value[p] * load(y + j * LANES);
+  }
+  vector square = {0};
+  UNROLL for (int j = 0; j < n; j++) {
+    g[j] += h[j];
+    store(gradient + i * width + j * LANES, g[j]);
+    square += g[j] * g[j];
+  }
+  return (double)sum(square);
+}
+
+static double encoder_pass(size_t width, size_t n_latents, const xci_lists *list, const float *x, float *gradient) {
+  double total = 0;
+  for (size_t i = 0; i < n_latents; i++) {
+    if (list->start[i] == list->start[i + 1]) continue;
+#define CALL(n) total += encoder_latent(width, list, i, x + k, gradient + k, n)
+    FOR_BLOCKS(width, k, CALL)
+#undef CALL
+  }
+  return total;
+}
+
+/* ---- Rows of parameters ---- */
+
+static void row_squares(size_t width, const float *tile, size_t first, size_t n, double *sums) {
+  for (size_t i = 0; i < n; i++) {
+    vector s = {0};
+    for (size_t k = 0; k < width; k += LANES) {
+      vector w = load(tile + (first + i) * width + k);
+      s += w * w;
+    }
+    sums[i] += (double)sum(s);
+  }
+}
+
+static void adam(size_t width, size_t n_rows, const uint8_t *active, const xci_adam_factors *q, float *value,
+                 float *moment1, float *moment2, const float *gradient) {
+  const xci_adam_factors f = *q;
+  for (size_t i = 0; i < n_rows; i++) {
+    float *restrict p = value + i * width, *restrict m = moment1 + i * width, *restrict v = moment2 + i * width;
+    const float *restrict g = gradient + i * width;
+    if (!active || active[i]) {
+#pragma omp simd
+      for (size_t k = 0; k < width; k++) {
+        float gk = f.clip * g[k], mk = f.keep1 * m[k] + f.add1 * gk, vk = f.keep2 * v[k] + f.add2 * gk * gk;
+        m[k] = mk;
+        v[k] = vk;
+        p[k] -= f.rate * mk / (sqrtf(vk) * f.root + f.epsilon);
+      }
+    } else {
+#pragma omp simd
+      for (size_t k = 0; k < width; k++) {
+        float mk = f.keep1 * m[k], vk = f.keep2 * v[k];
+        m[k] = mk;
+        v[k] = vk;
+        p[k] -= f.rate * mk / (sqrtf(vk) * f.root + f.epsilon);
+      }
+    }
+  }
+}
+
+const xci_coder_kernels XCI_KERNELS = {
+  NAME_OF(XCI_KERNELS) + sizeof "xci_coder_kernels", product, pack, keep, decode, squares, decoder_pass, encoder_pass, row_squares, adam,
+};
