@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Opens a regular file for reading; a FIFO, device or folder is refused without waiting for it. */
-static xcoder_status open_regular(const char *path, int *descriptor, uint64_t *n_bytes, xcoder_error *err) {
+xcoder_status xci_open_regular(const char *path, int *descriptor, uint64_t *n_bytes, xcoder_error *err) {
   char name[256];
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) return xci_fail_errno(err, path, "cannot open");
@@ -40,7 +40,7 @@ xcoder_status xci_map_open(const char *path, xci_map *map, xcoder_error *err) {
   *map = (xci_map){(const unsigned char *)"", 0, NULL};
   int fd = -1;
   uint64_t n_bytes = 0;
-  xcoder_status status = open_regular(path, &fd, &n_bytes, err);
+  xcoder_status status = xci_open_regular(path, &fd, &n_bytes, err);
   if (status) return status;
   if (n_bytes > SIZE_MAX) status = xci_fail(err, XCODER_MEMORY, "%s: larger than the address space", path);
   if (!status && n_bytes > 0) {
@@ -78,7 +78,7 @@ xcoder_status xci_read_file(const char *path, size_t max_bytes, char **bytes, si
   *n_bytes = 0;
   int fd = -1;
   uint64_t size = 0;
-  xcoder_status status = open_regular(path, &fd, &size, err);
+  xcoder_status status = xci_open_regular(path, &fd, &size, err);
   if (status) return status;
   char name[256];
   if (size > max_bytes)

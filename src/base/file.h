@@ -18,6 +18,9 @@ typedef struct xci_map {
 xcoder_status xci_map_open(const char *path, xci_map *map, xcoder_error *err);
 void xci_map_close(xci_map *map);
 
+/* Opens a regular file for reading through its descriptor; anything else is refused without waiting for it. */
+xcoder_status xci_open_regular(const char *path, int *descriptor, uint64_t *n_bytes, xcoder_error *err);
+
 /* A whole file, zero-terminated. Refused (XCODER_FORMAT) if larger than max_bytes. */
 xcoder_status xci_read_file(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes, xcoder_error *err);
 
