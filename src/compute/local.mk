@@ -7,7 +7,8 @@ src_libcompute_la_SOURCES = src/compute/compute.h \
   src/compute/cpu/vector_math.c src/compute/cpu/vector_math.h src/compute/cpu/transformer.h src/compute/cpu/norm.c \
   src/compute/cpu/linear.c src/compute/cpu/activation.c src/compute/cpu/rotary.c src/compute/cpu/projection.c \
   src/compute/cpu/attention.c src/compute/cpu/block.c src/compute/cpu/head.c \
-  src/compute/reference/device.c src/compute/reference/reference.h
+  src/compute/reference/device.c src/compute/reference/reference.h src/compute/reference/layers.c \
+  src/compute/reference/attention.c src/compute/reference/block.c src/compute/reference/head.c
 
 # The crosscoder.
 src_libcompute_la_SOURCES += src/compute/cpu/coder.h src/compute/cpu/coder_backward.c src/compute/cpu/coder_codes.c \
