@@ -26,7 +26,6 @@ const xci_backend xci_backend_reference = {
   .download = xci_host_download,
   .weight_create = xci_host_weight_create,
   .weight_free = xci_host_weight_free,
-<<<<<<< HEAD
   .coder_create = xci_reference_coder_create,
   .coder_free = xci_reference_coder_free,
   .coder_write = xci_reference_coder_write,
@@ -38,7 +37,6 @@ const xci_backend xci_backend_reference = {
   .coder_decode = xci_reference_coder_decode,
   .coder_backward = xci_reference_coder_backward,
   .coder_update = xci_reference_coder_update,
-=======
   .embed = xci_reference_embed,
   .tape_create = xci_reference_tape_create,
   .tape_free = xci_reference_tape_free,
@@ -48,5 +46,4 @@ const xci_backend xci_backend_reference = {
   .head_backward = xci_reference_head_backward,
   .head_log_probs = xci_reference_head_log_probs,
   .head_project = xci_reference_head_project,
->>>>>>> bde3a20 (Reference backend of the transformer in double precision)
 };
