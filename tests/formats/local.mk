@@ -1,8 +1,16 @@
-# Tests of layer formats.
+# Tests of layer formats. The corpus of good and bad files is code: files are made when they are needed.
+CORPUS_SOURCES = tests/formats/corpus.c tests/formats/corpus.h tests/formats/corpus_json.c tests/formats/corpus_npy.c \
+  tests/formats/corpus_safetensors.c
+check_PROGRAMS += tests/formats/write_corpus
+tests_formats_write_corpus_SOURCES = tests/formats/write_corpus.c $(CORPUS_SOURCES)
+tests_formats_write_corpus_LDADD = $(LAYERS_FORMATS) $(XCODER_LIBS)
 if HAVE_CHECK
-check_PROGRAMS += tests/formats/test_formats
-TESTS += tests/formats/test_formats
+check_PROGRAMS += tests/formats/test_formats tests/formats/test_corpus
+TESTS += tests/formats/test_formats tests/formats/test_corpus
 tests_formats_test_formats_SOURCES = tests/formats/test_formats.c
 tests_formats_test_formats_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_formats_test_formats_LDADD = $(LAYERS_FORMATS) $(TEST_LIBS)
+tests_formats_test_corpus_SOURCES = tests/formats/test_corpus.c $(CORPUS_SOURCES)
+tests_formats_test_corpus_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_formats_test_corpus_LDADD = $(LAYERS_FORMATS) $(TEST_LIBS)
 endif
