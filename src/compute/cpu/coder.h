@@ -101,6 +101,8 @@ enum { XCI_DENSE = 96 }; /* columns of a panel of dense latents: a multiple of X
 xcoder_status xci_coder_fill_lists(xci_coder *coder, xcoder_error *err);
 /* Floats of scratch that the next functions need. */
 size_t xci_coder_dense_scratch(const xci_coder *coder);
+/* Sum and number of positive codes of every dense latent, written to sums[latent], positive[latent]. */
+void xci_coder_dense_sums(const xci_coder *coder, double *sums, double *positive);
 /* r += F W of the dense latents, tile t. */
 void xci_coder_dense_decode(const xci_coder *coder, size_t t, float *r, float *scratch);
 /* Gradient rows of dense latents in one tile: scale * sum_b values[b, i] rows[b] + decay[i] * weight[i]; `decay` may be

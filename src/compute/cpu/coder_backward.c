@@ -10,57 +10,50 @@
 
 /* What a latent and a tile contribute, kept one by one and added in order. */
 typedef struct shares {
-  double *latent_sparsity, *latent_positive; /* [n_latents] */
+  double *latent_sum, *latent_sparsity, *latent_positive; /* [n_latents] */
   double *tile_error, *tile_square;          /* [n_tiles], [2 n_tiles] */
 } shares;
 
 static xcoder_status reserve_results(xci_coder *coder, shares *r, xcoder_error *err) {
   size_t n_latents = coder->shape.n_latents, n_tiles = coder->n_tiles;
-  xcoder_status status = xci_reserve(&coder->results, 2 * n_latents + 3 * n_tiles, sizeof(double), err);
+  xcoder_status status = xci_reserve(&coder->results, 3 * n_latents + 3 * n_tiles, sizeof(double), err);
   double *p = coder->results.memory;
   if (!status)
-    *r = (shares){p, p + n_latents, p + 2 * n_latents, p + 2 * n_latents + n_tiles};
+    *r = (shares){p, p + n_latents, p + 2 * n_latents, p + 3 * n_latents, p + 3 * n_latents + n_tiles};
   return status;
 }
 
-/* Sum and number of positive values of a latent's codes. */
-static void sum_latent(const xci_coder *coder, size_t i, double *sum, double *positive) {
-  const uint32_t *place = coder->dense_place.memory;
-  const float *value;
-  size_t n, step;
-  if (place[i] == XCI_SPARSE) {
-    const size_t *start = coder->latent_start.memory;
-    value = (const float *)coder->latent_value.memory + start[i];
-    n = start[i + 1] - start[i];
-    step = 1;
-  } else {
-    value = (const float *)coder->dense_f.memory + place[i] / XCI_DENSE * XCI_DENSE * coder->n_rows +
-            place[i] % XCI_DENSE;
-    n = coder->n_samples;
-    step = XCI_DENSE;
+/* Sum and number of positive values of the codes of every latent. */
+static void sum_codes(const xci_coder *coder, shares *r) {
+  xci_lists lists = xci_coder_by_latent(coder);
+#pragma omp parallel for schedule(static) num_threads(xci_threads())
+  for (size_t i = 0; i < coder->shape.n_latents; i++) {
+    double sum = 0;
+    size_t positive = 0;
+    for (size_t p = lists.start[i]; p < lists.start[i + 1]; p++) {
+      sum += (double)lists.value[p];
+      positive += lists.value[p] > 0;
+    }
+    r->latent_sum[i] = sum;
+    r->latent_positive[i] = (double)positive;
   }
-  *sum = *positive = 0;
-  for (size_t k = 0; k < n; k++) {
-    *sum += (double)value[k * step];
-    *positive += value[k * step] > 0;
-  }
+  xci_coder_dense_sums(coder, r->latent_sum, r->latent_positive);
 }
 
-/* Sums of features, and what the L1 term adds to the gradients of df and of the decoder's rows. */
+/* What the L1 term adds to the gradients of features and of decoder rows. */
 static void weigh_latents(xci_coder *coder, double l1, shares *r) {
   size_t n_latents = coder->shape.n_latents, n_checkpoints = coder->shape.n_checkpoints;
   double share = l1 / (double)coder->n_samples;
 #pragma omp parallel for schedule(static) num_threads(xci_threads())
   for (size_t i = 0; i < n_latents; i++) {
-    double total = 0, sum;
-    sum_latent(coder, i, &sum, &r->latent_positive[i]);
+    double total = 0;
     for (size_t c = 0; c < n_checkpoints; c++) {
       double norm = coder->norm[i * n_checkpoints + c];
-      coder->decay[c * n_latents + i] = norm > 0 ? (float)(share * sum / norm) : 0; /* derivative of a norm at 0: 0 */
+      coder->decay[c * n_latents + i] = norm > 0 ? (float)(share * r->latent_sum[i] / norm) : 0; /* at norm 0: 0 */
       total += norm;
     }
     coder->push[i] = (float)(share * total);
-    r->latent_sparsity[i] = sum * total;
+    r->latent_sparsity[i] = r->latent_sum[i] * total;
   }
 }
 
@@ -187,6 +180,7 @@ xcoder_status xci_cpu_coder_backward(xcoder_device *device, xci_coder *coder, co
   if (status) return status;
   size_t n_groups = count_groups(coder), n_codes = ((const size_t *)coder->latent_start.memory)[coder->shape.n_latents];
   float scale = (float)(2.0 / (double)coder->n_samples);
+  sum_codes(coder, &parts);
   weigh_latents(coder, objective->l1_coefficient, &parts);
   status = decode_groups(coder, n_groups, n_codes, scale, &parts, err);
   if (status) return status;

@@ -69,22 +69,43 @@ double xci_coder_dense_gradient(const xci_coder *coder, const float *values, con
   return square;
 }
 
-/* Where the value of (sample, dense column) lies in its panel. */
-static size_t dense_at(const xci_coder *coder, size_t row, size_t column) {
-  return (column / XCI_DENSE * coder->n_rows + row) * XCI_DENSE + column % XCI_DENSE;
-}
-
+/* df of one block of samples and one panel of products; columns of products and of dense panels differ in width. */
 static void mask_panel(xci_coder *coder, const xci_panels *panels, size_t block, size_t panel, const float *c,
                        float scale) {
-  const float *f = coder->dense_f.memory;
-  float *df = coder->dense_df.memory;
-  size_t first = panel * XCI_PANEL, n = xci_min_size(XCI_PANEL, coder->n_dense - first);
+  size_t first = panel * XCI_PANEL, last = xci_min_size(first + XCI_PANEL, coder->n_dense);
   size_t first_row = block * panels->block, n_rows = xci_min_size(panels->block, coder->n_rows - first_row);
-  for (size_t row = 0; row < n_rows; row++)
-    for (size_t j = 0; j < n; j++) {
-      size_t at = dense_at(coder, first_row + row, first + j);
-      df[at] = f[at] != 0 ? scale * c[row * XCI_PANEL + j] + coder->push[panels->chosen[first + j]] : 0;
+  float push[XCI_PANEL];
+  for (size_t j = first; j < last; j++) push[j - first] = coder->push[panels->chosen[j]];
+  for (size_t j = first, end; j < last; j = end) {
+    end = xci_min_size(last, (j / XCI_DENSE + 1) * XCI_DENSE);
+    size_t at = (j / XCI_DENSE * coder->n_rows + first_row) * XCI_DENSE + j % XCI_DENSE;
+    for (size_t row = 0; row < n_rows; row++) {
+      const float *f = (const float *)coder->dense_f.memory + at + row * XCI_DENSE;
+      const float *from = c + row * XCI_PANEL + (j - first), *add = push + (j - first);
+      float *df = (float *)coder->dense_df.memory + at + row * XCI_DENSE;
+#pragma omp simd
+      for (size_t k = 0; k < end - j; k++) df[k] = f[k] != 0 ? scale * from[k] + add[k] : 0;
     }
+  }
+}
+
+void xci_coder_dense_sums(const xci_coder *coder, double *sums, double *positive) {
+  const uint32_t *latent = coder->dense_latent.memory;
+#pragma omp parallel for schedule(static) num_threads(xci_threads())
+  for (size_t first = 0; first < coder->n_dense; first += XCI_DENSE) {
+    double sum[XCI_DENSE] = {0}, count[XCI_DENSE] = {0};
+    const float *f = (const float *)coder->dense_f.memory + first * coder->n_rows;
+    for (size_t b = 0; b < coder->n_samples; b++)
+#pragma omp simd
+      for (size_t j = 0; j < XCI_DENSE; j++) {
+        sum[j] += (double)f[b * XCI_DENSE + j];
+        count[j] += f[b * XCI_DENSE + j] > 0 ? 1.0 : 0.0;
+      }
+    for (size_t j = 0; j < XCI_DENSE && first + j < coder->n_dense; j++) {
+      sums[latent[first + j]] = sum[j];
+      positive[latent[first + j]] = count[j];
+    }
+  }
 }
 
 static void add_bias_gradient(xci_coder *coder) {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-  BLOCK_ROWS = 512,   /* samples per product: 128 KiB of results, in the second-level cache */
+  BLOCK_ROWS = 1024,  /* samples per product: 256 KiB of results; more would not fit the second-level cache */
   CHUNK_COLUMNS = 512 /* columns per product: 128 KiB of packed weights beside them */
 };
 

@@ -83,13 +83,40 @@ static void product(size_t width, const xci_product *q) {
   }
 }
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HAVE_SHUFFLE 1
+#endif
+#endif
+
+/* out[k][j] = row j [k] for four rows and four columns. */
+INLINE void transpose_4x4(const float *row[4], float *out) {
+#if defined(HAVE_SHUFFLE)
+  typedef float four __attribute__((vector_size(16), may_alias));
+  four a = *(const four *)row[0], b = *(const four *)row[1], c = *(const four *)row[2], d = *(const four *)row[3];
+  four ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  four cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  *(four *)out = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+  *(four *)(out + XCI_PANEL) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+  *(four *)(out + 2 * XCI_PANEL) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+  *(four *)(out + 3 * XCI_PANEL) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
+#else
+  for (int k = 0; k < 4; k++)
+    for (int j = 0; j < 4; j++) out[k * XCI_PANEL + j] = row[j][k];
+#endif
+}
+
 static void pack(size_t width, const float *tile, const uint32_t *chosen, size_t first, size_t n, float *out) {
-  if (n < XCI_PANEL) memset(out, 0, width * XCI_PANEL * sizeof *out);
-  for (size_t k0 = 0; k0 < width; k0 += 16)
-    for (size_t j = 0; j < n; j++) {
-      const float *row = tile + (chosen ? chosen[j] : first + j) * width + k0;
-      UNROLL for (size_t k = 0; k < 16; k++) out[(k0 + k) * XCI_PANEL + j] = row[k];
+  static const float zeros[64];
+  for (size_t j = 0; j < XCI_PANEL; j += 4) {
+    const float *row[4];
+    for (size_t i = 0; i < 4; i++)
+      row[i] = j + i >= n ? zeros : tile + (chosen ? chosen[j + i] : first + j + i) * width;
+    for (size_t k = 0; k < width; k += 4) {
+      transpose_4x4(row, out + k * XCI_PANEL + j);
+      for (int i = 0; i < 4; i++) row[i] += 4;
     }
+  }
 }
 
 static size_t keep(const float *c, size_t n_rows, size_t n_latents, const float *bias, const float *floor,

@@ -1,0 +1,6 @@
+# Speed against dense PyTorch: `make bench/train_step`, then bench/train_step.py.
+EXTRA_PROGRAMS += bench/train_step
+bench_train_step_SOURCES = bench/train_step.c
+bench_train_step_LDADD = $(LAYERS_COMPUTE) $(XCODER_LIBS)
+EXTRA_DIST += bench/train_step.py
+CLEANFILES += bench/train_step
