@@ -5,4 +5,9 @@ TESTS += tests/compute/test_coder
 tests_compute_test_coder_SOURCES = tests/compute/test_coder.c
 tests_compute_test_coder_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_compute_test_coder_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+check_PROGRAMS += tests/compute/test_conformance_block
+TESTS += tests/compute/test_conformance_block
+tests_compute_test_conformance_block_SOURCES = tests/compute/test_conformance_block.c tests/compute/block_test.h
+tests_compute_test_conformance_block_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
+tests_compute_test_conformance_block_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
 endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transformer entries: the reference against finite differences, the cpu against the reference, and equal bits at
+ * every number of threads. */
+#include "tests/compute/block_test.h"
+
+#include "compute/reference/reference.h"
+
+/* Sequences of odd lengths, one empty, one of a single row. */
+static const size_t SHORT[] = {0, 3, 4, 4, 9};
+static const xci_rows SHORT_ROWS = {4, SHORT};
+/* Longer than a block of queries, so that tiles meet keys of several blocks. */
+static const size_t LONG[] = {0, 131, 132, 170};
+static const xci_rows LONG_ROWS = {3, LONG};
+
+static size_t count_rows(const xci_rows *rows) { return rows->start[rows->n_sequences]; }
+
+/* A central difference with step e errs by e^2/6 of the third derivative, about 1e-10 here, and by 1e-16/e of
+ * rounding, 1e-11; 1e-7 of the result leaves room for directions with a small derivative. */
+START_TEST(test_finite_differences) {
+  made m;
+  make_block(&variants[_i], &m);
+  size_t n = count_rows(&SHORT_ROWS) * m.block.d_model;
+  float *start = random_floats(900, n, 0.3, 1), *cotangent = random_floats(901, n, 0, 1);
+  double *gradient = calloc(n, sizeof *gradient), *h = calloc(n, sizeof *h), *point = calloc(n, sizeof *point);
+  for (size_t i = 0; i < n; i++) {
+    point[i] = (double)start[i];
+    gradient[i] = (double)cotangent[i];
+  }
+  ck_ok(xci_reference_block_gradient(&m.block, &SHORT_ROWS, point, gradient, err));
+  for (uint64_t trial = 0; trial < 6; trial++) {
+    float *direction = random_floats(910 + trial, n, 0, 1);
+    const double step = 1e-5;
+    double value[2] = {0, 0}, expected = 0, scale = 0;
+    for (int side = 0; side < 2; side++) {
+      for (size_t i = 0; i < n; i++) h[i] = point[i] + (side ? -step : step) * (double)direction[i];
+      ck_ok(xci_reference_block(&m.block, &SHORT_ROWS, h, err));
+      for (size_t i = 0; i < n; i++) value[side] += (double)cotangent[i] * h[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+      expected += gradient[i] * (double)direction[i];
+      scale += fabs(gradient[i] * (double)direction[i]);
+    }
+    double difference = (value[0] - value[1]) / (2 * step);
+    ck_assert_msg(fabs(difference - expected) <= 1e-7 * scale, "%s: derivative %.12g, difference %.12g (scale %g)",
+                  variants[_i].name, expected, difference, scale);
+    xci_free(direction);
+  }
+  free(gradient);
+  free(h);
+  free(point);
+  xci_free(start);
+  xci_free(cotangent);
+  free_block(&m);
+}
+END_TEST
+
+typedef struct result {
+  float *h, *gradient;
+} result;
+
+/* Two blocks forward on a tape of two slots and back again; the same block twice tests the slots. */
+static result run(const char *spec, const xci_block *block, const xci_rows *rows, bool with_tape) {
+  size_t n = count_rows(rows) * block->d_model;
+  xcoder_device *device;
+  xci_buffer h, gradient;
+  xci_tape *tape = NULL;
+  result r;
+  float *start = random_floats(900, n, 0.3, 1), *cotangent = random_floats(901, n, 0, 1);
+  ck_ok(xcoder_device_open(spec, &device, err));
+  const xci_backend *ops = device->ops;
+  ck_ok(ops->buffer_create(device, n * sizeof(float) + 64, &h, err));
+  ck_ok(ops->buffer_create(device, n * sizeof(float) + 64, &gradient, err));
+  ck_ok(ops->upload(device, &h, 0, start, n * sizeof(float), err));
+  ck_ok(ops->upload(device, &gradient, 0, cotangent, n * sizeof(float), err));
+  h.host[n] = gradient.host[n] = 1234; /* sentinels */
+  if (with_tape) ck_ok(ops->tape_create(device, block, 2, count_rows(rows), &tape, err));
+  for (size_t i = 0; i < 2; i++) ck_ok(ops->block_forward(device, block, rows, &h, tape, i, err));
+  for (size_t i = 2; with_tape && i-- > 0;)
+    ck_ok(ops->block_backward(device, block, rows, tape, i, &gradient, err));
+  ck_assert(h.host[n] == 1234 && gradient.host[n] == 1234);
+  r.h = start;
+  r.gradient = cotangent;
+  ck_ok(ops->download(device, &h, 0, r.h, n * sizeof(float), err));
+  ck_ok(ops->download(device, &gradient, 0, r.gradient, n * sizeof(float), err));
+  ops->tape_free(device, tape);
+  ops->buffer_free(device, &h);
+  ops->buffer_free(device, &gradient);
+  xcoder_device_close(device);
+  return r;
+}
+
+static void free_result(result *r) {
+  xci_free(r->h);
+  xci_free(r->gradient);
+}
+
+/* float32 against double: products over K <= 50 terms err by sqrt(K) 2^-24 = 4e-7 of their largest terms; two blocks
+ * of 4 products forward, 8 backward and the recomputed 3 add up to less than sqrt(30) times that, 2.3e-6. */
+static void compare(const char *name, const char *what, const float *x, const float *expected, size_t n) {
+  double error = worst_error(x, expected, n);
+  ck_assert_msg(error <= 1e-5, "%s: %s differs by %.3g of its largest value", name, what, error);
+}
+
+START_TEST(test_conformance) {
+  const variant *v = &variants[_i % N_VARIANTS];
+  const xci_rows *rows = _i < N_VARIANTS ? &SHORT_ROWS : &LONG_ROWS;
+  made m;
+  make_block(v, &m);
+  size_t n = count_rows(rows) * m.block.d_model;
+  result cpu = run("cpu", &m.block, rows, true), reference = run("reference", &m.block, rows, true);
+  compare(v->name, "output", cpu.h, reference.h, n);
+  compare(v->name, "gradient", cpu.gradient, reference.gradient, n);
+  result plain = run("cpu", &m.block, rows, false);
+  ck_assert_msg(memcmp(plain.h, cpu.h, n * sizeof(float)) == 0, "%s: a tape changes the output", v->name);
+  free_result(&cpu);
+  free_result(&reference);
+  free_result(&plain);
+  free_block(&m);
+}
+END_TEST
+
+START_TEST(test_threads) {
+  const variant *v = &variants[_i];
+  made m;
+  make_block(v, &m);
+  size_t n = count_rows(&LONG_ROWS) * m.block.d_model;
+  xcoder_set_threads(1);
+  result one = run("cpu", &m.block, &LONG_ROWS, true);
+  for (int threads = 2; threads <= 3; threads++) {
+    xcoder_set_threads(threads);
+    result more = run("cpu", &m.block, &LONG_ROWS, true);
+    ck_assert_msg(memcmp(one.h, more.h, n * sizeof(float)) == 0, "%s: output, %d threads", v->name, threads);
+    ck_assert_msg(memcmp(one.gradient, more.gradient, n * sizeof(float)) == 0, "%s: gradient, %d threads", v->name,
+                  threads);
+    free_result(&more);
+  }
+  xcoder_set_threads(0);
+  free_result(&one);
+  free_block(&m);
+}
+END_TEST
+
+START_TEST(test_empty) {
+  static const size_t none[] = {0, 0};
+  static const xci_rows cases[] = {{0, none}, {1, none}};
+  made m;
+  make_block(&variants[0], &m);
+  for (int c = 0; c < 2; c++)
+    for (int spec = 0; spec < 2; spec++) {
+      result r = run(spec ? "cpu" : "reference", &m.block, &cases[c], true);
+      free_result(&r);
+    }
+  free_block(&m);
+}
+END_TEST
+
+/* ---- Head and embedding ---- */
+
+enum { D = 7, MAX_ROWS = 300, N_TOKENS = 3 };
+
+typedef struct head_result {
+  float embedded[MAX_ROWS * D], logits[MAX_ROWS * N_TOKENS], normalizer[MAX_ROWS], log_probs[MAX_ROWS];
+  float gradient[MAX_ROWS * D];
+  float *projected;
+} head_result;
+
+static void run_head(const char *spec, size_t n_vocab, size_t n_rows, xci_norm_kind kind, head_result *out) {
+  static uint32_t token[MAX_ROWS * N_TOKENS];
+  static float weight[MAX_ROWS * N_TOKENS];
+  static size_t row[MAX_ROWS];
+  xcoder_device *device;
+  xci_buffer h, gradient;
+  made m;
+  memset(&m, 0, sizeof m);
+  memset(out, 0, sizeof *out);
+  variant v = {.norm = kind, .affine = true, .biases = kind == XCI_NORM_LAYER};
+  xci_norm norm = make_norm(&m, &v, D);
+  const xci_weight *table = make_weight(&m, n_vocab, D, 0, 1);
+  xci_head head = {D, n_vocab, norm, table};
+  for (size_t i = 0; i < n_rows * N_TOKENS; i++) {
+    token[i] = (uint32_t)xci_random_below(1, XCI_STREAM_TEST, i, n_vocab);
+    weight[i] = (float)xci_random_normal(2, XCI_STREAM_TEST, i);
+  }
+  for (size_t i = 0; i < n_rows; i++) row[i] = (i * 7 + 3) % n_rows; /* repeats rows where 7 divides n_rows */
+  ck_ok(xcoder_device_open(spec, &device, err));
+  const xci_backend *ops = device->ops;
+  ck_ok(ops->buffer_create(device, n_rows * D * sizeof(float), &h, err));
+  ck_ok(ops->buffer_create(device, n_rows * D * sizeof(float), &gradient, err));
+  ck_ok(ops->embed(device, table, &norm, token, n_rows, &h, err));
+  ck_ok(ops->download(device, &h, 0, out->embedded, n_rows * D * sizeof(float), err));
+  ck_ok(ops->embed(device, table, NULL, token, n_rows, &h, err));
+  ck_ok(ops->head_logits(device, &head, &h, row, n_rows, token, N_TOKENS, out->logits, out->normalizer, err));
+  ck_ok(ops->head_log_probs(device, &head, &h, row, n_rows, token, out->log_probs, err));
+  ck_ok(ops->head_backward(device, &head, &h, n_rows, row, n_rows, token, N_TOKENS, weight, &gradient, err));
+  ck_ok(ops->download(device, &gradient, 0, out->gradient, n_rows * D * sizeof(float), err));
+  out->projected = random_floats(1, n_rows * n_vocab, 0, 1);
+  ck_ok(ops->head_project(device, &head, &h, row, n_rows, kind == XCI_NORM_RMS, out->projected, err));
+  ops->buffer_free(device, &h);
+  ops->buffer_free(device, &gradient);
+  xcoder_device_close(device);
+  free_block(&m);
+}
+
+START_TEST(test_head) {
+  /* Vocabulary and rows beyond one piece of each; a single row and a single token; no rows. */
+  static const struct {
+    size_t n_vocab, n_rows;
+  } cases[] = {{4099, 5}, {13, 280}, {1, 1}, {5, 0}, {3, 1}};
+  static head_result cpu, reference, again;
+  size_t n_vocab = cases[_i].n_vocab, n = cases[_i].n_rows;
+  xci_norm_kind kind = _i % 2 == 0 ? XCI_NORM_LAYER : XCI_NORM_RMS;
+  run_head("cpu", n_vocab, n, kind, &cpu);
+  run_head("reference", n_vocab, n, kind, &reference);
+  compare("head", "embedding", cpu.embedded, reference.embedded, n * D);
+  compare("head", "logits", cpu.logits, reference.logits, n * N_TOKENS);
+  compare("head", "gradient", cpu.gradient, reference.gradient, n * D);
+  compare("head", "projection", cpu.projected, reference.projected, n * n_vocab);
+  for (size_t i = 0; i < n; i++) { /* a logarithm errs by the relative error of its argument: absolute */
+    ck_assert_double_eq_tol((double)cpu.normalizer[i], (double)reference.normalizer[i], 1e-5);
+    ck_assert_double_eq_tol((double)cpu.log_probs[i], (double)reference.log_probs[i], 1e-5);
+  }
+  for (int threads = 1; threads <= 3; threads++) {
+    xcoder_set_threads(threads);
+    run_head("cpu", n_vocab, n, kind, &again);
+    ck_assert_mem_eq(again.log_probs, cpu.log_probs, sizeof cpu.log_probs);
+    ck_assert_mem_eq(again.normalizer, cpu.normalizer, sizeof cpu.normalizer);
+    ck_assert_mem_eq(again.gradient, cpu.gradient, sizeof cpu.gradient);
+    if (n > 0) ck_assert_mem_eq(again.projected, cpu.projected, n * n_vocab * sizeof(float));
+    xci_free(again.projected);
+  }
+  xcoder_set_threads(0);
+  xci_free(cpu.projected);
+  xci_free(reference.projected);
+}
+END_TEST
+
+START_TEST(test_head_refuses) {
+  static const uint32_t bad = 5;
+  static const size_t row = 0;
+  static const char *const specs[] = {"cpu", "reference"};
+  made m;
+  memset(&m, 0, sizeof m);
+  const xci_weight *table = make_weight(&m, 5, D, 0, 1);
+  xci_head head = {D, 5, {.kind = XCI_NORM_LAYER, .epsilon = 1e-5f}, table};
+  for (int s = 0; s < 2; s++) {
+    xcoder_device *device;
+    xci_buffer h;
+    float out;
+    ck_ok(xcoder_device_open(specs[s], &device, err));
+    ck_ok(device->ops->buffer_create(device, D * sizeof(float), &h, err));
+    ck_assert_int_eq(device->ops->embed(device, table, NULL, &bad, 1, &h, NULL), XCODER_USAGE);
+    ck_assert_int_eq(device->ops->head_logits(device, &head, &h, &row, 1, &bad, 1, &out, NULL, NULL), XCODER_USAGE);
+    ck_assert_int_eq(device->ops->head_log_probs(device, &head, &h, &row, 1, &bad, &out, NULL), XCODER_USAGE);
+    device->ops->buffer_free(device, &h);
+    xcoder_device_close(device);
+  }
+  free_block(&m);
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("transformer entries");
+  TCase *tcase = tcase_create("block");
+  tcase_add_loop_test(tcase, test_finite_differences, 0, N_VARIANTS);
+  tcase_add_loop_test(tcase, test_conformance, 0, 2 * N_VARIANTS);
+  tcase_add_loop_test(tcase, test_threads, 0, N_VARIANTS);
+  tcase_add_test(tcase, test_empty);
+  tcase_add_loop_test(tcase, test_head, 0, 5);
+  tcase_add_test(tcase, test_head_refuses);
+  suite_add_tcase(suite, tcase);
+  SRunner *runner = srunner_create(suite);
+  srunner_set_fork_status(runner, CK_NOFORK);
+  srunner_run_all(runner, CK_NORMAL);
+  int n_failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
