@@ -149,9 +149,18 @@ typedef struct xci_adam {
 
 struct xci_backend;
 
+/* Something that keeps a copy on a device between calls. It is asked to leave when the device closes first. */
+typedef struct xci_guest {
+  struct xci_guest *next;
+  void (*leave)(struct xci_guest *guest); /* frees the copy; the device is still open */
+} xci_guest;
+void xci_device_enter(xcoder_device *device, xci_guest *guest);
+void xci_device_leave(xcoder_device *device, xci_guest *guest); /* does not call leave() */
+
 struct xcoder_device {
   const struct xci_backend *ops;
   void *state;       /* the backend's */
+  xci_guest *guests;
   char name[128];
   char kernels[160];
 };

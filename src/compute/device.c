@@ -56,8 +56,26 @@ xcoder_status xcoder_device_open(const char *spec, xcoder_device **device, xcode
   return XCODER_OK;
 }
 
+void xci_device_enter(xcoder_device *device, xci_guest *guest) {
+  guest->next = device->guests;
+  device->guests = guest;
+}
+
+void xci_device_leave(xcoder_device *device, xci_guest *guest) {
+  for (xci_guest **link = &device->guests; *link != NULL; link = &(*link)->next)
+    if (*link == guest) {
+      *link = guest->next;
+      return;
+    }
+}
+
 void xcoder_device_close(xcoder_device *device) {
   if (device == NULL) return;
+  while (device->guests != NULL) {
+    xci_guest *guest = device->guests;
+    device->guests = guest->next;
+    guest->leave(guest);
+  }
   device->ops->close(device);
   xci_free(device);
 }

@@ -44,6 +44,11 @@ typedef struct xci_safetensors_writer xci_safetensors_writer;
 xcoder_status xci_safetensors_create(xci_safetensors_writer **writer, xcoder_error *err);
 xcoder_status xci_safetensors_add(xci_safetensors_writer *writer, const char *name, xci_dtype dtype, size_t rank,
                                   const size_t *shape, const void *values, xcoder_error *err);
+/* The same, but the values are made when the file is written, one tensor at a time, so that a device's tensors need
+ * not all be on the host: `make` writes n_values values to `values`. `context` must live until the write. */
+typedef xcoder_status (*xci_tensor_make)(void *context, void *values, xcoder_error *err);
+xcoder_status xci_safetensors_add_made(xci_safetensors_writer *writer, const char *name, xci_dtype dtype, size_t rank,
+                                       const size_t *shape, xci_tensor_make make, void *context, xcoder_error *err);
 xcoder_status xci_safetensors_add_metadata(xci_safetensors_writer *writer, const char *key, const char *value,
                                            xcoder_error *err);
 xcoder_status xci_safetensors_write(xci_safetensors_writer *writer, const char *path, xcoder_error *err);

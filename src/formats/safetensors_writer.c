@@ -18,6 +18,8 @@ typedef struct pending {
   size_t shape[XCI_MAX_RANK];
   size_t n_values;
   const void *values;
+  xci_tensor_make make; /* NULL: `values` hold them already */
+  void *context;
 } pending;
 
 typedef struct metadatum {
@@ -48,10 +50,9 @@ void xci_safetensors_discard(xci_safetensors_writer *writer) {
   xci_free(writer);
 }
 
-xcoder_status xci_safetensors_add(xci_safetensors_writer *writer, const char *name, xci_dtype dtype, size_t rank,
-                                  const size_t *shape, const void *values, xcoder_error *err) {
-  size_t n_bytes = xci_dtype_bytes(dtype);
-  pending tensor = {.dtype = dtype, .rank = rank, .n_values = 1, .values = values};
+static xcoder_status add_tensor(xci_safetensors_writer *writer, const char *name, const size_t *shape, pending tensor,
+                                xcoder_error *err) {
+  size_t n_bytes = xci_dtype_bytes(tensor.dtype), rank = tensor.rank;
   if (rank > XCI_MAX_RANK || !n_bytes || !strcmp(name, "__metadata__") || !xci_utf8_valid(name, strlen(name)))
     return xci_fail(err, XCODER_USAGE, "tensor '%.200s': name, dtype or rank %zu cannot be written", name, rank);
   for (size_t i = 0; i < rank; i++) {
@@ -64,6 +65,18 @@ xcoder_status xci_safetensors_add(xci_safetensors_writer *writer, const char *na
   if (!status) status = xci_copy_text(name, &tensor.name, err);
   if (!status) writer->tensors[writer->n_tensors++] = tensor;
   return status;
+}
+
+xcoder_status xci_safetensors_add(xci_safetensors_writer *writer, const char *name, xci_dtype dtype, size_t rank,
+                                  const size_t *shape, const void *values, xcoder_error *err) {
+  pending tensor = {.dtype = dtype, .rank = rank, .n_values = 1, .values = values};
+  return add_tensor(writer, name, shape, tensor, err);
+}
+
+xcoder_status xci_safetensors_add_made(xci_safetensors_writer *writer, const char *name, xci_dtype dtype, size_t rank,
+                                       const size_t *shape, xci_tensor_make make, void *context, xcoder_error *err) {
+  pending tensor = {.dtype = dtype, .rank = rank, .n_values = 1, .make = make, .context = context};
+  return add_tensor(writer, name, shape, tensor, err);
 }
 
 xcoder_status xci_safetensors_add_metadata(xci_safetensors_writer *writer, const char *key, const char *value,
@@ -177,6 +190,16 @@ xcoder_status xci_write_values(xci_writer *writer, xci_dtype dtype, const void *
   return status;
 }
 
+static xcoder_status write_tensor(xci_writer *out, const pending *tensor, xcoder_error *err) {
+  void *values = NULL;
+  if (!tensor->make) return xci_write_values(out, tensor->dtype, tensor->values, tensor->n_values, err);
+  xcoder_status status = xci_alloc(tensor->n_values, xci_dtype_bytes(tensor->dtype), &values, err);
+  if (!status) status = tensor->make(tensor->context, values, err);
+  if (!status) status = xci_write_values(out, tensor->dtype, values, tensor->n_values, err);
+  xci_free(values);
+  return status;
+}
+
 xcoder_status xci_safetensors_write(xci_safetensors_writer *writer, const char *path, xcoder_error *err) {
   xci_text header = {0};
   xci_writer *out = NULL;
@@ -189,10 +212,7 @@ xcoder_status xci_safetensors_write(xci_safetensors_writer *writer, const char *
     status = xci_writer_write(out, length, sizeof length, err);
   }
   if (!status) status = xci_writer_write(out, header.bytes, header.n_bytes, err);
-  for (size_t i = 0; i < writer->n_tensors && !status; i++) {
-    const pending *tensor = &writer->tensors[i];
-    status = xci_write_values(out, tensor->dtype, tensor->values, tensor->n_values, err);
-  }
+  for (size_t i = 0; i < writer->n_tensors && !status; i++) status = write_tensor(out, &writer->tensors[i], err);
   if (!status) {
     status = xci_writer_commit(out, err);
     out = NULL;

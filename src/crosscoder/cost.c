@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a training run will need: memory, disk, floating-point work. Tests compare the memory with what is measured. */
+#include "base/parallel.h"
+#include "base/size.h"
+#include "crosscoder/trainer.h"
+
+static uint64_t parameters(size_t n_checkpoints, size_t d_model, size_t n_latents) {
+  uint64_t row = (uint64_t)n_checkpoints * d_model;
+  return 2 * row * n_latents + row + n_latents;
+}
+
+uint64_t xci_train_state_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents) {
+  return 12 * parameters(n_checkpoints, d_model, n_latents) + 8 * (uint64_t)n_latents + 8192;
+}
+
+uint64_t xci_train_result_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents) {
+  return 4 * parameters(n_checkpoints, d_model, n_latents) + 4096;
+}
+
+uint64_t xci_train_log_bytes(size_t n_checkpoints, const xcoder_train_options *resolved) {
+  uint64_t n_steps = xci_train_steps(resolved), row = 24 * (13 + (uint64_t)n_checkpoints);
+  return (n_steps / resolved->log_every + 2) * (row + 100) + (n_steps / resolved->validate_every + 2) * row + 4096;
+}
+
+/* Parameters, two moments and gradients, padded to whole tiles of columns; one tensor in file order while a checkpoint
+ * is read or written; the batch as bf16, scaled, in tiles and reconstructed. The codes are largest at the first steps,
+ * when about half of all features fire: then they are kept by sample and by feature, and as dense columns. */
+static uint64_t memory_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents, uint64_t batch) {
+  uint64_t n_tiles = xci_ceil_div(d_model, 64), width = xci_ceil_div(xci_ceil_div(d_model, n_tiles), 16) * 16;
+  uint64_t row = n_checkpoints * n_tiles * width, tensor = row * n_latents;
+  uint64_t exact_row = (uint64_t)n_checkpoints * d_model;
+  uint64_t state = 4 * 4 * (2 * tensor + row + n_latents);
+  uint64_t staging = 4 * exact_row * n_latents;
+  uint64_t batches = batch * (exact_row * (2 + 4 + 4) + row * 4 + (uint64_t)n_checkpoints * 16);
+  uint64_t codes = batch * n_latents * 10;
+  uint64_t per_latent = n_latents * (n_checkpoints * (8 + 4 + 4) + 64);
+  return state + staging + batches + codes + per_latent;
+}
+
+xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
+                                xcoder_cost *cost, xcoder_error *err) {
+  xcoder_train_options resolved;
+  xcoder_status status = xci_train_resolve(options, n_checkpoints, d_model, &resolved, err);
+  if (status) return status;
+  uint64_t batch = resolved.batch_size, n_latents = resolved.n_latents;
+  cost->memory_bytes = memory_bytes(n_checkpoints, d_model, resolved.n_latents, batch);
+  cost->disk_bytes = (resolved.keep_checkpoints + 1) * xci_train_state_bytes(n_checkpoints, d_model, resolved.n_latents) +
+                     xci_train_result_bytes(n_checkpoints, d_model, resolved.n_latents) +
+                     xci_train_log_bytes(n_checkpoints, &resolved);
+  /* The encoder is dense. What follows it works on active features only: four passes over about 64 of them a sample
+   * (all of them at the start). The optimizer touches every parameter. */
+  double row = (double)n_checkpoints * (double)d_model, n_steps = (double)xci_train_steps(&resolved);
+  double active = n_latents < 64 ? (double)n_latents : 64;
+  cost->flops = n_steps * (2 * (double)batch * row * ((double)n_latents + 4 * active) +
+                           12 * (double)parameters(n_checkpoints, d_model, resolved.n_latents));
+  return XCODER_OK;
+}

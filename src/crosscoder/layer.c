@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-/* Replaced by the first source file of this layer. */
-extern int xci_layer_crosscoder;
-int xci_layer_crosscoder = 0;

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making, describing, changing and folding a crosscoder. */
+#include "crosscoder/object.h"
+
+#include "base/memory.h"
+#include "base/parallel.h"
+#include "base/size.h"
+#include <math.h>
+#include <string.h>
+
+const char *const xci_coder_tensor_names[XCI_N_TENSORS] = {"W_enc", "b_enc", "W_dec", "b_dec"};
+
+size_t xci_coder_tensor_shape(size_t n_checkpoints, size_t d_model, size_t n_latents, xci_coder_tensor tensor,
+                              size_t shape[3]) {
+  size_t rank = 0;
+  if (tensor == XCI_W_ENC || tensor == XCI_B_DEC) {
+    shape[rank++] = n_checkpoints;
+    shape[rank++] = d_model;
+  }
+  if (tensor != XCI_B_DEC) shape[rank++] = n_latents;
+  if (tensor == XCI_W_DEC) {
+    shape[rank++] = n_checkpoints;
+    shape[rank++] = d_model;
+  }
+  return rank;
+}
+
+xcoder_status xci_coder_sizes(size_t n_checkpoints, size_t d_model, size_t n_latents, size_t n_values[XCI_N_TENSORS],
+                              xcoder_error *err) {
+  if (n_checkpoints < 1 || n_checkpoints > XCODER_MAX_CHECKPOINTS)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: %zu checkpoints, expected 1 to %d", n_checkpoints,
+                    XCODER_MAX_CHECKPOINTS);
+  if (d_model < 1 || n_latents < 1 || n_latents > UINT32_MAX)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: width %zu with %zu features, expected at least 1 of each and at "
+                    "most 4294967295 features", d_model, n_latents);
+  size_t row, total, bytes;
+  if (!xci_mul_size(n_checkpoints, d_model, &row) || !xci_mul_size(row, n_latents, &total) ||
+      !xci_mul_size(total, 4 * sizeof(float), &bytes))
+    return xci_fail(err, XCODER_MEMORY, "crosscoder: %zu x %zu x %zu parameters do not fit into memory", n_checkpoints,
+                    d_model, n_latents);
+  n_values[XCI_W_ENC] = n_values[XCI_W_DEC] = total;
+  n_values[XCI_B_ENC] = n_latents;
+  n_values[XCI_B_DEC] = row;
+  return XCODER_OK;
+}
+
+void xci_default_label(size_t c, char label[3]) {
+  label[0] = c < 26 ? (char)('A' + c) : (char)('A' + c / 26 - 1);
+  label[1] = c < 26 ? '\0' : (char)('A' + c % 26);
+  label[2] = '\0';
+}
+
+xcoder_status xci_copy_labels(const char *const *labels, size_t n, char ***out, xcoder_error *err) {
+  *out = NULL;
+  char **copy = NULL;
+  xcoder_status status = XCI_ALLOC(&copy, n, err);
+  for (size_t c = 0; c < n && status == XCODER_OK; c++) {
+    char letter[3];
+    xci_default_label(c, letter);
+    status = xci_copy_text(labels != NULL && labels[c] != NULL ? labels[c] : letter, &copy[c], err);
+  }
+  if (status != XCODER_OK) {
+    if (copy != NULL) xci_free_labels(copy, n);
+    return status;
+  }
+  *out = copy;
+  return XCODER_OK;
+}
+
+void xci_free_labels(char **labels, size_t n) {
+  if (labels == NULL) return;
+  for (size_t c = 0; c < n; c++) xci_free(labels[c]);
+  xci_free(labels);
+}
+
+static xcoder_status check_scales(const float *scales, size_t n, xcoder_error *err) {
+  for (size_t c = 0; c < n; c++)
+    if (!isfinite(scales[c]) || scales[c] <= 0)
+      return xci_fail(err, XCODER_USAGE, "crosscoder: scale %zu is %g, expected a positive number", c,
+                      (double)scales[c]);
+  return XCODER_OK;
+}
+
+xcoder_status xcoder_create(size_t n_checkpoints, size_t d_model, size_t n_latents, long layer,
+                            const char *const *labels, const float *scales, xcoder **coder, xcoder_error *err) {
+  *coder = NULL;
+  xcoder *made = NULL;
+  size_t n_values[XCI_N_TENSORS];
+  xcoder_status status = xci_coder_sizes(n_checkpoints, d_model, n_latents, n_values, err);
+  if (status == XCODER_OK && scales != NULL) status = check_scales(scales, n_checkpoints, err);
+  if (status == XCODER_OK) status = XCI_ALLOC(&made, 1, err);
+  if (status != XCODER_OK) return status;
+  made->info = (xcoder_info){.n_checkpoints = n_checkpoints, .d_model = d_model, .n_latents = n_latents,
+                             .layer = layer, .threshold = -1};
+  memcpy(made->n_values, n_values, sizeof n_values);
+  status = xci_copy_labels(labels, n_checkpoints, &made->labels, err);
+  if (status == XCODER_OK) status = XCI_ALLOC(&made->scales, n_checkpoints, err);
+  for (int t = 0; t < XCI_N_TENSORS && status == XCODER_OK; t++) status = XCI_ALLOC(&made->weights[t], n_values[t], err);
+  if (status == XCODER_OK) status = xci_resident_create(&made->resident, err);
+  if (status != XCODER_OK) {
+    xcoder_free_coder(made);
+    return status;
+  }
+  for (size_t c = 0; c < n_checkpoints; c++) made->scales[c] = scales != NULL ? scales[c] : 1.0f;
+  made->info.labels = (const char *const *)made->labels;
+  made->info.scales = made->scales;
+  *coder = made;
+  return XCODER_OK;
+}
+
+void xcoder_free_coder(xcoder *coder) {
+  if (coder == NULL) return;
+  xci_resident_free(coder->resident);
+  xci_free_labels(coder->labels, coder->info.n_checkpoints);
+  xci_free(coder->scales);
+  for (int t = 0; t < XCI_N_TENSORS; t++) xci_free(coder->weights[t]);
+  xci_free(coder);
+}
+
+const xcoder_info *xcoder_describe(const xcoder *coder) { return &coder->info; }
+
+float *xcoder_weights(xcoder *coder, xcoder_tensor tensor, size_t *n_values) {
+  bool known = (int)tensor >= 0 && (int)tensor < XCI_N_TENSORS;
+  if (n_values != NULL) *n_values = known ? coder->n_values[tensor] : 0;
+  return known ? coder->weights[tensor] : NULL;
+}
+
+void xcoder_changed(xcoder *coder) { xci_resident_drop(coder->resident); }
+
+static void scale_values(float *values, size_t n, float factor, bool divide) {
+  if (divide)
+    for (size_t i = 0; i < n; i++) values[i] /= factor;
+  else
+    for (size_t i = 0; i < n; i++) values[i] *= factor;
+}
+
+xcoder_status xcoder_fold(xcoder *coder, xcoder_error *err) {
+  (void)err;
+  if (coder->info.folded) return XCODER_OK;
+  size_t n = coder->info.n_checkpoints, d = coder->info.d_model, n_latents = coder->info.n_latents;
+  for (size_t c = 0; c < n; c++) {
+    float s = coder->scales[c];
+    scale_values(coder->weights[XCI_W_ENC] + c * d * n_latents, d * n_latents, s, false);
+    for (size_t i = 0; i < n_latents; i++) scale_values(coder->weights[XCI_W_DEC] + (i * n + c) * d, d, s, true);
+    scale_values(coder->weights[XCI_B_DEC] + c * d, d, s, true);
+  }
+  coder->info.folded = true;
+  xcoder_changed(coder);
+  return XCODER_OK;
+}
+
+/* Norms of the decoder rows in double precision. */
+static double row_norm(const float *row, size_t d) {
+  double sum = 0;
+  for (size_t k = 0; k < d; k++) sum += (double)row[k] * (double)row[k];
+  return sqrt(sum);
+}
+
+xcoder_status xcoder_decoder_norms(const xcoder *coder, float *norms, xcoder_error *err) {
+  (void)err;
+  long long rows = (long long)(coder->info.n_latents * coder->info.n_checkpoints);
+  size_t d = coder->info.d_model;
+#pragma omp parallel for num_threads(xci_threads())
+  for (long long r = 0; r < rows; r++) norms[r] = (float)row_norm(coder->weights[XCI_W_DEC] + (size_t)r * d, d);
+  return XCODER_OK;
+}
+
+/* A feature is kept where f_i sum_c ||W_dec[i,c]|| > threshold, norms of the unfolded decoder (f is the same in both
+ * forms). A feature whose norms are all 0 has score 0, which no threshold >= 0 lets through: its theta is infinite. */
+xcoder_status xci_coder_thresholds(const xcoder *coder, float *theta, xcoder_error *err) {
+  (void)err;
+  size_t n = coder->info.n_checkpoints, d = coder->info.d_model;
+#pragma omp parallel for num_threads(xci_threads())
+  for (long long i = 0; i < (long long)coder->info.n_latents; i++) {
+    double sum = 0;
+    for (size_t c = 0; c < n; c++) {
+      double norm = row_norm(coder->weights[XCI_W_DEC] + ((size_t)i * n + c) * d, d);
+      sum += coder->info.folded ? norm * (double)coder->scales[c] : norm;
+    }
+    theta[i] = sum > 0 ? (float)((double)coder->info.threshold / sum) : HUGE_VALF;
+  }
+  return XCODER_OK;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of an xcoder: parameters on the host, and a copy on the device that last used them. */
+#ifndef XCI_CROSSCODER_OBJECT_H
+#define XCI_CROSSCODER_OBJECT_H
+
+#include "compute/compute.h"
+#include "formats/safetensors.h"
+#include <crosscoder/coder.h>
+
+enum { XCI_CODER_FORMAT = 1 }; /* newest format of crosscoder.safetensors and state.safetensors that this reads */
+
+typedef struct xci_resident xci_resident;
+
+struct xcoder {
+  xcoder_info info; /* labels and scales point to the arrays below */
+  char **labels;
+  float *scales;
+  float *weights[XCI_N_TENSORS];
+  size_t n_values[XCI_N_TENSORS];
+  xci_resident *resident; /* changes in const functions: it is a cache */
+};
+
+/* "W_enc", ... and the shape of a tensor in the file; the rank is returned. */
+extern const char *const xci_coder_tensor_names[XCI_N_TENSORS];
+size_t xci_coder_tensor_shape(size_t n_checkpoints, size_t d_model, size_t n_latents, xci_coder_tensor tensor,
+                              size_t shape[3]);
+/* Values in each tensor. XCODER_USAGE for a shape that is not allowed, XCODER_MEMORY for one that overflows. */
+xcoder_status xci_coder_sizes(size_t n_checkpoints, size_t d_model, size_t n_latents, size_t n_values[XCI_N_TENSORS],
+                              xcoder_error *err);
+/* The label of checkpoint c when none was given: A, B, ..., Z, AA, ... */
+void xci_default_label(size_t c, char label[3]);
+/* Copies n labels (NULL: the default ones); an array of n pointers, each freed with xci_free(). */
+xcoder_status xci_copy_labels(const char *const *labels, size_t n, char ***out, xcoder_error *err);
+void xci_free_labels(char **labels, size_t n);
+
+/* What crosscoder.safetensors and a checkpoint say about a crosscoder beside its tensors. */
+xcoder_status xci_coder_add_metadata(xci_safetensors_writer *writer, const xcoder_info *info, xcoder_error *err);
+/* theta_i of every latent, [n_latents], from the decoder norms of `coder`; see object.c for zero norms. */
+xcoder_status xci_coder_thresholds(const xcoder *coder, float *theta, xcoder_error *err);
+/* Reads parameters and metadata of either kind of file. */
+xcoder_status xci_coder_load_file(const char *path, xcoder **coder, xcoder_error *err);
+
+/* The copy on a device. */
+xcoder_status xci_resident_create(xci_resident **resident, xcoder_error *err);
+void xci_resident_drop(xci_resident *resident); /* forgets the copy */
+void xci_resident_free(xci_resident *resident);
+
+#endif
