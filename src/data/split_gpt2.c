@@ -27,7 +27,7 @@ static xci_class class_at(const char *text, size_t at, size_t *length) {
   }
   uint32_t code_point;
   *length = xci_utf8_next(text + at, &code_point);
-  return xci_classify(code_point);
+  return xci_character_class(code_point);
 }
 
 size_t xci_gpt2_piece(const char *text, size_t n_bytes, size_t from) {

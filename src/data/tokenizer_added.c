@@ -26,11 +26,11 @@ static xcoder_status read_added(xcoder_tokenizer *tokenizer, const json_t *entry
   added->id = (uint32_t)json_integer_value(id);
   added->n_content = json_string_length(content);
   xcoder_status status = xci_copy_text(json_string_value(content), &added->content, err);
-  if (!status) status = xci_json_flag(entry, path, place, "special", false, &added->special, err);
-  if (!status) status = xci_json_flag(entry, path, place, "single_word", false, &added->single_word, err);
-  if (!status) status = xci_json_flag(entry, path, place, "lstrip", false, &added->lstrip, err);
-  if (!status) status = xci_json_flag(entry, path, place, "rstrip", false, &added->rstrip, err);
-  if (!status) status = xci_json_flag(entry, path, place, "normalized", !added->special, &added->normalized, err);
+  if (!status) status = xci_tokenizer_flag(entry, path, place, "special", false, &added->special, err);
+  if (!status) status = xci_tokenizer_flag(entry, path, place, "single_word", false, &added->single_word, err);
+  if (!status) status = xci_tokenizer_flag(entry, path, place, "lstrip", false, &added->lstrip, err);
+  if (!status) status = xci_tokenizer_flag(entry, path, place, "rstrip", false, &added->rstrip, err);
+  if (!status) status = xci_tokenizer_flag(entry, path, place, "normalized", !added->special, &added->normalized, err);
   return status;
 }
 

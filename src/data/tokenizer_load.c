@@ -15,7 +15,7 @@ const json_t *xci_json_member(const json_t *object, const char *key) {
   return json_is_null(value) ? NULL : value;
 }
 
-xcoder_status xci_json_flag(const json_t *object, const char *path, const char *place, const char *key, bool fallback,
+xcoder_status xci_tokenizer_flag(const json_t *object, const char *path, const char *place, const char *key, bool fallback,
                             bool *value, xcoder_error *err) {
   const json_t *member = xci_json_member(object, key);
   if (member && !json_is_boolean(member))

@@ -100,7 +100,7 @@ static xcoder_status load_split(xcoder_tokenizer *tokenizer, const json_t *step,
   if (!behavior) return xci_fail(err, XCODER_FORMAT, "%s: pre_tokenizer: a Split without 'behavior'", tokenizer->path);
   while (k < N_BEHAVIORS && strcmp(behavior, names[k]) != 0) k++;
   if (k == N_BEHAVIORS) return refuse(tokenizer, "pre_tokenizer: behavior of a Split", behavior, err);
-  xcoder_status status = xci_json_flag(step, tokenizer->path, "pre_tokenizer", "invert", false, &invert, err);
+  xcoder_status status = xci_tokenizer_flag(step, tokenizer->path, "pre_tokenizer", "invert", false, &invert, err);
   return status ? status : add_split(tokenizer, regex ? regex : text, !regex, (xci_behavior)k, invert, err);
 }
 
@@ -113,14 +113,14 @@ static xcoder_status load_pre_tokenizer(xcoder_tokenizer *tokenizer, const json_
   if (strcmp(type, "Split") == 0) return load_split(tokenizer, step, err);
   if (strcmp(type, "Digits") == 0) {
     bool single = false;
-    xcoder_status status = xci_json_flag(step, path, "pre_tokenizer", "individual_digits", false, &single, err);
+    xcoder_status status = xci_tokenizer_flag(step, path, "pre_tokenizer", "individual_digits", false, &single, err);
     return status ? status : add_split(tokenizer, "\\p{N}", false, single ? XCI_ISOLATED : XCI_CONTIGUOUS, false, err);
   }
   if (strcmp(type, "ByteLevel") != 0) return refuse(tokenizer, "pre_tokenizer", type, err);
   *byte_level = true;
   xcoder_status status =
-    xci_json_flag(step, path, "pre_tokenizer", "add_prefix_space", true, &tokenizer->add_prefix_space, err);
-  if (!status) status = xci_json_flag(step, path, "pre_tokenizer", "use_regex", true, &tokenizer->gpt2_split, err);
+    xci_tokenizer_flag(step, path, "pre_tokenizer", "add_prefix_space", true, &tokenizer->add_prefix_space, err);
+  if (!status) status = xci_tokenizer_flag(step, path, "pre_tokenizer", "use_regex", true, &tokenizer->gpt2_split, err);
   return status;
 }
 

@@ -234,7 +234,7 @@ static xcoder_status check_settings(const xcoder_tokenizer *tokenizer, const jso
                     tokenizer->path);
   bool byte_fallback = false;
   xcoder_status status =
-    xci_json_flag(model, tokenizer->path, "model", "byte_fallback", false, &byte_fallback, err);
+    xci_tokenizer_flag(model, tokenizer->path, "model", "byte_fallback", false, &byte_fallback, err);
   if (!status && byte_fallback)
     status = xci_fail(err, XCODER_UNSUPPORTED, "%s: model.byte_fallback: only byte-level tokenizers are supported",
                       tokenizer->path);
@@ -247,8 +247,8 @@ xcoder_status xci_load_merges(xcoder_tokenizer *tokenizer, const json_t *model, 
   const json_t *unknown = xci_json_member(model, "unk_token");
   bpe->unknown = XCI_NO_TOKEN;
   xcoder_status status = check_settings(tokenizer, model, err);
-  if (!status) status = xci_json_flag(model, tokenizer->path, "model", "fuse_unk", false, &bpe->fuse_unknown, err);
-  if (!status) status = xci_json_flag(model, tokenizer->path, "model", "ignore_merges", false, &bpe->whole_first, err);
+  if (!status) status = xci_tokenizer_flag(model, tokenizer->path, "model", "fuse_unk", false, &bpe->fuse_unknown, err);
+  if (!status) status = xci_tokenizer_flag(model, tokenizer->path, "model", "ignore_merges", false, &bpe->whole_first, err);
   if (!status && unknown && json_string_length(unknown) > 0) {
     const json_t *value = json_object_get(vocab, json_string_value(unknown));
     if (value) bpe->unknown = (uint32_t)json_integer_value(value);

@@ -14,7 +14,7 @@ bool xci_is_space(uint32_t c) {
 
 bool xci_is_python_space(uint32_t c) { return xci_is_space(c) || (c >= 0x1c && c <= 0x1f); }
 
-xci_class xci_classify(uint32_t c) {
+xci_class xci_character_class(uint32_t c) {
   if (xci_is_space(c)) return XCI_SPACE;
   switch (utf8proc_category((utf8proc_int32_t)c)) {
   case UTF8PROC_CATEGORY_LU:
@@ -42,7 +42,7 @@ bool xci_is_word(uint32_t c) {
   case UTF8PROC_CATEGORY_MC:
   case UTF8PROC_CATEGORY_ME:
   case UTF8PROC_CATEGORY_PC: return true;
-  default: return xci_classify(c) == XCI_LETTER;
+  default: return xci_character_class(c) == XCI_LETTER;
   }
 }
 

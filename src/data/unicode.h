@@ -38,7 +38,7 @@ static inline size_t xci_utf8_before(const char *text, size_t end) {
 typedef enum xci_class { XCI_OTHER_CLASS, XCI_LETTER, XCI_NUMBER, XCI_SPACE } xci_class;
 
 /* Letter (L*), number (N*), white space (the property White_Space: 25 code points), other. */
-xci_class xci_classify(uint32_t code_point);
+xci_class xci_character_class(uint32_t code_point);
 /* \w of the reference: alphabetic, mark, decimal number, connector punctuation, join control. */
 bool xci_is_word(uint32_t code_point);
 bool xci_is_space(uint32_t code_point);
