@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run directory: one process at a time, no leftovers, and a first write that shows early that writing works. */
-#include <config.h>
-
 #include <crosscoder/run.h>
 
 #include "base/error.h"

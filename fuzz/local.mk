@@ -1,0 +1,23 @@
+# libFuzzer targets: configure --enable-fuzzers CC=clang, or let fuzz/run.sh do everything. Every fuzz/fuzz_NAME.c
+# is a target; its seeds are the corpus of the tests (NAME as there) and the files of fuzz/seeds/NAME.
+EXTRA_DIST += fuzz/run.sh
+fuzz_cflags = $(AM_CFLAGS) -fsanitize=fuzzer
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
+fuzz_targets = fuzz/fuzz_json fuzz/fuzz_npy fuzz/fuzz_safetensors
+if FUZZERS
+EXTRA_PROGRAMS = $(fuzz_targets)
+fuzzers: $(fuzz_targets) tests/formats/write_corpus
+.PHONY: fuzzers
+fuzz_fuzz_json_SOURCES = fuzz/fuzz_json.c
+fuzz_fuzz_json_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_json_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_json_LDADD = $(LAYERS_FORMATS) $(XCODER_LIBS)
+fuzz_fuzz_npy_SOURCES = fuzz/fuzz_npy.c
+fuzz_fuzz_npy_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_npy_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_npy_LDADD = $(LAYERS_FORMATS) $(XCODER_LIBS)
+fuzz_fuzz_safetensors_SOURCES = fuzz/fuzz_safetensors.c
+fuzz_fuzz_safetensors_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_safetensors_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_safetensors_LDADD = $(LAYERS_FORMATS) $(XCODER_LIBS)
+endif
