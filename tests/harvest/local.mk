@@ -1,9 +1,12 @@
-# Tests of layer harvest: over a fake model, so that they need neither the model nor the data layer.
+# Tests of layer harvest: test_harvest over a fake model, without the model and data layers; test_models with them.
 if HAVE_CHECK
-check_PROGRAMS += tests/harvest/test_harvest
-TESTS += tests/harvest/test_harvest
+check_PROGRAMS += tests/harvest/test_harvest tests/harvest/test_models
+TESTS += tests/harvest/test_harvest tests/harvest/test_models
 tests_harvest_test_harvest_SOURCES = tests/harvest/test_harvest.c tests/harvest/fake_model.c \
   tests/harvest/fake_model.h
 tests_harvest_test_harvest_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) -I$(top_srcdir)/tests/harvest
 tests_harvest_test_harvest_LDADD = src/libharvest.la $(LAYERS_FORMATS) $(TEST_LIBS)
+tests_harvest_test_models_SOURCES = tests/harvest/test_models.c
+tests_harvest_test_models_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_harvest_test_models_LDADD = $(LAYERS_HARVEST) $(TEST_LIBS)
 endif
