@@ -5,7 +5,7 @@ fuzz_cflags = $(AM_CFLAGS) -fsanitize=fuzzer
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 fuzz_targets = fuzz/fuzz_json fuzz/fuzz_npy fuzz/fuzz_safetensors
 if FUZZERS
-EXTRA_PROGRAMS = $(fuzz_targets)
+EXTRA_PROGRAMS += $(fuzz_targets)
 fuzzers: $(fuzz_targets) tests/formats/write_corpus
 .PHONY: fuzzers
 fuzz_fuzz_json_SOURCES = fuzz/fuzz_json.c
