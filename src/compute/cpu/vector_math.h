@@ -5,6 +5,7 @@
 #define XCI_COMPUTE_CPU_VECTOR_MATH_H
 
 #include <stddef.h>
+#include <stdint.h> /* defines __GLIBC__ where it applies */
 
 /* The same C code compiled for several vector widths and chosen when the program starts. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
