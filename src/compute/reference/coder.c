@@ -293,7 +293,8 @@ xcoder_status xci_reference_coder_decode(xcoder_device *device, xci_coder *coder
 /* ---- Gradient and update ---- */
 
 /* Adds one sample's reconstruction error and gradients; r = xhat - x. */
-static void add_sample(xci_coder *coder, size_t b, double l1, const double *r, xci_losses *losses) {
+static void add_sample(xci_coder *coder, size_t b, double l1, const double *r, const double *all_norms,
+                       xci_losses *losses) {
   size_t n_latents = coder->shape.n_latents, n_columns = coder->n_columns, d = coder->shape.d_model;
   double n_samples = (double)coder->n_samples, *const *w_enc = coder->tensor[XCI_W_ENC];
   double *const *w_dec = coder->tensor[XCI_W_DEC];
@@ -306,7 +307,7 @@ static void add_sample(xci_coder *coder, size_t b, double l1, const double *r, x
     if (f == 0) continue;
     losses->l0 += (f > 0) / n_samples;
     for (size_t c = 0; c < coder->shape.n_checkpoints; c++) {
-      double norm = decoder_norm(coder, i, c);
+      double norm = all_norms[i * coder->shape.n_checkpoints + c];
       norms += norm;
       for (size_t k = c * d; k < (c + 1) * d; k++) {
         double w = w_dec[XCI_VALUE][i * n_columns + k];
@@ -325,19 +326,25 @@ static void add_sample(xci_coder *coder, size_t b, double l1, const double *r, x
 xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
                                            xci_losses *losses, xcoder_error *err) {
   (void)device;
-  double *r = NULL, square = 0;
+  double *r = NULL, *norms = NULL, square = 0;
+  size_t n_checkpoints = coder->shape.n_checkpoints, n_norms = coder->shape.n_latents * n_checkpoints;
   if (!coder->shape.training) return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");
   if (!coder->has_codes || !coder->has_x || coder->n_samples == 0)
     return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
   xcoder_status status = XCI_ALLOC(&r, coder->n_columns, err);
-  if (status) return status;
+  if (!status) status = XCI_ALLOC(&norms, n_norms, err);
+  if (status) {
+    xci_free(r);
+    return status;
+  }
   *losses = (xci_losses){0};
+  for (size_t j = 0; j < n_norms; j++) norms[j] = decoder_norm(coder, j / n_checkpoints, j % n_checkpoints);
   for (int tensor = 0; tensor < XCI_N_TENSORS; tensor++)
     memset(coder->tensor[tensor][XCI_GRADIENT], 0, coder->n_values[tensor] * sizeof(double));
   for (size_t b = 0; b < coder->n_samples; b++) {
     decode_sample(coder, b, r);
     for (size_t k = 0; k < coder->n_columns; k++) r[k] -= coder->x[b * coder->n_columns + k];
-    add_sample(coder, b, objective->l1_coefficient, r, losses);
+    add_sample(coder, b, objective->l1_coefficient, r, norms, losses);
   }
   for (size_t c = 0; c < coder->shape.n_checkpoints; c++) losses->reconstruction += losses->squared_error[c];
   losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity;
@@ -348,6 +355,7 @@ xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *cod
     }
   coder->gradient_norm = losses->gradient_norm = sqrt(square);
   coder->has_gradient = true;
+  xci_free(norms);
   xci_free(r);
   return XCODER_OK;
 }

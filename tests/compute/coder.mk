@@ -1,0 +1,17 @@
+# Tests of the crosscoder's entries.
+if HAVE_CHECK
+check_PROGRAMS += tests/compute/test_coder tests/compute/test_coder_properties tests/compute/test_coder_golden
+TESTS += tests/compute/test_coder tests/compute/test_coder_properties tests/compute/test_coder_golden
+tests_compute_test_coder_SOURCES = tests/compute/test_coder.c tests/compute/coder_pair.c tests/compute/coder_pair.h
+tests_compute_test_coder_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_compute_test_coder_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+tests_compute_test_coder_properties_SOURCES = tests/compute/test_coder_properties.c tests/compute/coder_pair.c \
+  tests/compute/coder_pair.h
+tests_compute_test_coder_properties_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_compute_test_coder_properties_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+tests_compute_test_coder_golden_SOURCES = tests/compute/test_coder_golden.c
+tests_compute_test_coder_golden_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_compute_test_coder_golden_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+endif
+EXTRA_DIST += tests/compute/make_coder_golden.py tests/compute/golden/coder_1.f64 tests/compute/golden/coder_3.f64 \
+  tests/compute/golden/coder_5.f64
