@@ -1,6 +1,7 @@
 # Tests of layer formats. The corpus of good and bad files is code: files are made when they are needed.
 CORPUS_SOURCES = tests/formats/corpus.c tests/formats/corpus.h tests/formats/corpus_json.c tests/formats/corpus_npy.c \
   tests/formats/corpus_safetensors.c
+EXTRA_DIST += tests/coverage.sh
 check_PROGRAMS += tests/formats/write_corpus
 tests_formats_write_corpus_SOURCES = tests/formats/write_corpus.c $(CORPUS_SOURCES)
 tests_formats_write_corpus_LDADD = $(LAYERS_FORMATS) $(XCODER_LIBS)
