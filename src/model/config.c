@@ -83,7 +83,7 @@ static xcoder_status find_family(const json_t *json, const char *path, const xci
                   xci_quote(quoted, sizeof quoted, name, strlen(name)));
 }
 
-static xcoder_status check_heads(const char *path, const xci_block *block, xcoder_error *err) {
+xcoder_status xci_config_check_heads(const char *path, const xci_block *block, xcoder_error *err) {
   if (block->d_model % block->n_heads != 0)
     return xci_fail(err, XCODER_FORMAT, "%s: width %zu is not a multiple of %zu heads", path, block->d_model,
                     block->n_heads);
@@ -103,7 +103,6 @@ xcoder_status xci_config_read(const char *folder, xci_config *config, xcoder_err
     status = xci_fail(err, XCODER_FORMAT, "%s: expected an object at the top", path);
   if (!status) status = find_family(json, path, &config->family, err);
   if (!status) status = config->family->read_config(json, path, config, err);
-  if (!status) status = check_heads(path, &config->block, err);
   json_decref(json);
   xci_free(path);
   return status;

@@ -67,5 +67,7 @@ xcoder_status xci_config_number(const json_t *json, const char *path, const char
                                 double high, double *value, xcoder_error *err);
 xcoder_status xci_config_activation(const json_t *json, const char *path, const char *key, const char *fallback,
                                     xci_activation *value, xcoder_error *err);
+/* Heads must divide the width, key heads the heads; to be called before a width is divided by them. */
+xcoder_status xci_config_check_heads(const char *path, const xci_block *block, xcoder_error *err);
 
 #endif

@@ -103,9 +103,9 @@ static xcoder_status read_config(const json_t *json, const char *path, xci_confi
   if (!status) status = xci_json_get_bool(json, path, "tie_word_embeddings", &no, &config->tied, err);
   if (!status) status = xci_json_get_bool(json, path, "attention_bias", &yes, &config->attention_bias, err);
   if (status) return status;
-  if (b->n_heads > b->d_model)
-    return xci_fail(err, XCODER_FORMAT, "%s: %zu heads for a width of %zu", path, b->n_heads, b->d_model);
   b->n_kv_heads = b->n_heads;
+  status = xci_config_check_heads(path, b, err);
+  if (status) return status;
   b->d_head = b->d_model / b->n_heads;
   b->attention_scale = (float)(1 / sqrt((double)b->d_head));
   b->residual = parallel ? XCI_PARALLEL : XCI_SEQUENTIAL;

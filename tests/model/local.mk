@@ -5,6 +5,16 @@ TESTS += tests/model/test_golden
 tests_model_test_golden_SOURCES = tests/model/test_golden.c tests/model/model_test.h
 tests_model_test_golden_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
 tests_model_test_golden_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
+check_PROGRAMS += tests/model/test_bad_models
+TESTS += tests/model/test_bad_models
+tests_model_test_bad_models_SOURCES = tests/model/test_bad_models.c tests/model/model_test.h
+tests_model_test_bad_models_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
+tests_model_test_bad_models_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
+check_PROGRAMS += tests/model/test_checkpoint
+TESTS += tests/model/test_checkpoint
+tests_model_test_checkpoint_SOURCES = tests/model/test_checkpoint.c tests/model/model_test.h
+tests_model_test_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
+tests_model_test_checkpoint_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
 endif
 EXTRA_DIST += tests/model/make_golden.py \
   tests/model/golden/bare-bf16/config.json \
