@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the features do and mean: quality, accuracy, indirect effects, RelIE, ablation, top contexts.
  *
- * The functions here compute and write files of a run directory (see doc/formats.md for each file); the files are
+ * The functions here compute and write files of a run directory (see doc/run-directory.md for each file); the files are
  * what report and show read, and what Python and R read. */
 #ifndef CROSSCODER_ANALYSIS_H
 #define CROSSCODER_ANALYSIS_H

@@ -3,8 +3,10 @@
  *
  * A sample is the residual stream of all n checkpoints at one token position, [n_checkpoints, d_model], rounded
  * to bf16 (METHOD section 1), not scaled. Samples come in an order that is a stateless function of
- * (seed, index): index 0, 1, 2, ... runs through shuffled windows of shuffled sequences, epoch after epoch, and a
- * store and live models give the same bits for the same index. Masked positions are never samples. */
+ * (seed, index): index 0, 1, 2, ... runs through windows of shuffled blocks of sequences, the samples of a window
+ * shuffled again, epoch after epoch. A block is what one forward pass runs together; the bits of a matrix product
+ * depend on it, so blocks stay whole, and a store and live models give the same bits for the same index.
+ * Masked positions are never samples. */
 #ifndef CROSSCODER_HARVEST_H
 #define CROSSCODER_HARVEST_H
 
@@ -22,7 +24,7 @@ typedef struct xcoder_source_options {
   uint64_t seed;
   xcoder_mask mask;
   uint64_t window_samples;   /* samples shuffled together and held in memory; 0: 128 batches of 4096 */
-  size_t batch_tokens;       /* tokens per forward pass; 0: 4096 */
+  size_t batch_tokens;       /* live: most tokens of a block; 0: 4096. A store keeps what it was harvested with */
   bool sequential;           /* one model at a time over a window (issue: --sequential-models); same bits */
 } xcoder_source_options;
 
@@ -58,7 +60,7 @@ typedef struct xcoder_harvest_options {
   size_t n_layers;
   const char *const *labels;   /* [n_checkpoints] */
   xcoder_mask mask;
-  size_t batch_tokens;         /* 0: 4096 */
+  size_t batch_tokens;         /* most tokens of a block; 0: 4096 */
   uint64_t shard_tokens;       /* 0: 65536 */
 } xcoder_harvest_options;
 
