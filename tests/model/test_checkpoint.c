@@ -206,6 +206,7 @@ START_TEST(test_devices) {
   ck_ok(xcoder_device_open(NULL, &device, err));
   ck_assert_str_eq(xcoder_device_name(device), "cpu");
   ck_assert(strlen(xcoder_device_kernels(device)) > 4);
+  ck_ok(xcoder_device_self_test(device, err));
   xcoder_device_close(device);
   ck_ok(xcoder_device_list(&json, err));
   ck_assert(strstr(json, "\"reference\"") != NULL && strstr(json, "\"blas\"") != NULL);
