@@ -116,14 +116,29 @@ static bool looks_like_json_lines(const char *path, const char *bytes, size_t n_
   return i < n_bytes && (bytes[i] == '"' || bytes[i] == '}');
 }
 
+/* A file that is named as compressed may be plain text, but not anything. A character cut at the end is no fault. */
+static xcoder_status check_named_compressed(const char *path, const char *bytes, size_t n_bytes, xcoder_error *err) {
+  enum { LOOKED_AT = 4096 };
+  size_t n = strlen(path);
+  if (!ends_with(path, n, ".gz") && !ends_with(path, n, ".zst")) return XCODER_OK;
+  if (n_bytes > LOOKED_AT) n_bytes = xci_utf8_before(bytes, LOOKED_AT);
+  if (xci_utf8_valid(bytes, n_bytes)) return XCODER_OK;
+  return xci_fail(err, XCODER_FORMAT, "%s: neither compressed nor text", path);
+}
+
 static xcoder_status open_next(xcoder_corpus *corpus, xcoder_error *err) {
   const char *path = corpus->paths[corpus->next_path++];
   xcoder_status status = xci_lines_open(path, corpus->max_line_bytes, &corpus->lines, err);
   if (status) return status;
   corpus->open = true;
   const xci_lines *lines = &corpus->lines;
-  corpus->json_lines = looks_like_json_lines(path, lines->chunk + lines->at, lines->n_chunk - lines->at);
-  return XCODER_OK;
+  const char *bytes = lines->chunk + lines->at;
+  size_t n_bytes = lines->n_chunk - lines->at;
+  corpus->json_lines = looks_like_json_lines(path, bytes, n_bytes);
+  if (corpus->json_lines || xci_stream_is_compressed(lines->stream)) return XCODER_OK;
+  status = check_named_compressed(path, bytes, n_bytes, err);
+  if (status) close_file(corpus);
+  return status;
 }
 
 static xcoder_status fail_length(const xcoder_corpus *corpus, size_t n_bytes, bool line, xcoder_error *err) {

@@ -44,7 +44,7 @@ static xcoder_status compile(xci_pattern *pattern, const char *text, size_t n_by
   if (!context) return xci_fail(err, XCODER_MEMORY, "no memory for a regular expression");
   pcre2_set_newline(context, PCRE2_NEWLINE_LF);
   pcre2_set_parens_nest_limit(context, 64);
-  pcre2_set_max_pattern_length(context, 2 * MAX_PATTERN_BYTES);
+  pcre2_set_max_pattern_length(context, 16 * MAX_PATTERN_BYTES);
   pattern->code = pcre2_compile((PCRE2_SPTR)text, n_bytes, options, &code, &offset, context);
   pcre2_compile_context_free(context);
   if (pattern->code) return XCODER_OK;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From Oniguruma's regular expressions to PCRE2's: where the same characters mean different things.
  *
- * White space (PCRE2 counts U+180E in), \w and \h (other sets), nested classes (unknown to PCRE2), possessive
- * intervals (greedy in Oniguruma) and class intersections differ. The first three are written out; a union of
- * classes is flattened; the rest is refused. */
+ * White space (PCRE2 counts U+180E in), \w, \b and \h (other sets), nested classes (unknown to PCRE2), possessive
+ * intervals (greedy in Oniguruma), most POSIX names and class intersections differ. The sets are written out, a union
+ * of classes is flattened, the rest is refused. */
 #include "data/pattern.h"
 
 #include <string.h>
 
 #define SPACES "\\p{Z}\\t-\\r\\x{85}"
-#define WORDS "\\p{L}\\p{M}\\p{Nd}\\p{Pc}"
+/* Alphabetic, marks, decimal numbers, connectors; \w takes six numbers of Latin-1 besides. */
+#define WORD_CLASS \
+  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORDS WORD_CLASS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define BORDER "(?:(?<=[" WORDS "])(?![" WORDS "])|(?<![" WORDS "])(?=[" WORDS "]))"
+#define NO_BORDER "(?:(?<=[" WORDS "])(?=[" WORDS "])|(?<![" WORDS "])(?![" WORDS "]))"
 #define HEX_DIGITS "0-9A-Fa-f"
 
 typedef struct rewrite {
@@ -37,7 +42,9 @@ static void copy_escape(rewrite *r) {
     r->reason = "it ends with a backslash";
     return;
   }
-  if (!set) {
+  if (!set && !r->depth && (letter == 'b' || letter == 'B')) {
+    xci_text_add(r->out, letter == 'b' ? BORDER : NO_BORDER);
+  } else if (!set) {
     if (strchr("gkKRXyYOzZ", letter)) {
       r->reason = "it holds an escape whose meaning depends on the engine";
       return;
@@ -54,16 +61,25 @@ static void copy_escape(rewrite *r) {
   r->p += 2;
 }
 
-/* "[" inside a class: a POSIX name is copied, a nested class melts into the outer one. */
+/* "[:name:]" inside a class. */
+static void copy_posix_name(rewrite *r) {
+  static const struct {
+    const char *name, *set;
+  } known[] = {{"[:digit:]", "\\p{Nd}"}, {"[:space:]", SPACES}, {"[:word:]", WORD_CLASS}, {"[:xdigit:]", HEX_DIGITS}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    size_t n = strlen(known[i].name);
+    if (strncmp(r->p, known[i].name, n) != 0) continue;
+    xci_text_add(r->out, known[i].set);
+    r->p += n;
+    return;
+  }
+  r->reason = "it holds a POSIX class whose meaning depends on the engine";
+}
+
+/* "[" inside a class: a POSIX name is written out, a nested class melts into the outer one. */
 static void enter_class(rewrite *r) {
   if (r->depth && r->p[1] == ':') {
-    const char *end = strstr(r->p, ":]");
-    if (!end) {
-      r->reason = "'[:' is not closed";
-      return;
-    }
-    xci_text_append(r->out, r->p, (size_t)(end + 2 - r->p));
-    r->p = end + 2;
+    copy_posix_name(r);
     return;
   }
   if (r->depth && r->p[1] == '^') {

@@ -200,3 +200,5 @@ xcoder_status xci_stream_read(xci_stream *stream, const char **bytes, size_t *n_
 }
 
 const char *xci_stream_path(const xci_stream *stream) { return stream->path; }
+
+bool xci_stream_is_compressed(const xci_stream *stream) { return stream->fill != fill_plain; }

@@ -5,6 +5,7 @@
 #define XCI_DATA_STREAM_H
 
 #include "base/error.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct xci_stream xci_stream;
@@ -15,5 +16,6 @@ void xci_stream_close(xci_stream *stream);
 /* The next bytes, at least 64 KiB unless the end is near; *n_bytes is 0 at the end. They live until the next call. */
 xcoder_status xci_stream_read(xci_stream *stream, const char **bytes, size_t *n_bytes, xcoder_error *err);
 const char *xci_stream_path(const xci_stream *stream);
+bool xci_stream_is_compressed(const xci_stream *stream);
 
 #endif
