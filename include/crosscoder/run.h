@@ -23,6 +23,9 @@ XCODER_API xcoder_status xcoder_write_file(const char *path, const void *bytes, 
 /* Reads a whole regular file, zero-terminated; at most `max_bytes` (0: 64 MiB). Freed with xcoder_free(). */
 XCODER_API xcoder_status xcoder_read_file(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes,
                                           xcoder_error *err);
+/* What a safetensors or .npy file holds, as JSON text ({"kind", "tensors": [{"name", "dtype", "bytes", "shape"}]} or
+ * {"kind", "dtype", "bytes", "shape"}), after every check of its header. Freed with xcoder_free(). */
+XCODER_API xcoder_status xcoder_describe_file(const char *path, char **json, xcoder_error *err);
 /* XXH3-128 of a file's bytes as 32 hex digits. */
 XCODER_API xcoder_status xcoder_hash_file(const char *path, char hex[33], xcoder_error *err);
 

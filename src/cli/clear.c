@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every stage leaves in the run directory, and how it is removed before the stage is done again. */
+#include "job.h"
+#include "text.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Removes a file or folder with what is in it, without following links. */
+static void remove_tree(const char *path, int depth) {
+  struct stat st;
+  if (lstat(path, &st) != 0)
+    return;
+  DIR *folder = S_ISDIR(st.st_mode) && depth < 8 ? opendir(path) : NULL;
+  for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+      continue;
+    char *inner = cli_join(path, entry->d_name);
+    if (inner)
+      remove_tree(inner, depth + 1);
+    free(inner);
+  }
+  if (folder)
+    closedir(folder);
+  if (S_ISDIR(st.st_mode))
+    rmdir(path);
+  else
+    unlink(path);
+}
+
+void cli_remove_tree(const char *path) { remove_tree(path, 0); }
+
+static void remove_names(const cli_job *job, const char *const *names) {
+  for (; *names; names++) {
+    char *path = cli_job_path(job, *names);
+    if (path)
+      remove_tree(path, 0);
+    free(path);
+  }
+}
+
+void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
+  static const char *const files[N_STAGES][8] = {
+    [STAGE_TOKENS] = {"stages/corpus.npy", "stages/heldout.npy", NULL},
+    [STAGE_SCALES] = {"stages/scales-found.json", NULL},
+    [STAGE_ACCURACY] = {"accuracy.csv", NULL},
+    [STAGE_TRAIN] = {"checkpoints", "metrics.csv", "timing.csv", "crosscoder.safetensors", NULL},
+    [STAGE_EVAL] = {"eval.json", "eval.csv", NULL},
+    [STAGE_ATTRIBUTE] = {"effects", NULL},
+    [STAGE_KNOWN] = {"known.json", "known.csv", NULL},
+    [STAGE_ABLATE] = {"ablation", NULL},
+    [STAGE_FEATURES] = {"features", NULL},
+    [STAGE_REPORT] = {NULL}};
+  if (!task) {
+    remove_names(job, files[stage]);
+    return;
+  }
+  static const char *const ends[] = {".csv", ".json", ".safetensors"};
+  for (size_t i = 0; i < 3; i++) {
+    char *path = cli_format("%s/%s/%s%s", job->out, files[stage][0], task, ends[i]);
+    if (path)
+      unlink(path);
+    free(path);
+  }
+}
+
+/* Effects of tasks that the plan does not name any more would count among the top features. */
+void cli_remove_other_tasks(cli_job *job, cli_stage stage) {
+  char *path = cli_job_path(job, stage == STAGE_ATTRIBUTE ? "effects" : "ablation");
+  DIR *folder = path ? opendir(path) : NULL;
+  for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    const char *dot = strrchr(entry->d_name, '.');
+    bool known = entry->d_name[0] == '.' || !dot;
+    for (size_t i = 0; !known && i < job->setting.n_tasks; i++) {
+      const char *name = xcoder_pairs_name(job->setting.tasks[i]);
+      known = strlen(name) == (size_t)(dot - entry->d_name) && strncmp(name, entry->d_name, strlen(name)) == 0;
+    }
+    char *file = known ? NULL : cli_join(path, entry->d_name);
+    if (file)
+      unlink(file);
+    free(file);
+  }
+  if (folder)
+    closedir(folder);
+  free(path);
+}
+
+/* Without its stamp a stage is not done. */
+void cli_remove_stamps(cli_job *job, cli_stage stage) {
+  char *path = cli_job_path(job, "stages");
+  const char *name = cli_stage_name(stage);
+  size_t n = strlen(name);
+  DIR *folder = path ? opendir(path) : NULL;
+  for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    if (strncmp(entry->d_name, name, n) != 0 || (strcmp(entry->d_name + n, ".json") != 0 && entry->d_name[n] != '-'))
+      continue;
+    char *file = cli_join(path, entry->d_name);
+    if (file)
+      unlink(file);
+    free(file);
+  }
+  if (folder)
+    closedir(folder);
+  free(path);
+}
+
+bool cli_stage_output_exists(const cli_job *job, cli_stage stage, const char *task) {
+  static const char *const outputs[N_STAGES] = {
+    [STAGE_SCALES] = "stages/scales-found.json", [STAGE_ACCURACY] = "accuracy.csv",
+    [STAGE_TRAIN] = "crosscoder.safetensors", [STAGE_EVAL] = "eval.json", [STAGE_ATTRIBUTE] = "effects",
+    [STAGE_KNOWN] = "known.json", [STAGE_ABLATE] = "ablation", [STAGE_FEATURES] = "features/features.json",
+    [STAGE_REPORT] = "report/index.html"};
+  if (!outputs[stage])
+    return true;
+  char *path = cli_format("%s/%s%s%s%s", job->out, outputs[stage], task ? "/" : "", task ? task : "",
+                          task ? ".csv" : "");
+  bool there = path && cli_exists(path);
+  free(path);
+  return there;
+}

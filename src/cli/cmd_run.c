@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* crosscoder run: all stages of a plan, those that are not done. */
+#include "job.h"
+#include "plan.h"
+#include "text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t choose_stages(const cli_values *values) {
+  uint32_t wanted = 1u << STAGE_TOKENS | 1u << STAGE_SCALES | 1u << STAGE_TRAIN | 1u << STAGE_EVAL | 1u << STAGE_REPORT;
+  if (cli_is_set(values, OPT_TASK))
+    wanted |= 1u << STAGE_ACCURACY | 1u << STAGE_ATTRIBUTE | 1u << STAGE_ABLATE | 1u << STAGE_FEATURES;
+  if (cli_is_set(values, OPT_GOLD))
+    wanted |= 1u << STAGE_KNOWN;
+  return wanted;
+}
+
+static xcoder_status read_plan(cli_call *call, xcoder_error *err) {
+  const char *operand = call->operands[0];
+  char *path = cli_is_folder(operand) ? cli_join(operand, "run.yaml") : cli_copy(operand);
+  xcoder_status status = path ? cli_plan_read(path, &call->values, FROM_PLAN, err) : cli_fail_memory(err);
+  free(path);
+  return status;
+}
+
+static xcoder_status print_result(const cli_job *job) {
+  uint32_t all = (1u << N_STAGES) - 1;
+  bool json = cli_flag(job->setting.values, OPT_JSON);
+  if (json) {
+    json_t *object = json_pack("{s:s,s:s,s:o}", "run", job->out, "report", "report/index.html", "verdicts",
+                               cli_collect_verdicts(job->out, all));
+    char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
+    printf("%s\n", text ? text : "{}");
+    free(text);
+    json_decref(object);
+    return XCODER_OK;
+  }
+  cli_verdict_counts counts = cli_print_verdicts(job->out, all, false);
+  printf("%zu PASS, %zu WARN\n%s/report/index.html\n", counts.n_pass, counts.n_warn, job->out);
+  return XCODER_OK;
+}
+
+static xcoder_status work(cli_job *job, uint32_t wanted, xcoder_error *err) {
+  xcoder_status status = cli_job_begin(job, err);
+  for (int stage = 0; !status && stage < N_STAGES; stage++)
+    if (!(wanted & 1u << stage)) { /* what an older plan asked for is no part of this one */
+      cli_stage_clear(job, (cli_stage)stage, NULL);
+      cli_remove_stamps(job, (cli_stage)stage);
+    }
+  if (!status)
+    status = cli_job_write_plan(job, err);
+  if (!status)
+    status = cli_add_manifest(job, err);
+  if (!status)
+    status = cli_job_run(job, wanted, err);
+  cli_job_end(job, status);
+  return status ? status : print_result(job);
+}
+
+xcoder_status cli_run(cli_call *call, xcoder_error *err) {
+  cli_job job;
+  xcoder_status status = read_plan(call, err);
+  if (status)
+    return status;
+  xcoder_set_threads((int)cli_integer(&call->values, OPT_THREADS));
+  cli_job_init(&job, call);
+  uint32_t wanted = choose_stages(&call->values);
+  status = cli_require(&call->values, OPT_OUT, err);
+  if (!status && !(job.out = cli_copy(cli_text(&call->values, OPT_OUT))))
+    status = cli_fail_memory(err);
+  if (!status && cli_exists(job.out) && !cli_is_folder(job.out))
+    status = cli_fail(err, XCODER_IO, "%s: a file was found, expected a folder or nothing (--out)", job.out);
+  if (!status)
+    status = cli_job_check(&job, wanted, err);
+  if (!status)
+    status = cli_estimate_job(&job, wanted, err);
+  if (!status && cli_flag(&call->values, OPT_ESTIMATE)) {
+    cli_print_estimate(&job, wanted, cli_flag(&call->values, OPT_JSON));
+  } else if (!status) {
+    status = cli_check_estimate(&job, err);
+    if (!status)
+      status = work(&job, wanted, err);
+  }
+  cli_job_close(&job);
+  return status;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of commands and what their help says. */
+#include "command.h"
+
+#include "text.h"
+
+#include <stdint.h>
+#include <string.h>
+
+static const char analysis_operand[] = "[RUN]";
+
+const cli_command cli_commands[] = {
+  {"run", IN_RUN, "Do all of it from one plan, and only what is not done yet", "PLAN", 1, 1, cli_run,
+   "Takes the stages tokens, scales, accuracy, train, eval, attribute, known, ablate, features and report, in this "
+   "order, and writes everything into the run directory that the plan names with its key out.\n\n"
+   "A stage that is done is skipped as long as its options, the content of its inputs and the stages before it are "
+   "unchanged: a changed l1 repeats train and what follows, a changed title the report only. The run can be stopped "
+   "at any time (interrupt key, SIGTERM) and is continued by the same command, with the same result, bit for bit.\n\n"
+   "Every key of a plan is also an option; the command line wins over the plan.",
+   "run.yaml\tthe plan as run, every default spelled out\nreport/index.html\tthe report, one page without network\n"
+   "stages/\twhat was done with which options and inputs\nlog.jsonl\twhat happened when\n"
+   "manifest.json\tversions, hashes of inputs, command lines\n",
+   "  Do what the plan says, or what of it is still to be done:\n    crosscoder run plan.yaml\n"
+   "  What will it need?\n    crosscoder run plan.yaml --estimate\n"
+   "  The same plan with another seed, into another directory:\n    crosscoder run plan.yaml --seed=2 --out=run-2\n"},
+  {"init", IN_INIT, "Write a commented plan for given checkpoints", "[CHECKPOINT...]", 0, 32, cli_init,
+   "Checkpoints are given as operands, oldest first, as --checkpoints, or as --model with --revisions. The plan names "
+   "every option with its default, a layer in the middle of the model unless --layer is given, and says what it will "
+   "need. With --hours the training budget is chosen so that the whole plan fits, by the speed measured here.\n\n"
+   "The plan goes to standard output or to --out, which is not overwritten without --force.",
+   NULL,
+   "  A plan for three folders:\n    crosscoder init step64 step512 step4096 --corpus=train.jsonl --heldout=test.jsonl "
+   "--out=plan.yaml\n"
+   "  For revisions in the local Hugging Face cache, in one night:\n    crosscoder init "
+   "--model=EleutherAI/pythia-70m --revisions=step512,step4000,main --hours=8\n"},
+  {"inspect", IN_INSPECT, "Say what a file or folder is", "PATH...", 1, SIZE_MAX, cli_inspect,
+   "Tells models, tokenizers, crosscoders, stores of activations, runs, safetensors and .npy files by their content, "
+   "checks their headers, and prints what they hold.",
+   NULL,
+   "  A checkpoint, and the same as JSON:\n    crosscoder inspect examples/tiny-pythia/step64\n"
+   "    crosscoder inspect --json examples/tiny-pythia/step64\n"
+   "  A file whose name starts with a hyphen:\n    crosscoder inspect -- -rf\n"},
+  {"tokenize", IN_TOKENIZE, "Turn text into tokens, and back", "", 0, 0, cli_tokenize,
+   "Without further options the corpus becomes sequences of --length tokens, as training sees them; with --out they "
+   "are written as .npy, else only counted. With --ids every document becomes one JSON array of ids on standard "
+   "output, without any added token. With --decode arrays of ids (one a line) or a .npy become text.\n\n"
+   "--corpus=- reads JSON lines from standard input.",
+   NULL,
+   "  Sequences for training:\n    crosscoder tokenize --tokenizer=step64 --corpus=train.jsonl --length=128 "
+   "--out=train.npy\n"
+   "  Ids of each document:\n    crosscoder tokenize --tokenizer=tokenizer.json --corpus=- --ids < texts.jsonl\n"
+   "  And back:\n    crosscoder tokenize --tokenizer=tokenizer.json --corpus=ids.jsonl --decode\n"},
+  {"accuracy", IN_ACCURACY, "Measure the accuracy on minimal pairs at every checkpoint", "", 0, 0, cli_accuracy,
+   "The share of pairs whose right continuation is more probable than the wrong one, with a Wilson 95 % interval, per "
+   "checkpoint, task, language and group, as CSV (--out or standard output).",
+   NULL,
+   "  Two checkpoints, one task:\n    crosscoder accuracy --checkpoints=early=step64,late=step4096 "
+   "--task=pairs:pairs/en_simple.jsonl\n"
+   "  Everything that a plan names:\n    crosscoder accuracy --config=plan.yaml --out=accuracy.csv\n"},
+  {"harvest", IN_HARVEST, "Store the activations of all checkpoints at one or several layers", "", 0, 0, cli_harvest,
+   "Runs every checkpoint over the same tokens and writes the residual stream as bf16 into the folder --out, in "
+   "shards with checksums. An interrupted harvest is continued by the same command. Training from the store gives the "
+   "same bits as training from live models.",
+   NULL,
+   "  Two layers of three checkpoints:\n    crosscoder harvest --config=plan.yaml --layers=2,3 --out=store\n"
+   "  How large will it be?\n    crosscoder harvest --config=plan.yaml --layer=3 --out=store --estimate\n"},
+  {"train", IN_TRAIN, "Train a crosscoder from live models or a store", "", 0, 0, cli_train,
+   "Writes the run directory --out, which must not exist unless --resume continues it or --force replaces it. "
+   "Training is stopped by the interrupt key or SIGTERM with its state saved; --resume continues bit for bit, also "
+   "with another number of threads.",
+   "crosscoder.safetensors\tthe crosscoder\nmetrics.csv\tloss, L0, explained variance over the steps\n"
+   "timing.csv\tspeed and memory\ncheckpoints/\tthe newest saved states\nrun.yaml\tall options as used\n",
+   "  As a plan says:\n    crosscoder train --config=plan.yaml --out=run\n"
+   "  Continue after a stop:\n    crosscoder train --config=plan.yaml --out=run --resume\n"
+   "  Memory, disk and time, nothing else:\n    crosscoder train --config=plan.yaml --out=run --estimate\n"},
+  {"eval", IN_EVAL, "Measure how good a crosscoder is", analysis_operand, 0, 1, cli_eval,
+   "On held-out text: L0, dead features, explained variance, and what splicing the reconstruction into the model does "
+   "to its cross-entropy and to the tasks. With --gold also how well features tell what is known of each sentence. "
+   "Ends with verdict lines, PASS or WARN; each WARN names a remedy.\n\n"
+   "RUN is a run directory (its run.yaml gives all options that are not given here) or a crosscoder file.",
+   "eval.json, eval.csv\tthe measures\nknown.json, known.csv\twith --gold\n",
+   "  A run, with the options it was made with:\n    crosscoder eval run\n"
+   "  On other text:\n    crosscoder eval run --heldout=other.jsonl --eval-batches=100\n"},
+  {"attribute", IN_ATTRIBUTE, "Measure the indirect effect of every feature at every checkpoint", analysis_operand, 0, 1,
+   cli_attribute,
+   "Integrated gradients of the difference of two logits along the path from the activations to a baseline, per "
+   "feature and checkpoint, and RelIE, its share over the checkpoints, with intervals. The completeness gap says how "
+   "exact the sum is.",
+   "effects/TASK.csv, .json, .safetensors\tper feature, in all, per example\n",
+   "  All tasks of a run:\n    crosscoder attribute run\n"
+   "  One task as the paper's code does it:\n    crosscoder attribute run --task=blimp:blimp/data "
+   "--conventions=authors\n"},
+  {"ablate", IN_ABLATE, "Ablate single features and see what changes", analysis_operand, 0, 1, cli_ablate,
+   "Sets each of the features with the largest effects to zero, one at a time, and measures accuracy and "
+   "log-probability difference at every checkpoint. Needs attribute before it, unless --feature names the features.",
+   "ablation/TASK.csv, .json\tper feature and checkpoint; rank correlation with RelIE and RelDec\n",
+   "  The features with the largest effects:\n    crosscoder ablate run\n"
+   "  Two features:\n    crosscoder ablate run --feature=17,402\n"},
+  {"features", IN_FEATURES, "Describe features by contexts, tokens and logits", analysis_operand, 0, 1, cli_features,
+   "For the features with the largest effects, for those of --feature, or for all: top contexts, density, the tokens "
+   "a feature fires on, and the tokens its decoder promotes at each checkpoint.",
+   "features/features.json, features.csv\tone entry a feature\n",
+   "  The features with the largest effects:\n    crosscoder features run\n"
+   "  All of them:\n    crosscoder features run --feature=all\n"},
+  {"show", IN_SHOW, "Show verdicts and top features in the terminal", "RUN [ID]", 1, 2, cli_show,
+   "Without ID: how good the crosscoder is, and the features with the largest effects. With ID: the card of one "
+   "feature. With --text: the features that are active in a sentence, per token and checkpoint; with --good and --bad "
+   "also their effects on choosing the one next word over the other.",
+   NULL,
+   "  The summary and a card:\n    crosscoder show run\n    crosscoder show run 17\n"
+   "  A sentence:\n    crosscoder show run --text='The keys to the cabinet' --good=' are' --bad=' is'\n"},
+  {"report", IN_REPORT, "Write the report of a run", analysis_operand, 0, 1, cli_report,
+   "One HTML page that needs no network, its figures as SVG and its tables as CSV. Works on an unfinished run, too: "
+   "the page says what is missing.",
+   "report/index.html\tthe page\nreport/figures/\tevery figure as SVG\nreport/tables/\tevery number as CSV\n",
+   "  Into RUN/report:\n    crosscoder report run\n  Elsewhere:\n    crosscoder report run --out=/tmp/page\n"},
+  {"devices", IN_DEVICES, "List backends, devices and instruction sets", "", 0, 0, cli_devices,
+   "Prints what this machine offers. With --self-test every operation of --device is run once against the slow "
+   "reference.",
+   NULL,
+   "  What is there:\n    crosscoder devices\n  Is it right?\n    crosscoder devices --device=cpu --self-test\n"},
+  {"help", IN_HELP, "Explain a command", "[COMMAND]", 0, 1, cli_help, "The same as crosscoder COMMAND --help.", NULL,
+   "  The help of train:\n    crosscoder help train\n"},
+};
+
+const size_t n_cli_commands = sizeof cli_commands / sizeof *cli_commands;
+
+const char *const cli_later_commands[] = {"audit", "similarity", "select", "evolve", "compare", "labels", "import",
+                                          "export", NULL};
+
+const cli_command *cli_find_command(const char *name) {
+  for (size_t i = 0; i < n_cli_commands; i++)
+    if (strcmp(cli_commands[i].name, name) == 0)
+      return &cli_commands[i];
+  return NULL;
+}
+
+const char *cli_nearest_command(const char *name) {
+  const char *nearest = NULL;
+  size_t least = 3; /* farther names would be guesses */
+  for (size_t i = 0; i < n_cli_commands; i++) {
+    size_t distance = cli_distance(name, cli_commands[i].name);
+    if (distance < least) {
+      least = distance;
+      nearest = cli_commands[i].name;
+    }
+  }
+  return nearest;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the result of a stage depends on: the values of its options, the content of its inputs, the stages before it. */
+#include "job.h"
+#include "signals.h"
+#include "text.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+  ON_CHECKPOINTS = 1, ON_TOKENIZER = 2, ON_CORPUS = 4, ON_HELDOUT = 8, ON_TASK_FILES = 16, ON_GOLD = 32, ON_STORE = 64
+};
+
+/* What each stage reads. A stage that reads another's output depends on it and on all that one depends on. */
+static const struct { uint32_t options, inputs, after; } dependencies[N_STAGES] = {
+  [STAGE_TOKENS] = {ON_TOKENS, ON_TOKENIZER | ON_CORPUS | ON_HELDOUT, 0},
+  [STAGE_SCALES] = {ON_SCALES, ON_CHECKPOINTS | ON_STORE, 1 << STAGE_TOKENS},
+  [STAGE_ACCURACY] = {ON_ACCURACY, ON_CHECKPOINTS | ON_TOKENIZER | ON_TASK_FILES, 0},
+  [STAGE_TRAIN] = {ON_TRAIN, 0, 1 << STAGE_SCALES},
+  [STAGE_EVAL] = {ON_EVAL, ON_TASK_FILES, 1 << STAGE_TRAIN},
+  [STAGE_ATTRIBUTE] = {ON_ATTRIBUTE, ON_TASK_FILES, 1 << STAGE_TRAIN},
+  [STAGE_KNOWN] = {ON_KNOWN, ON_GOLD, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
+  [STAGE_ABLATE] = {ON_ABLATE, ON_TASK_FILES, 1 << STAGE_ATTRIBUTE},
+  [STAGE_FEATURES] = {ON_FEATURES, 0, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
+  [STAGE_REPORT] = {ON_REPORT, 0, (1 << STAGE_REPORT) - 1},
+};
+
+static json_t *find_cached(const json_t *hashes, const char *path, const struct stat *st) {
+  json_t *entry = json_object_get(hashes, path);
+  json_int_t size = json_integer_value(json_object_get(entry, "size"));
+  json_int_t seconds = json_integer_value(json_object_get(entry, "seconds"));
+  json_int_t nanoseconds = json_integer_value(json_object_get(entry, "nanoseconds"));
+  if (!entry || size != (json_int_t)st->st_size || seconds != (json_int_t)st->st_mtim.tv_sec ||
+      nanoseconds != (json_int_t)st->st_mtim.tv_nsec)
+    return NULL;
+  return json_object_get(entry, "hash");
+}
+
+/* Adds NAME: HASH of one file to `inputs`. */
+static xcoder_status add_file(cli_job *job, const char *name, const char *path, json_t *inputs, xcoder_error *err) {
+  struct stat st;
+  char hex[33], *absolute = cli_absolute(path);
+  if (!absolute)
+    return cli_fail_memory(err);
+  xcoder_status status = XCODER_OK;
+  char *key = cli_is_utf8(absolute) ? cli_copy(absolute) : cli_printable(absolute, strlen(absolute));
+  bool known = stat(path, &st) == 0;
+  json_t *hash = known && key ? find_cached(job->hashes, key, &st) : NULL;
+  if (cli_stop)
+    status = cli_fail(err, XCODER_INTERRUPTED, "stopped");
+  if (!status && !hash) {
+    status = xcoder_hash_file(path, hex, err);
+    if (!status && known && key) {
+      json_object_set_new(job->hashes, key,
+                          json_pack("{s:I,s:I,s:I,s:s}", "size", (json_int_t)st.st_size, "seconds",
+                                    (json_int_t)st.st_mtim.tv_sec, "nanoseconds", (json_int_t)st.st_mtim.tv_nsec,
+                                    "hash", hex));
+      job->hashes_changed = true;
+    }
+  } else if (!status) {
+    snprintf(hex, sizeof hex, "%s", json_string_value(hash));
+  }
+  char *clean = cli_printable(name, strlen(name));
+  if (!status && (!clean || json_object_set_new(inputs, clean, json_string(hex)) != 0))
+    status = cli_fail_memory(err);
+  free(clean);
+  free(key);
+  free(absolute);
+  return status;
+}
+
+static int compare_names(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool ends_with(const char *name, const char *end) {
+  size_t n = strlen(name), m = strlen(end);
+  return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* The plain files of a folder in the order of their names; with `model` only those that models are read from. */
+static xcoder_status add_folder(cli_job *job, const char *name, const char *folder, bool model, json_t *inputs,
+                                xcoder_error *err) {
+  DIR *directory = opendir(folder);
+  char **names = NULL;
+  size_t n_names = 0;
+  xcoder_status status = directory ? XCODER_OK : cli_fail(err, XCODER_MISSING, "%s: cannot be listed", folder);
+  for (struct dirent *entry; !status && (entry = readdir(directory));) {
+    const char *file = entry->d_name;
+    bool wanted = !model || strcmp(file, "config.json") == 0 || ends_with(file, ".safetensors") ||
+                  ends_with(file, ".safetensors.index.json");
+    if (file[0] == '.' || !wanted)
+      continue;
+    char **more = realloc(names, (n_names + 1) * sizeof *names);
+    names = more ? more : names;
+    if (!more || !(names[n_names] = cli_copy(file)))
+      status = cli_fail_memory(err);
+    else
+      n_names++;
+  }
+  if (directory)
+    closedir(directory);
+  if (n_names)
+    qsort(names, n_names, sizeof *names, compare_names);
+  for (size_t i = 0; i < n_names; i++) {
+    char *path = status ? NULL : cli_join(folder, names[i]);
+    char *whole = status ? NULL : cli_format("%s/%s", name, names[i]);
+    if (!status && (!path || !whole))
+      status = cli_fail_memory(err);
+    if (!status && cli_is_regular(path))
+      status = add_file(job, whole, path, inputs, err);
+    free(path);
+    free(whole);
+    free(names[i]);
+  }
+  free(names);
+  return status;
+}
+
+static xcoder_status add_path(cli_job *job, const char *name, const char *path, bool model, json_t *inputs,
+                              xcoder_error *err) {
+  return cli_is_folder(path) ? add_folder(job, name, path, model, inputs, err) : add_file(job, name, path, inputs, err);
+}
+
+/* The files of an option with a list of paths; named by their place, so that moving them changes nothing. */
+static xcoder_status add_option(cli_job *job, cli_id id, json_t *inputs, xcoder_error *err) {
+  const cli_value *value = &job->setting.values->value[id];
+  bool list = cli_is_list(cli_options[id].type);
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; !status && i < (list ? value->n_items : value->text != NULL); i++) {
+    char name[64];
+    snprintf(name, sizeof name, "%s %zu", cli_options[id].name, i);
+    const char *path = list ? value->items[i] : value->text;
+    status = strcmp(path, "-") == 0 ? XCODER_OK : add_path(job, name, path, false, inputs, err);
+  }
+  return status;
+}
+
+static xcoder_status add_tokenizer(cli_job *job, json_t *inputs, xcoder_error *err) {
+  const char *path = job->setting.tokenizer_path;
+  if (!path)
+    return XCODER_OK;
+  if (!cli_is_folder(path))
+    return add_file(job, "tokenizer", path, inputs, err);
+  static const char *const names[] = {"tokenizer.json", "tokenizer_config.json"};
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; !status && i < 2; i++) {
+    char *file = cli_join(path, names[i]), name[64];
+    snprintf(name, sizeof name, "tokenizer/%s", names[i]);
+    if (!file)
+      status = cli_fail_memory(err);
+    else if (cli_exists(file))
+      status = add_file(job, name, file, inputs, err);
+    free(file);
+  }
+  return status;
+}
+
+static xcoder_status add_inputs(cli_job *job, uint32_t inputs_mask, size_t task, json_t *inputs, xcoder_error *err) {
+  const cli_setting *setting = &job->setting;
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; inputs_mask & ON_CHECKPOINTS && !status && i < setting->n_checkpoints; i++) {
+    char *name = cli_format("checkpoint %zu %s", i, setting->labels[i]);
+    status = name ? add_path(job, name, setting->folders[i], true, inputs, err) : cli_fail_memory(err);
+    free(name);
+  }
+  if (!status && inputs_mask & ON_TOKENIZER)
+    status = add_tokenizer(job, inputs, err);
+  bool stored = cli_is_set(setting->values, OPT_STORE);
+  if (!status && inputs_mask & ON_CORPUS && !stored)
+    status = add_option(job, OPT_CORPUS, inputs, err);
+  if (!status && inputs_mask & ON_HELDOUT)
+    status = add_option(job, OPT_HELDOUT, inputs, err);
+  if (!status && inputs_mask & ON_GOLD)
+    status = add_option(job, OPT_GOLD, inputs, err);
+  if (!status && inputs_mask & ON_STORE && stored) {
+    char *manifest = cli_join(cli_text(setting->values, OPT_STORE), "manifest.json"); /* it has the shards' checksums */
+    status = manifest ? add_file(job, "store", manifest, inputs, err) : cli_fail_memory(err);
+    free(manifest);
+  }
+  for (size_t i = 0; inputs_mask & ON_TASK_FILES && !status && i < setting->n_tasks; i++) {
+    const char *spec = setting->values->value[OPT_TASK].items[i], *colon = strchr(spec, ':');
+    char *name = cli_format("task %s", xcoder_pairs_name(setting->tasks[i]));
+    if (task == SIZE_MAX || task == i)
+      status = name ? add_path(job, name, colon ? colon + 1 : spec, false, inputs, err) : cli_fail_memory(err);
+    free(name);
+  }
+  return status;
+}
+
+static json_t *value_to_json(const cli_option *option, const cli_value *value) {
+  if (cli_is_list(option->type)) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < value->n_items; i++)
+      json_array_append_new(list, json_string(value->items[i]));
+    return list;
+  }
+  switch (option->type) {
+  case CLI_FLAG: return json_boolean(value->integer != 0);
+  case CLI_INTEGER: case CLI_COUNT: case CLI_BYTES: return json_integer(value->integer);
+  case CLI_LAYER: return value->text ? json_integer(value->integer) : json_null();
+  case CLI_NUMBER: return json_real(value->number);
+  default: return value->text ? json_string(value->text) : json_null();
+  }
+}
+
+/* Hashes of the stamps of the stages before; a stage that was not asked for is absent. */
+static xcoder_status add_after(cli_job *job, cli_stage stage, size_t task, json_t *after, xcoder_error *err) {
+  xcoder_status status = XCODER_OK;
+  for (int before = 0; before < N_STAGES; before++) {
+    if (!(dependencies[stage].after & 1u << before))
+      continue;
+    bool per_task = before == STAGE_ATTRIBUTE || before == STAGE_ABLATE;
+    for (size_t i = 0; !status && i < (per_task ? job->setting.n_tasks : 1); i++) {
+      const char *name = per_task ? xcoder_pairs_name(job->setting.tasks[i]) : "";
+      char *stamp = cli_format("stages/%s%s%s.json", cli_stage_name((cli_stage)before), per_task ? "-" : "", name);
+      char *path = stamp ? cli_job_path(job, stamp) : NULL, hex[33];
+      if (!path)
+        status = cli_fail_memory(err);
+      else if (cli_exists(path) && (!per_task || task == SIZE_MAX || task == i))
+        status = xcoder_hash_file(path, hex, err) || json_object_set_new(after, stamp, json_string(hex)) != 0
+                   ? cli_fail(err, XCODER_IO, "%s: cannot be read", path) : XCODER_OK;
+      free(stamp);
+      free(path);
+    }
+  }
+  return status;
+}
+
+xcoder_status cli_stage_key(cli_job *job, cli_stage stage, size_t task, json_t **key, xcoder_error *err) {
+  json_t *options = json_object(), *inputs = json_object(), *after = json_object();
+  *key = json_pack("{s:i,s:s,s:o,s:o,s:o}", "format", 1, "stage", cli_stage_name(stage), "options", options, "inputs",
+                   inputs, "after", after);
+  if (!*key)
+    return cli_fail_memory(err);
+  for (int id = 0; id < N_OPTIONS; id++)
+    if (cli_options[id].stages & dependencies[stage].options)
+      json_object_set_new(options, cli_options[id].name,
+                          value_to_json(&cli_options[id], &job->setting.values->value[id]));
+  xcoder_status status = add_inputs(job, dependencies[stage].inputs, task, inputs, err);
+  if (!status)
+    status = add_after(job, stage, task, after, err);
+  if (status) {
+    json_decref(*key);
+    *key = NULL;
+  }
+  return status;
+}
+
+static char *compare_part(const json_t *old, const json_t *new, const char *part) {
+  json_t *a = json_object_get(old, part), *b = json_object_get(new, part), *value;
+  const char *name;
+  json_object_foreach(b, name, value) {
+    json_t *before = json_object_get(a, name);
+    if (before && json_equal(before, value))
+      continue;
+    char *from = before ? json_dumps(before, JSON_ENCODE_ANY) : NULL, *to = json_dumps(value, JSON_ENCODE_ANY);
+    char *text = strcmp(part, "options") != 0 ? cli_format("%s%s", name, before ? " changed" : " is new")
+                                              : cli_format("%s was %s, is %s", name, from ? from : "unset", to);
+    free(from);
+    free(to);
+    return text;
+  }
+  json_object_foreach(a, name, value)
+    if (!json_object_get(b, name))
+      return cli_format("%s is gone", name);
+  return NULL;
+}
+
+char *cli_key_difference(const json_t *old, const json_t *new) {
+  static const char *const parts[] = {"options", "inputs", "after"};
+  for (size_t i = 0; i < 3; i++) {
+    char *text = compare_part(old, new, parts[i]);
+    if (text)
+      return text;
+  }
+  return json_equal(old, new) ? NULL : cli_copy("another version made it");
+}
+
+xcoder_status cli_save_hashes(cli_job *job, xcoder_error *err) {
+  if (!job->hashes_changed)
+    return XCODER_OK;
+  char *path = cli_job_path(job, "stages/inputs.json");
+  xcoder_status status = path ? cli_write_json(path, job->hashes, err) : cli_fail_memory(err);
+  job->hashes_changed = status != XCODER_OK;
+  free(path);
+  return status;
+}

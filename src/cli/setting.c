@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opens what the options name, once, and closes it. */
+#include "setting.h"
+
+#include "signals.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void cli_setting_init(cli_setting *setting, cli_call *call) {
+  *setting = (cli_setting){.call = call, .values = &call->values};
+}
+
+void cli_close_models(cli_setting *setting) {
+  for (size_t i = 0; setting->models && i < setting->n_checkpoints; i++)
+    xcoder_model_close(setting->models[i]);
+  free(setting->models);
+  setting->models = NULL;
+}
+
+void cli_setting_close(cli_setting *setting) {
+  cli_close_models(setting);
+  for (size_t i = 0; i < setting->n_checkpoints; i++) {
+    free(setting->labels ? setting->labels[i] : NULL);
+    free(setting->folders ? setting->folders[i] : NULL);
+  }
+  free(setting->labels);
+  free(setting->folders);
+  free(setting->infos);
+  for (size_t i = 0; i < setting->n_tasks; i++)
+    xcoder_pairs_free(setting->tasks[i]);
+  free(setting->tasks);
+  xcoder_tokens_free(setting->corpus);
+  xcoder_tokens_free(setting->heldout);
+  xcoder_free_coder(setting->coder);
+  xcoder_tokenizer_close(setting->tokenizer);
+  free(setting->tokenizer_path);
+  xcoder_device_close(setting->device);
+  cli_setting_init(setting, setting->call);
+}
+
+xcoder_status cli_require(const cli_values *values, cli_id id, xcoder_error *err) {
+  if (cli_is_set(values, id))
+    return XCODER_OK;
+  return cli_fail(err, XCODER_USAGE, "--%s=%s is missing: %s", cli_options[id].name,
+                  cli_options[id].argument ? cli_options[id].argument : "...", cli_options[id].text);
+}
+
+bool cli_authors(const cli_values *values) { return cli_integer(values, OPT_CONVENTIONS) == 1; }
+
+xcoder_tokens_options cli_tokens_options(const cli_values *values) {
+  xcoder_tokens_options options = {0};
+  options.length = (size_t)cli_integer(values, OPT_LENGTH);
+  options.min_length = (size_t)cli_integer(values, OPT_MIN_LENGTH);
+  options.layout = cli_integer(values, OPT_LAYOUT) == 0 ? XCODER_PACKED : XCODER_DOCUMENTS;
+  options.no_prepend = cli_flag(values, OPT_NO_PREPEND);
+  options.max_tokens = (uint64_t)cli_integer(values, OPT_MAX_TOKENS);
+  return options;
+}
+
+xcoder_pairs_options cli_pairs_options(const cli_values *values) {
+  xcoder_pairs_options options = {0};
+  options.no_prepend = cli_flag(values, OPT_NO_PREPEND) || cli_authors(values);
+  options.authors_rule = cli_authors(values);
+  options.max_pairs = (uint64_t)cli_integer(values, OPT_MAX_PAIRS);
+  return options;
+}
+
+xcoder_status cli_need_tokenizer(cli_setting *setting, xcoder_error *err) {
+  if (setting->tokenizer)
+    return XCODER_OK;
+  const char *spec = cli_text(setting->values, OPT_TOKENIZER);
+  xcoder_status status = XCODER_OK;
+  char *found = NULL;
+  if (!spec && setting->n_checkpoints)
+    spec = setting->folders[setting->n_checkpoints - 1];
+  if (!spec)
+    return cli_require(setting->values, OPT_TOKENIZER, err);
+  if (!cli_exists(spec))
+    status = xcoder_checkpoint_find(spec, &found, err);
+  if (!status && !(setting->tokenizer_path = cli_copy(found ? found : spec)))
+    status = cli_fail_memory(err);
+  xcoder_free(found);
+  if (!status)
+    status = xcoder_tokenizer_open(setting->tokenizer_path, &setting->tokenizer, err);
+  for (size_t i = 0; !status && i < setting->n_checkpoints; i++)
+    if (xcoder_tokenizer_size(setting->tokenizer) > setting->infos[i].n_vocab)
+      status = cli_fail(err, XCODER_MISMATCH, "%s: ids up to %zu were found, %s has a vocabulary of %zu "
+                        "(use --tokenizer)", setting->tokenizer_path, xcoder_tokenizer_size(setting->tokenizer) - 1,
+                        setting->folders[i], setting->infos[i].n_vocab);
+  return status;
+}
+
+xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
+  if (setting->device)
+    return XCODER_OK;
+  xcoder_status status = xcoder_device_open(cli_text(setting->values, OPT_DEVICE), &setting->device, err);
+  if (status == XCODER_DEVICE && cli_integer(setting->values, OPT_FALLBACK) == 1) {
+    char *warning = cli_format("%s; going on with the processor", err->message);
+    cli_warn(setting->call->progress, warning ? warning : "going on with the processor");
+    free(warning);
+    status = xcoder_device_open("cpu", &setting->device, err);
+  }
+  return status;
+}
+
+xcoder_status cli_need_models(cli_setting *setting, long highest, xcoder_error *err) {
+  if (setting->models && (setting->models_highest < 0 || (highest >= 0 && highest <= setting->models_highest)))
+    return XCODER_OK;
+  cli_close_models(setting);
+  xcoder_status status = cli_need_checkpoints(setting, err);
+  if (!status)
+    status = cli_need_device(setting, err);
+  if (!status && !(setting->models = calloc(setting->n_checkpoints, sizeof *setting->models)))
+    status = cli_fail_memory(err);
+  setting->models_highest = highest;
+  for (size_t i = 0; !status && i < setting->n_checkpoints; i++) {
+    status = xcoder_model_open(setting->folders[i], setting->device, highest, &setting->models[i], err);
+    if (!status && cli_stop)
+      status = cli_fail(err, XCODER_INTERRUPTED, "stopped");
+  }
+  if (status)
+    cli_close_models(setting);
+  return status;
+}
+
+/* Opened without blocking, so that a FIFO is told and not waited for. */
+bool cli_is_npy(const char *path) {
+  char magic[6];
+  int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0)
+    return false;
+  struct stat st;
+  bool npy = fstat(file, &st) == 0 && S_ISREG(st.st_mode) && read(file, magic, 6) == 6 &&
+             memcmp(magic, "\x93NUMPY", 6) == 0;
+  close(file);
+  return npy;
+}
+
+char *cli_join_items(const cli_value *value) {
+  cli_string text = {0};
+  for (size_t i = 0; i < value->n_items; i++)
+    cli_addf(&text, "%s%s", i ? "," : "", value->items[i]);
+  if (text.failed)
+    cli_string_free(&text);
+  return text.text;
+}
+
+xcoder_status cli_check_files(const cli_values *values, cli_id which, xcoder_error *err) {
+  const cli_value *value = &values->value[which];
+  for (size_t i = 0; i < (cli_is_list(cli_options[which].type) ? value->n_items : value->text != NULL); i++) {
+    const char *path = cli_is_list(cli_options[which].type) ? value->items[i] : value->text;
+    if (cli_options[which].type == CLI_TASKS && strchr(path, ':'))
+      path = strchr(path, ':') + 1;
+    if (strcmp(path, "-") != 0 && !cli_exists(path))
+      return cli_fail(err, XCODER_MISSING, "%s: %s (--%s)", path, strerror(errno), cli_options[which].name);
+  }
+  return XCODER_OK;
+}
+
+xcoder_status cli_open_corpus(const cli_values *values, cli_id which, xcoder_corpus **corpus, xcoder_error *err) {
+  char *paths = cli_join_items(&values->value[which]);
+  if (!paths)
+    return cli_fail_memory(err);
+  long long bad = cli_integer(values, OPT_BAD_LINES);
+  xcoder_corpus_options options = {.text_key = cli_text(values, OPT_TEXT_KEY),
+                                   .line_documents = cli_flag(values, OPT_LINE_DOCUMENTS),
+                                   .max_line_bytes = (size_t)cli_integer(values, OPT_MAX_LINE),
+                                   .max_bad_lines = bad < 0 ? UINT64_MAX : (uint64_t)bad};
+  xcoder_status status = xcoder_corpus_open(paths, &options, corpus, err);
+  free(paths);
+  return status;
+}
+
+static xcoder_status build_tokens(cli_setting *setting, cli_id which, xcoder_tokens **tokens, xcoder_error *err) {
+  const cli_value *value = &setting->values->value[which];
+  xcoder_tokens_options options = cli_tokens_options(setting->values);
+  if (value->n_items == 1 && cli_is_npy(value->items[0]))
+    return xcoder_tokens_load(value->items[0], options.length, tokens, err);
+  xcoder_corpus *corpus = NULL;
+  xcoder_status status = cli_need_tokenizer(setting, err);
+  if (!status)
+    status = cli_open_corpus(setting->values, which, &corpus, err);
+  if (!status)
+    status = xcoder_tokens_build(corpus, setting->tokenizer, &options, &setting->call->monitor, tokens, err);
+  uint64_t n_bad = status ? 0 : xcoder_corpus_bad_lines(corpus);
+  if (n_bad) {
+    char warning[128];
+    snprintf(warning, sizeof warning, "--%s: %llu bad lines were skipped", cli_options[which].name,
+             (unsigned long long)n_bad);
+    cli_warn(setting->call->progress, warning);
+  }
+  xcoder_corpus_close(corpus);
+  return status;
+}
+
+/* Ids of a ready-made token file are not known to fit the models. */
+static xcoder_status check_ids(const cli_setting *setting, const xcoder_tokens *tokens, cli_id which,
+                               xcoder_error *err) {
+  const uint32_t *ids = xcoder_tokens_ids(tokens);
+  const size_t *start = xcoder_tokens_start(tokens);
+  size_t n_tokens = start[xcoder_tokens_sequences(tokens)], least = SIZE_MAX, context = SIZE_MAX;
+  for (size_t i = 0; i < setting->n_checkpoints; i++) {
+    least = setting->infos[i].n_vocab < least ? setting->infos[i].n_vocab : least;
+    if (setting->infos[i].n_context && setting->infos[i].n_context < context)
+      context = setting->infos[i].n_context;
+  }
+  for (size_t i = 0; i < n_tokens; i++)
+    if (ids[i] >= least)
+      return cli_fail(err, XCODER_MISMATCH, "--%s: token %zu is %u, the vocabulary has %zu", cli_options[which].name,
+                      i, ids[i], least);
+  for (size_t s = 0; s < xcoder_tokens_sequences(tokens); s++)
+    if (start[s + 1] - start[s] > context)
+      return cli_fail(err, XCODER_MISMATCH, "--%s: sequence %zu has %zu tokens, the context has %zu",
+                      cli_options[which].name, s, start[s + 1] - start[s], context);
+  return XCODER_OK;
+}
+
+xcoder_status cli_need_tokens(cli_setting *setting, cli_id which, xcoder_error *err) {
+  xcoder_tokens **tokens = which == OPT_HELDOUT ? &setting->heldout : &setting->corpus;
+  if (*tokens)
+    return XCODER_OK;
+  xcoder_status status = cli_require(setting->values, which, err);
+  if (!status)
+    status = cli_check_files(setting->values, which, err);
+  if (!status)
+    status = build_tokens(setting, which, tokens, err);
+  if (!status)
+    status = check_ids(setting, *tokens, which, err);
+  return status;
+}
+
+/* Two tasks of one name would write the same files. */
+static xcoder_status check_names(const cli_setting *setting, xcoder_error *err) {
+  for (size_t i = 0; i < setting->n_tasks; i++)
+    for (size_t j = 0; j < i; j++)
+      if (strcmp(xcoder_pairs_name(setting->tasks[i]), xcoder_pairs_name(setting->tasks[j])) == 0)
+        return cli_fail(err, XCODER_USAGE, "--task: two tasks are called %s (rename one of the files)",
+                        xcoder_pairs_name(setting->tasks[i]));
+  return XCODER_OK;
+}
+
+xcoder_status cli_need_tasks(cli_setting *setting, xcoder_error *err) {
+  if (setting->tasks)
+    return XCODER_OK;
+  const cli_value *value = &setting->values->value[OPT_TASK];
+  xcoder_pairs_options options = cli_pairs_options(setting->values);
+  xcoder_status status = cli_require(setting->values, OPT_TASK, err);
+  if (!status)
+    status = cli_check_files(setting->values, OPT_TASK, err);
+  if (!status)
+    status = cli_need_tokenizer(setting, err);
+  if (!status && !(setting->tasks = calloc(value->n_items, sizeof *setting->tasks)))
+    status = cli_fail_memory(err);
+  for (size_t i = 0; !status && i < value->n_items; i++) {
+    status = xcoder_pairs_load(value->items[i], setting->tokenizer, &options, &setting->tasks[i], err);
+    if (!status)
+      setting->n_tasks++;
+    if (!status && xcoder_pairs_count(setting->tasks[i]) == 0)
+      status = cli_fail(err, XCODER_MISMATCH, "%s: no pair is left: %s", value->items[i],
+                        xcoder_pairs_summary(setting->tasks[i]));
+  }
+  return status ? status : check_names(setting, err);
+}
+
+xcoder_status cli_need_coder(cli_setting *setting, const char *path, xcoder_error *err) {
+  if (setting->coder)
+    return XCODER_OK;
+  xcoder_status status = xcoder_load(path, &setting->coder, err);
+  if (status)
+    return status;
+  const xcoder_info *info = xcoder_describe(setting->coder);
+  if (setting->n_checkpoints && info->n_checkpoints != setting->n_checkpoints)
+    return cli_fail(err, XCODER_MISMATCH, "%s: %zu checkpoints were found, %zu were given", path, info->n_checkpoints,
+                    setting->n_checkpoints);
+  for (size_t i = 0; i < setting->n_checkpoints; i++) {
+    if (setting->infos[i].d_model != info->d_model)
+      return cli_fail(err, XCODER_MISMATCH, "%s: width %zu was found, %s has %zu", path, info->d_model,
+                      setting->folders[i], setting->infos[i].d_model);
+    if (info->layer >= (long)setting->infos[i].n_layers)
+      return cli_fail(err, XCODER_MISMATCH, "%s: layer %ld was found, %s has layers -1 to %zu", path, info->layer,
+                      setting->folders[i], setting->infos[i].n_layers - 1);
+    if (strcmp(info->labels[i], setting->labels[i]) != 0)
+      return cli_fail(err, XCODER_MISMATCH, "%s: checkpoint %zu is called '%s', '%s' was given", path, i,
+                      info->labels[i], setting->labels[i]);
+  }
+  return XCODER_OK;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a command works on, opened from its options when it is first needed. */
+#ifndef CLI_SETTING_H
+#define CLI_SETTING_H
+
+#include "command.h"
+
+typedef struct cli_setting {
+  cli_call *call;
+  const cli_values *values;
+  size_t n_checkpoints;
+  char **labels, **folders;
+  xcoder_model_info *infos;  /* [n_checkpoints] */
+  char *tokenizer_path;
+  xcoder_device *device;
+  xcoder_tokenizer *tokenizer;
+  xcoder_model **models;     /* [n_checkpoints], NULL while closed */
+  long models_highest;       /* what the models were opened for, -1: all */
+  xcoder_tokens *corpus, *heldout;
+  size_t n_tasks;
+  xcoder_pairs **tasks;
+  xcoder *coder;
+} cli_setting;
+
+void cli_setting_init(cli_setting *setting, cli_call *call);
+void cli_setting_close(cli_setting *setting);
+
+/* Finds the checkpoints, reads their sizes, checks that they can be compared: 1 to 32, equal widths, labels that
+ * differ, --layer and --length within each. */
+xcoder_status cli_need_checkpoints(cli_setting *setting, xcoder_error *err);
+xcoder_status cli_need_tokenizer(cli_setting *setting, xcoder_error *err); /* checked against the checkpoints if known */
+xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err);
+/* Opens the models; `highest` as in xcoder_model_open(). Models that were opened for less are opened again. */
+xcoder_status cli_need_models(cli_setting *setting, long highest, xcoder_error *err);
+void cli_close_models(cli_setting *setting);
+/* Tokens of OPT_CORPUS or OPT_HELDOUT; kept in the setting. */
+xcoder_status cli_need_tokens(cli_setting *setting, cli_id which, xcoder_error *err);
+xcoder_status cli_need_tasks(cli_setting *setting, xcoder_error *err);
+/* The crosscoder of a run directory or file. */
+xcoder_status cli_need_coder(cli_setting *setting, const char *path, xcoder_error *err);
+
+/* Opens the corpus of OPT_CORPUS or OPT_HELDOUT as documents. */
+xcoder_status cli_open_corpus(const cli_values *values, cli_id which, xcoder_corpus **corpus, xcoder_error *err);
+/* Checks that the files of an option are there; says which option names them. */
+xcoder_status cli_check_files(const cli_values *values, cli_id which, xcoder_error *err);
+/* The option must have been given. */
+xcoder_status cli_require(const cli_values *values, cli_id id, xcoder_error *err);
+/* Refuses (XCODER_MEMORY) what does not fit into --max-memory or this machine. */
+xcoder_status cli_check_memory(const cli_values *values, double bytes, xcoder_error *err);
+xcoder_status cli_check_disk(const char *path, double bytes, xcoder_error *err);
+double cli_available_memory(void);
+
+xcoder_tokens_options cli_tokens_options(const cli_values *values);
+xcoder_pairs_options cli_pairs_options(const cli_values *values);
+bool cli_authors(const cli_values *values);
+/* Whether the file starts with the magic of .npy. */
+bool cli_is_npy(const char *path);
+/* The items of a list joined by commas; freed with free(). */
+char *cli_join_items(const cli_value *value);
+
+#endif
