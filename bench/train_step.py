@@ -4,8 +4,8 @@
 
     make bench/train_step && OMP_NUM_THREADS=2 PYTHON bench/train_step.py [PROGRAM]
 
-PYTHON is one that has torch. Rounds alternate between the two and the fastest step of each counts, so that other work on
-the machine disturbs both alike. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are removed for these commands alone.
+PYTHON is one that has torch. Rounds alternate between the two and the fastest step of each counts, so that other work
+on the machine disturbs both alike. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are removed for these commands alone.
 """
 import os
 import subprocess

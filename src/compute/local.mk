@@ -23,20 +23,20 @@ src_libcompute_la_SOURCES += src/compute/cpu/coder.h src/compute/cpu/coder_backw
 KERNEL_CFLAGS = $(AM_CFLAGS) -ffp-contract=fast -fopenmp-simd
 noinst_LTLIBRARIES += src/libkernels_baseline.la
 src_libkernels_baseline_la_SOURCES = src/compute/cpu/coder_kernels.c
-src_libkernels_baseline_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=4 -DXCI_KERNELS=xci_coder_kernels_baseline
+src_libkernels_baseline_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=4 -DXCI_SET=baseline
 src_libkernels_baseline_la_CFLAGS = $(KERNEL_CFLAGS)
 src_libcompute_la_LIBADD = src/libkernels_baseline.la
 if HAVE_AVX2
 noinst_LTLIBRARIES += src/libkernels_avx2.la
 src_libkernels_avx2_la_SOURCES = src/compute/cpu/coder_kernels.c
-src_libkernels_avx2_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=8 -DXCI_KERNELS=xci_coder_kernels_avx2
+src_libkernels_avx2_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=8 -DXCI_SET=avx2
 src_libkernels_avx2_la_CFLAGS = $(KERNEL_CFLAGS) -mavx2 -mfma
 src_libcompute_la_LIBADD += src/libkernels_avx2.la
 endif
 if HAVE_AVX512
 noinst_LTLIBRARIES += src/libkernels_avx512.la
 src_libkernels_avx512_la_SOURCES = src/compute/cpu/coder_kernels.c
-src_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=16 -DXCI_KERNELS=xci_coder_kernels_avx512
+src_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=16 -DXCI_SET=avx512
 src_libkernels_avx512_la_CFLAGS = $(KERNEL_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma \
   -mprefer-vector-width=512
 src_libcompute_la_LIBADD += src/libkernels_avx512.la

@@ -3,8 +3,8 @@
 """Writes golden/coder_*.f64: the L1 crosscoder's loss, gradients and 20 Adam steps by torch autograd in float64.
 
 A file holds little-endian float64 numbers: n, d, D, B, T; W_enc [n,d,D], b_enc [D], W_dec [D,n,d], b_dec [n,d]; the
-batches x [T,B,n,d]; then for batch 0 and lambda = 2: loss, reconstruction, sparsity, L0, gradient norm, the squared error
-of each checkpoint, the four gradients; then the gradient norm of each of the T steps, and the four tensors after them.
+batches x [T,B,n,d]; then for batch 0 and lambda = 2: loss, reconstruction, sparsity, L0, gradient norm, the squared
+error of each checkpoint, the four gradients; then the gradient norm of each of the T steps, and the four tensors after them.
 Step t uses batch t, lambda = 2 min(1, t / (0.05 T)), learning rate 0.01, clipping to norm 1.
 Made with torch 2.5.1.
 """
@@ -44,8 +44,8 @@ def make(name, n, d, n_latents, batch, seed):
     loss = per_checkpoint.sum() + 2.0 * sparsity
     gradients = torch.autograd.grad(loss, parameters)
     norm = torch.sqrt(sum(g.pow(2).sum() for g in gradients))
-    out.append(np.array([loss.item(), per_checkpoint.sum().item(), sparsity.item(), (f > 0).double().sum(-1).mean().item(),
-                         norm.item()]))
+    out.append(np.array([loss.item(), per_checkpoint.sum().item(), sparsity.item(),
+                         (f > 0).double().sum(-1).mean().item(), norm.item()]))
     out += [per_checkpoint.detach().numpy(), *(g.numpy() for g in gradients)]
 
     adam = torch.optim.Adam(parameters, lr=0.01, betas=(0.9, 0.999), eps=1e-8)

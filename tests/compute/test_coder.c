@@ -2,8 +2,8 @@
 /* The crosscoder's entries of the cpu backend against the double-precision reference, on every instruction set.
  *
  * Tolerances: every result is a polynomial of float inputs. If no path from an input to a result has more than m
- * roundings, then |computed - exact| <= gamma(m) * (the same polynomial of absolute values), gamma(m) = m u / (1 - m u),
- * u = 2^-24 (Higham, Accuracy and Stability, section 3). The polynomials of absolute values are evaluated below. */
+ * roundings, then |computed - exact| <= gamma(m) * (the same polynomial of absolute values), where
+ * gamma(m) = m u / (1 - m u), u = 2^-24 (Higham, Accuracy and Stability, section 3). The polynomials of absolute values are evaluated below. */
 #include "coder_pair.h"
 
 #include "base/memory.h"
@@ -45,7 +45,8 @@ static void check_features(const pair *p, const xci_codes *codes, const float *t
       double absolute, pre = pre_activation(p, b, i, &absolute), floor = threshold ? fmax(0, (double)threshold[i]) : 0;
       bool kept = at < codes->start[b + 1] && codes->index[at] == i;
       if (fabs(pre - floor) > gamma * absolute && kept != (pre > floor)) ck_abort_msg("sample %zu latent %zu", b, i);
-      if (kept && !(fabs((double)codes->value[at] - pre) <= gamma * absolute)) ck_abort_msg("sample %zu latent %zu", b, i);
+      if (kept && !(fabs((double)codes->value[at] - pre) <= gamma * absolute))
+        ck_abort_msg("sample %zu latent %zu: %.9g, expected %.9g", b, i, (double)codes->value[at], pre);
       at += kept;
     }
     ck_assert_uint_eq(at, codes->start[b + 1]);
@@ -228,7 +229,7 @@ END_TEST
 
 /* ---- Update ---- */
 
-/* One update from the same state and gradient; tolerance: ten roundings of each term, and the difference of clipping. */
+/* One update from the same state and gradient; tolerance: twelve roundings of the step and one of the sum. */
 static void check_update(pair *p, uint64_t step, double clip_norm) {
   xci_losses losses[2];
   const xci_adam adam = {step, 1e-2, 0.9, 0.999, 1e-8, clip_norm};

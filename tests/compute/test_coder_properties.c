@@ -77,7 +77,8 @@ START_TEST(test_threads) {
     ck_assert_uint_eq(one.n_codes, more.n_codes);
     ck_assert_mem_eq(one.values, more.values, one.n_codes * sizeof(float));
     for (int t = 0; t < XCI_N_TENSORS; t++)
-      for (int s = 0; s < 4; s++) ck_assert_mem_eq(one.state[t][s], more.state[t][s], n_values[which][t] * sizeof(float));
+      for (int s = 0; s < 4; s++)
+        ck_assert_mem_eq(one.state[t][s], more.state[t][s], n_values[which][t] * sizeof(float));
     free_trace(&more);
   }
   free_trace(&one);
@@ -266,8 +267,8 @@ START_TEST(test_refusals) {
     size_t start[] = {0, 2}, backward_start[] = {2, 0};
     const uint32_t beyond[] = {1, 4}, twice[] = {1, 1};
     const float values[] = {1, 1};
-    const xci_codes wrong[] = {{1, start, beyond, values}, {1, start, twice, values}, {1, backward_start, beyond, values},
-                               {6, start, beyond, values}};
+    const xci_codes wrong[] = {{1, start, beyond, values}, {1, start, twice, values},
+                               {1, backward_start, beyond, values}, {6, start, beyond, values}};
     for (size_t k = 0; k < 4; k++)
       ck_assert_int_eq(ops[i]->coder_set_codes(device, p.coder[i], &wrong[k], &err), XCODER_USAGE);
     ck_assert_int_eq(ops[i]->coder_encode(device, p.coder[i], p.x, 0, &relu, &err), XCODER_OK);

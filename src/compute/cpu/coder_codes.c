@@ -71,7 +71,8 @@ xcoder_status xci_cpu_coder_decode(xcoder_device *device, xci_coder *coder, floa
   (void)device;
   xcoder_status status = check_codes(coder, err);
   size_t width = coder->width, d = coder->shape.d_model, row_values = coder->shape.n_checkpoints * d;
-  if (!status) status = xci_reserve_threads(&coder->scratch, &coder->n_scratch, coder->n_rows * width, sizeof(float), err);
+  if (!status)
+    status = xci_reserve_threads(&coder->scratch, &coder->n_scratch, coder->n_rows * width, sizeof(float), err);
   if (status) return status;
   xci_lists codes = xci_coder_by_sample(coder);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(xci_threads())

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inner loops of the crosscoder. Compiled several times: XCI_LANES floats per vector, XCI_KERNELS names the table. */
+/* Inner loops of the crosscoder. Compiled once per instruction set XCI_SET, with XCI_LANES floats per vector. */
 #include "compute/cpu/coder_kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-#define NAME_OF(name) NAME_AS_TEXT(name)
-#define NAME_AS_TEXT(name) #name
+#define TEXT_OF(set) TEXT(set)
+#define TEXT(set) #set
+#define TABLE_OF(set) TABLE(set)
+#define TABLE(set) xci_coder_kernels_##set
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -316,6 +318,6 @@ static void adam(size_t width, size_t n_rows, const uint8_t *active, const xci_a
   }
 }
 
-const xci_coder_kernels XCI_KERNELS = {
-  NAME_OF(XCI_KERNELS) + sizeof "xci_coder_kernels", product, pack, keep, decode, squares, decoder_pass, encoder_pass, row_squares, adam,
+const xci_coder_kernels TABLE_OF(XCI_SET) = {
+  TEXT_OF(XCI_SET), product, pack, keep, decode, squares, decoder_pass, encoder_pass, row_squares, adam,
 };

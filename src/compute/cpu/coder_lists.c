@@ -127,7 +127,8 @@ static xcoder_status reserve_entries(xci_coder *coder, size_t n_sparse, xcoder_e
   if (!xci_mul_size(coder->n_rows, coder->dense_columns, &n_values)) n_values = SIZE_MAX;
   status = xci_reserve(&coder->dense_f, n_values, sizeof(float), err);
   if (!status) status = xci_reserve(&coder->dense_df, n_values, sizeof(float), err);
-  if (!status) status = xci_reserve(&coder->residual, coder->n_tiles * coder->width * coder->n_rows, sizeof(float), err);
+  if (!status)
+    status = xci_reserve(&coder->residual, coder->n_tiles * coder->width * coder->n_rows, sizeof(float), err);
   if (!status) memset(coder->dense_f.memory, 0, n_values * sizeof(float));
   return status;
 }

@@ -81,7 +81,8 @@ static xcoder_status allocate_tensors(xci_coder *coder, xcoder_error *err) {
   for (int tensor = 0; tensor < XCI_N_TENSORS; tensor++) {
     size_t n_values;
     if (!tensor_values(coder, tensor, &n_values)) n_values = SIZE_MAX;
-    for (int slot = 0; slot < n_slots && !status; slot++) status = XCI_ALLOC(&coder->tensor[tensor][slot], n_values, err);
+    for (int slot = 0; slot < n_slots && !status; slot++)
+      status = XCI_ALLOC(&coder->tensor[tensor][slot], n_values, err);
   }
   return status;
 }

@@ -36,7 +36,8 @@ static xcoder_status allocate(xci_coder *coder, xcoder_error *err) {
   const xci_coder_shape *shape = &coder->shape;
   size_t n_latents = shape->n_latents, n_weights, n_features, n_inputs;
   if (!xci_mul_size(shape->n_checkpoints, shape->d_model, &coder->n_columns) ||
-      !xci_mul_size(coder->n_columns, n_latents, &n_weights) || !xci_mul_size(shape->max_batch, n_latents, &n_features) ||
+      !xci_mul_size(coder->n_columns, n_latents, &n_weights) ||
+      !xci_mul_size(shape->max_batch, n_latents, &n_features) ||
       !xci_mul_size(shape->max_batch, coder->n_columns, &n_inputs) || shape->max_batch == SIZE_MAX)
     return xci_fail(err, XCODER_MEMORY, "crosscoder: %zu checkpoints of width %zu with %zu latents exceed the address "
                     "space", shape->n_checkpoints, shape->d_model, n_latents);
