@@ -203,6 +203,7 @@ static void rewrite_weights(damage kind) {
   if (kind == SURPLUS_TENSOR)
     ck_ok(xci_safetensors_add(writer, "gpt_neox.layers.7.input_layernorm.weight", XCI_F16, 1, shape, values, err));
   ck_ok(xci_safetensors_write(writer, in_folder("model.safetensors"), err));
+  xci_safetensors_discard(writer);
   xci_safetensors_close(file);
 }
 

@@ -11,14 +11,14 @@
 
 enum { LANES = 16, CHUNK = 1024 /* floats summed in lanes before they go to a double */ };
 
-static inline float float_of_bits(int32_t bits) {
+static inline float float_of_bits(uint32_t bits) {
   float f;
   memcpy(&f, &bits, sizeof f);
   return f;
 }
 
-static inline int32_t bits_of_float(float f) {
-  int32_t bits;
+static inline uint32_t bits_of_float(float f) {
+  uint32_t bits;
   memcpy(&bits, &f, sizeof bits);
   return bits;
 }
@@ -29,7 +29,7 @@ static inline float exp_poly(float x) {
   x = x > 88.3f ? 88.3f : x;
   /* Adding 1.5 * 2^23 rounds x / ln 2 to a whole number k, which then stands in the low bits. */
   float t = x * 1.44269504f + 12582912.0f;
-  int32_t k = bits_of_float(t) - 0x4b400000;
+  uint32_t k = bits_of_float(t) - 0x4b400000u; /* unsigned: wraps for negative k, and for the bits of a NaN */
   t -= 12582912.0f;
   float r = x - t * 0.693145751953125f; /* ln 2 in two parts, the first with 15 bits, so t * it is exact */
   r = r - t * 1.42860682e-6f;
@@ -40,7 +40,7 @@ static inline float exp_poly(float x) {
   p = p * r + 4.999999106e-01f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  return p * float_of_bits((k + 127) * (1 << 23));
+  return p * float_of_bits((k + 127u) << 23);
 }
 
 static inline float sigmoid_poly(float x) { return 1.0f / (1.0f + exp_poly(-x)); }
