@@ -55,7 +55,8 @@ static xcoder_status read_row(scanner *s, xci_csv *csv, size_t *capacity, size_t
     if (status) return status;
     csv->field[(*n_fields)++] = field;
     columns++;
-    if (!last && s->at == s->end) return xci_fail(err, XCODER_FORMAT, "%s: line %zu: ends in a comma", s->path, s->line);
+    if (!last && s->at == s->end)
+      return xci_fail(err, XCODER_FORMAT, "%s: line %zu: ends in a comma", s->path, s->line);
   }
   if (csv->n_columns == 0) csv->n_columns = columns;
   else if (columns != csv->n_columns)

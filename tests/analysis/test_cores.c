@@ -365,7 +365,8 @@ START_TEST(json_nests_and_separates) {
   xci_json_text(&out, "d\"", "<x>");
   xci_json_flag(&out, "e", true);
   xci_json_close(&out, '}');
-  ck_assert_str_eq(out.text.bytes, "{\"a\": 1, \"b\": [0.5, null], \"c\": [],\n \"d\\\"\": \"\\u003cx\\u003e\", \"e\": true}");
+  ck_assert_str_eq(out.text.bytes, "{\"a\": 1, \"b\": [0.5, null], \"c\": [],\n"
+                                   " \"d\\\"\": \"\\u003cx\\u003e\", \"e\": true}");
   xci_text_clear(&out.text);
 }
 END_TEST

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ablation/TASK.csv and .json: changes by ablation beside RelIE and RelDec. */
+#include "analysis/ablation.h"
+#include "analysis/accuracy.h"
+#include "analysis/effects_in.h"
+#include "analysis/relative_effect.h"
+#include "analysis/statistics.h"
+#include "analysis/verdict.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FEWEST_FEATURES = 8 }; /* a rank correlation of fewer says little */
+
+typedef struct table { /* [n_features, n] each; NaN where undefined */
+  double *change, *change_share, *rel_ie, *rel_dec;
+} table;
+
+/* RelIE as attribution wrote it; a feature or a file that is not there leaves NaN. */
+static xcoder_status read_rel_ie(const xci_ablation *a, const char *path, double *rel_ie, xcoder_error *err) {
+  const size_t n = a->bench->n;
+  xci_csv csv;
+  for (size_t i = 0; i < a->n_features * n; i++) rel_ie[i] = NAN;
+  if (!xci_exists(path)) return XCODER_OK;
+  xcoder_status status = xci_csv_open(path, &csv, err);
+  if (status) return status;
+  const size_t names = xci_csv_column(&csv, "feature");
+  for (size_t c = 0; !status && c < n; c++) {
+    xci_text name = {0};
+    xci_text_format(&name, "rel_ie_%s", a->bench->info->labels[c]);
+    const size_t column = name.bytes ? xci_csv_column(&csv, name.bytes) : SIZE_MAX;
+    status = xci_text_status(&name, err);
+    xci_text_clear(&name);
+    if (!status && (column == SIZE_MAX || names == SIZE_MAX))
+      status = xci_fail(err, XCODER_MISMATCH, "%s: no RelIE of checkpoint %s, expected effects of this crosscoder",
+                        path, a->bench->info->labels[c]);
+    for (size_t r = 0; !status && r < csv.n_rows; r++) {
+      uint32_t feature = 0;
+      status = xci_csv_feature(&csv, path, r, names, &feature, err);
+      for (size_t f = 0; !status && f < a->n_features; f++)
+        if (a->features[f] == feature) rel_ie[f * n + c] = xci_csv_number(&csv, r, column);
+    }
+  }
+  xci_csv_close(&csv);
+  return status;
+}
+
+static void table_close(table *t) {
+  xci_free(t->change);
+  xci_free(t->change_share);
+  xci_free(t->rel_ie);
+  xci_free(t->rel_dec);
+}
+
+static xcoder_status table_open(const xci_ablation *a, const char *effects_path, table *t, xcoder_error *err) {
+  const size_t n = a->bench->n, count = a->n_features * n;
+  double *norms = NULL;
+  xcoder_status status = XCI_ALLOC(&t->change, count, err);
+  if (!status) status = XCI_ALLOC(&t->change_share, count, err);
+  if (!status) status = XCI_ALLOC(&t->rel_ie, count, err);
+  if (!status) status = XCI_ALLOC(&t->rel_dec, count, err);
+  if (!status) status = xci_bench_norms(a->bench, &norms, err);
+  if (!status) status = read_rel_ie(a, effects_path, t->rel_ie, err);
+  for (size_t f = 0; !status && f < a->n_features; f++) {
+    for (size_t c = 0; c < n; c++) {
+      const double *clean = a->clean + c * a->n_pairs, *without = a->ablated + (f * n + c) * a->n_pairs;
+      double sum = 0; /* of differences, so that a feature active nowhere changes exactly nothing */
+      for (size_t k = 0; k < a->n_pairs; k++) sum += without[k] - clean[k];
+      t->change[f * n + c] = sum / (double)a->n_pairs;
+    }
+    xci_relative(t->change + f * n, n, t->change_share + f * n);
+    xci_relative(norms + a->features[f] * n, n, t->rel_dec + f * n);
+  }
+  xci_free(norms);
+  return status;
+}
+
+static void add_number(xci_text *text, double value) {
+  xci_text_add(text, ",");
+  if (!isnan(value)) xci_text_number(text, value);
+}
+
+static void write_table(xci_text *text, const xci_ablation *a, const table *t) {
+  const size_t n = a->bench->n;
+  xci_text_add(text, "feature,checkpoint,accuracy_clean,accuracy_ablated,log_prob_difference_clean,"
+                     "log_prob_difference_ablated,change,change_share,rel_ie,rel_dec\n");
+  for (size_t f = 0; f < a->n_features; f++)
+    for (size_t c = 0; c < n; c++) {
+      const char *label = a->bench->info->labels[c];
+      xcoder_accuracy clean, without;
+      xci_accuracy_of(a->clean + c * a->n_pairs, NULL, a->n_pairs, &clean);
+      xci_accuracy_of(a->ablated + (f * n + c) * a->n_pairs, NULL, a->n_pairs, &without);
+      xci_text_format(text, "%u,", a->features[f]);
+      xci_text_csv(text, label, strlen(label));
+      add_number(text, clean.accuracy);
+      add_number(text, without.accuracy);
+      add_number(text, clean.mean_log_prob_difference);
+      add_number(text, without.mean_log_prob_difference);
+      add_number(text, t->change[f * n + c]);
+      add_number(text, t->change_share[f * n + c]);
+      add_number(text, t->rel_ie[f * n + c]);
+      add_number(text, t->rel_dec[f * n + c]);
+      xci_text_add(text, "\n");
+    }
+}
+
+typedef struct agreement {
+  size_t n;
+  double rel_ie, rel_dec;
+} agreement;
+
+/* Over the features where the change, RelIE and RelDec are all defined, so that both correlations see the same ones. */
+static xcoder_status correlate(const xci_ablation *a, const table *t, size_t c, agreement *out, xcoder_error *err) {
+  const size_t n = a->bench->n;
+  double *x = NULL;
+  *out = (agreement){0, NAN, NAN};
+  xcoder_status status = XCI_ALLOC(&x, 3 * a->n_features, err);
+  if (status) return status;
+  double *y = x + a->n_features, *z = y + a->n_features;
+  for (size_t f = 0; f < a->n_features; f++) {
+    const size_t at = f * n + c;
+    if (isnan(t->change_share[at]) || isnan(t->rel_ie[at]) || isnan(t->rel_dec[at])) continue;
+    x[out->n] = t->change_share[at];
+    y[out->n] = t->rel_ie[at];
+    z[out->n++] = t->rel_dec[at];
+  }
+  status = xci_spearman(x, y, out->n, &out->rel_ie, err);
+  if (!status) status = xci_spearman(x, z, out->n, &out->rel_dec, err);
+  xci_free(x);
+  return status;
+}
+
+static xcoder_status judge(const xci_ablation *a, const agreement *each, xcoder_verdicts *v, xcoder_error *err) {
+  xcoder_status status = XCODER_OK;
+  char value[128], limit[64], x[32], y[32];
+  snprintf(limit, sizeof limit, "rank correlation >= %s", xci_fixed(x, XCI_LIMIT_SPEARMAN, 1));
+  for (size_t c = 0; !status && c < a->bench->n; c++) {
+    if (each[c].n < FEWEST_FEATURES || isnan(each[c].rel_ie)) continue;
+    snprintf(value, sizeof value, "%s (RelDec %s)", xci_fixed(x, each[c].rel_ie, 2), xci_fixed(y, each[c].rel_dec, 2));
+    status = xci_verdict_add(v, each[c].rel_ie >= XCI_LIMIT_SPEARMAN,
+                             "compare with more features; if it stays low, features act together or the path is too "
+                             "coarse: see the completeness gap",
+                             value, limit, err, "ablation agrees with RelIE %s", a->bench->info->labels[c]);
+  }
+  return status;
+}
+
+static void write_summary(xci_json_out *out, const xci_ablation *a, const agreement *each,
+                          const xcoder_verdicts *verdicts) {
+  xci_json_open(out, NULL, '{');
+  xci_json_count(out, "format", 1);
+  xci_json_text(out, "task", xcoder_pairs_name(a->task));
+  xci_json_texts(out, "labels", a->bench->info->labels, a->bench->n);
+  xci_json_count(out, "n_examples", a->n_pairs);
+  xci_json_count(out, "n_features", a->n_features);
+  xci_json_line(out);
+  xci_json_open(out, "spearman", '[');
+  for (size_t c = 0; c < a->bench->n; c++) {
+    xci_json_line(out);
+    xci_json_open(out, NULL, '{');
+    xci_json_text(out, "label", a->bench->info->labels[c]);
+    xci_json_number(out, "rel_ie", each[c].rel_ie);
+    xci_json_number(out, "rel_dec", each[c].rel_dec);
+    xci_json_count(out, "n", each[c].n);
+    xci_json_close(out, '}');
+  }
+  xci_json_close(out, ']');
+  xci_verdicts_write(out, verdicts);
+  xci_json_close(out, '}');
+}
+
+xcoder_status xci_ablation_write(const xci_ablation *a, const char *run_directory, xcoder_verdicts *verdicts,
+                                 xcoder_error *err) {
+  const char *name = xcoder_pairs_name(a->task);
+  agreement each[XCODER_MAX_CHECKPOINTS];
+  table t = {0};
+  xci_text text = {0}, effects_path = {0};
+  xci_json_out out = {0};
+  char *csv_path = NULL, *json_path = NULL;
+  xci_text_format(&effects_path, "%s/effects/%s.csv", run_directory, name);
+  xcoder_status status = xci_text_status(&effects_path, err);
+  if (!status) status = table_open(a, effects_path.bytes, &t, err);
+  for (size_t c = 0; !status && c < a->bench->n; c++) status = correlate(a, &t, c, &each[c], err);
+  if (!status) status = judge(a, each, verdicts, err);
+  if (!status) status = xci_run_path(run_directory, "ablation", name, ".csv", &csv_path, err);
+  if (!status) status = xci_run_path(run_directory, "ablation", name, ".json", &json_path, err);
+  if (!status) {
+    write_table(&text, a, &t);
+    status = xci_write_text(csv_path, &text, err);
+  }
+  if (!status) {
+    write_summary(&out, a, each, verdicts);
+    status = xci_write_text(json_path, &out.text, err);
+  }
+  table_close(&t);
+  xci_text_clear(&text);
+  xci_text_clear(&effects_path);
+  xci_text_clear(&out.text);
+  xci_free(csv_path);
+  xci_free(json_path);
+  return status;
+}

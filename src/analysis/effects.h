@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The effects of a task: sparse per example, and their means. */
+#ifndef XCI_ANALYSIS_EFFECTS_H
+#define XCI_ANALYSIS_EFFECTS_H
+
+#include "analysis/attribution.h"
+
+typedef struct xci_effects {
+  size_t n, n_latents, n_examples, capacity_examples;
+  size_t *start;              /* [n_examples + 1] */
+  uint32_t *feature;          /* [nnz], ascending within an example */
+  float *effect;              /* [nnz, n] */
+  size_t nnz, capacity_feature, capacity_effect;
+  float *error, *bias, *clean, *baseline; /* [n_examples, n] */
+  double *gap;                /* [n_examples, n]: sum of all effects - change of the metric */
+  double *sum;                /* [n_latents, n] over examples */
+  uint32_t *n_active;         /* [n_latents] examples with an entry */
+  double *scratch;            /* [n_latents, n], zero between examples */
+  uint8_t *seen;              /* [n_latents], zero between examples */
+} xci_effects;
+
+xcoder_status xci_effects_open(const xci_bench *bench, size_t n_examples, xci_effects *effects, xcoder_error *err);
+void xci_effects_close(xci_effects *effects);
+/* Adds the examples of a stretch, in order. */
+xcoder_status xci_effects_add(const xci_bench *bench, const xci_path *path, const xci_stretch *s,
+                              const xci_stretch *counter, const xci_node_effects *nodes, xci_effects *effects,
+                              xcoder_error *err);
+
+/* Per checkpoint, from all examples. */
+typedef struct xci_effects_summary {
+  double metric_clean, metric_baseline, sum_effects, error_effect, bias_effect;
+  double gap;         /* mean over examples of |sum of effects - change of the metric| */
+  double gap_share;   /* of the mean |change of the metric| */
+  double error_share; /* |error effect| / sum of |mean effects| of all nodes */
+} xci_effects_summary;
+void xci_effects_summarise(const xci_effects *effects, size_t checkpoint, xci_effects_summary *summary);
+
+/* effects/TASK.csv, .json and .safetensors and the verdicts. */
+xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const xcoder_pairs *task,
+                                const xci_effects *effects, uint64_t bootstrap, uint64_t seed,
+                                const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* effects/TASK.csv, .json and .safetensors, and the verdicts on an attribution. */
+#include "analysis/effect_table.h"
+#include "analysis/quadrature.h"
+#include "analysis/verdict.h"
+#include "base/memory.h"
+#include "formats/safetensors.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Table ---- */
+
+static void add_columns(xci_text *text, const char *prefix, const xci_bench *bench) {
+  for (size_t c = 0; c < bench->n; c++) {
+    xci_text name = {0};
+    xci_text_format(&name, "%s_%s", prefix, bench->info->labels[c]);
+    xci_text_add(text, ",");
+    if (name.bytes) xci_text_csv(text, name.bytes, name.n_bytes);
+    if (name.failed) text->failed = true;
+    xci_text_clear(&name);
+  }
+}
+
+static void add_numbers(xci_text *text, const double *value, size_t n, bool shown) {
+  for (size_t c = 0; c < n; c++) {
+    xci_text_add(text, ",");
+    if (shown) xci_text_number(text, value[c]);
+  }
+}
+
+static void add_class(xci_text *text, xci_class class, const xci_bench *bench) {
+  xci_text name = {0};
+  xci_class_text(class, bench->info->labels, bench->n, &name);
+  xci_text_add(text, ",");
+  if (name.bytes) xci_text_csv(text, name.bytes, name.n_bytes);
+  if (name.failed) text->failed = true;
+  xci_text_clear(&name);
+}
+
+static void write_table(xci_text *text, const xci_bench *bench, const xci_effect_row *rows, size_t n_rows) {
+  const size_t n = bench->n;
+  xci_text_add(text, "feature");
+  add_columns(text, "ie", bench);
+  xci_text_add(text, ",abs_share");
+  add_columns(text, "rel_ie", bench);
+  add_columns(text, "rel_ie_low", bench);
+  add_columns(text, "rel_ie_high", bench);
+  add_columns(text, "rel_dec", bench);
+  xci_text_add(text, ",class,class_authors,evolution,n_active\n");
+  for (size_t r = 0; r < n_rows; r++) {
+    const xci_effect_row *row = &rows[r];
+    const double share = rows[0].largest > 0 ? row->largest / rows[0].largest : 0;
+    xci_text_format(text, "%u", row->feature);
+    add_numbers(text, row->ie, n, true);
+    add_numbers(text, &share, 1, true);
+    add_numbers(text, row->rel_ie, n, row->defined);
+    add_numbers(text, row->low, n, row->has_interval);
+    add_numbers(text, row->high, n, row->has_interval);
+    add_numbers(text, row->rel_dec, n, row->rel_dec[0] == row->rel_dec[0]);
+    add_class(text, row->class, bench);
+    add_class(text, row->class_authors, bench);
+    xci_text_format(text, ",%s,%u\n", xci_evolution(row->class, n), row->n_active);
+  }
+}
+
+/* ---- Verdicts and summary ---- */
+
+static xcoder_status judge(const xci_bench *bench, const xci_effects_summary *all, xcoder_verdicts *v,
+                           xcoder_error *err) {
+  xcoder_status status = XCODER_OK;
+  for (size_t c = 0; !status && c < bench->n; c++) {
+    const xci_effects_summary *sum = &all[c];
+    char number[32], value[64], limit[64];
+    snprintf(value, sizeof value, "%s %%", xci_fixed(number, 100 * sum->gap_share, 2));
+    snprintf(limit, sizeof limit, "<= %s %%", xci_fixed(number, 100 * XCI_LIMIT_GAP, 0));
+    status = xci_verdict_add(v, sum->gap_share <= XCI_LIMIT_GAP, "use --quadrature=gauss, or more --steps", value,
+                             limit, err, "completeness gap %s", bench->info->labels[c]);
+    if (status) break;
+    snprintf(value, sizeof value, "%s %%", xci_fixed(number, 100 * sum->error_share, 1));
+    snprintf(limit, sizeof limit, "<= %s %%", xci_fixed(number, 100 * XCI_LIMIT_ERROR_NODE, 0));
+    status = xci_verdict_add(v, sum->error_share <= XCI_LIMIT_ERROR_NODE,
+                             "much of the effect is outside the features: see the explained variance, train longer or "
+                             "with more latents",
+                             value, limit, err, "share of error node %s", bench->info->labels[c]);
+  }
+  return status;
+}
+
+static const char *name_baseline(xcoder_baseline baseline) {
+  static const char *const names[] = {"zero", "origin", "mean", "counterfactual"};
+  return (unsigned)baseline < sizeof names / sizeof *names ? names[baseline] : "unknown";
+}
+
+static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_path *path, const xcoder_pairs *task,
+                          const xci_effects *e, const xci_effects_summary *all, size_t n_features,
+                          const xcoder_verdicts *verdicts) {
+  xci_json_open(out, NULL, '{');
+  xci_json_count(out, "format", 1);
+  xci_json_text(out, "task", xcoder_pairs_name(task));
+  xci_json_texts(out, "labels", bench->info->labels, bench->n);
+  xci_json_count(out, "n_examples", e->n_examples);
+  xci_json_count(out, "n_features", n_features);
+  xci_json_text(out, "quadrature", xci_quadrature_name(path->rule));
+  xci_json_count(out, "steps", path->n_steps);
+  xci_json_text(out, "baseline", name_baseline(path->baseline));
+  if (path->baseline == XCODER_MEAN) xci_json_text(out, "mean_over", "unmasked positions of this task's prompts");
+  xci_json_line(out);
+  xci_json_open(out, "checkpoints", '[');
+  for (size_t c = 0; c < bench->n; c++) {
+    const xci_effects_summary *sum = &all[c];
+    xci_json_line(out);
+    xci_json_open(out, NULL, '{');
+    xci_json_text(out, "label", bench->info->labels[c]);
+    xci_json_number(out, "metric_clean", sum->metric_clean);
+    xci_json_number(out, "metric_baseline", sum->metric_baseline);
+    xci_json_number(out, "sum_effects", sum->sum_effects);
+    xci_json_number(out, "error_effect", sum->error_effect);
+    xci_json_number(out, "bias_effect", sum->bias_effect);
+    xci_json_number(out, "gap", sum->gap);
+    xci_json_number(out, "gap_share", sum->gap_share);
+    xci_json_number(out, "error_share", sum->error_share);
+    xci_json_close(out, '}');
+  }
+  xci_json_close(out, ']');
+  xci_json_line(out);
+  xci_json_text(out, "rel_dec_space", "unfolded");
+  xci_verdicts_write(out, verdicts);
+  xci_json_close(out, '}');
+}
+
+/* ---- Per example ---- */
+
+static xcoder_status write_examples(const xci_effects *e, const char *path, xcoder_error *err) {
+  const size_t shape_start[] = {e->n_examples + 1}, shape_feature[] = {e->nnz}, shape_effect[] = {e->nnz, e->n};
+  const size_t shape_cell[] = {e->n_examples, e->n};
+  xci_safetensors_writer *writer = NULL;
+  int64_t *start = NULL;
+  int32_t *feature = NULL;
+  xcoder_status status = XCI_ALLOC(&start, e->n_examples + 1, err);
+  if (!status) status = XCI_ALLOC(&feature, e->nnz, err);
+  if (!status) {
+    for (size_t k = 0; k <= e->n_examples; k++) start[k] = (int64_t)e->start[k];
+    for (size_t j = 0; j < e->nnz; j++) feature[j] = (int32_t)e->feature[j];
+    status = xci_safetensors_create(&writer, err);
+  }
+  if (!status) status = xci_safetensors_add(writer, "example_start", XCI_I64, 1, shape_start, start, err);
+  if (!status) status = xci_safetensors_add(writer, "feature", XCI_I32, 1, shape_feature, feature, err);
+  if (!status) status = xci_safetensors_add(writer, "effect", XCI_F32, 2, shape_effect, e->effect, err);
+  if (!status) status = xci_safetensors_add(writer, "error_effect", XCI_F32, 2, shape_cell, e->error, err);
+  if (!status) status = xci_safetensors_add(writer, "bias_effect", XCI_F32, 2, shape_cell, e->bias, err);
+  if (!status) status = xci_safetensors_add(writer, "metric_clean", XCI_F32, 2, shape_cell, e->clean, err);
+  if (!status) status = xci_safetensors_add(writer, "metric_baseline", XCI_F32, 2, shape_cell, e->baseline, err);
+  if (!status) status = xci_safetensors_write(writer, path, err);
+  xci_safetensors_discard(writer);
+  xci_free(start);
+  xci_free(feature);
+  return status;
+}
+
+xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const xcoder_pairs *task,
+                                const xci_effects *e, uint64_t bootstrap, uint64_t seed, const char *run_directory,
+                                xcoder_verdicts *verdicts, xcoder_error *err) {
+  const char *name = xcoder_pairs_name(task);
+  xci_effects_summary all[XCODER_MAX_CHECKPOINTS];
+  xci_effect_row *rows = NULL;
+  size_t n_rows = 0;
+  xci_text table = {0};
+  xci_json_out out = {0};
+  char *file = NULL, *csv_path = NULL, *json_path = NULL;
+  for (size_t c = 0; c < bench->n; c++) xci_effects_summarise(e, c, &all[c]);
+  xcoder_status status = xci_effect_rows(bench, e, bootstrap, seed, &rows, &n_rows, err);
+  if (!status) status = judge(bench, all, verdicts, err);
+  if (!status) status = xci_run_path(run_directory, "effects", name, ".safetensors", &file, err);
+  if (!status) status = xci_run_path(run_directory, "effects", name, ".csv", &csv_path, err);
+  if (!status) status = xci_run_path(run_directory, "effects", name, ".json", &json_path, err);
+  if (!status) status = write_examples(e, file, err);
+  if (!status) {
+    write_table(&table, bench, rows, n_rows);
+    status = xci_write_text(csv_path, &table, err);
+  }
+  if (!status) {
+    write_summary(&out, bench, path, task, e, all, n_rows, verdicts);
+    status = xci_write_text(json_path, &out.text, err);
+  }
+  xci_free(rows);
+  xci_text_clear(&table);
+  xci_text_clear(&out.text);
+  xci_free(file);
+  xci_free(csv_path);
+  xci_free(json_path);
+  return status;
+}
