@@ -1,8 +1,18 @@
 # Tests of layer analysis.
+ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/early/model.safetensors \
+  tests/analysis/golden/middle/config.json tests/analysis/golden/middle/model.safetensors \
+  tests/analysis/golden/late/config.json tests/analysis/golden/late/model.safetensors \
+  tests/analysis/golden/tokenizer.json tests/analysis/golden/pairs.jsonl tests/analysis/golden/gold.jsonl \
+  tests/analysis/golden/heldout.npy tests/analysis/golden/golden.safetensors
+EXTRA_DIST += tests/analysis/make_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
-check_PROGRAMS += tests/analysis/test_cores
-TESTS += tests/analysis/test_cores
+check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution
+TESTS += tests/analysis/test_cores tests/analysis/test_attribution
 tests_analysis_test_cores_SOURCES = tests/analysis/test_cores.c
 tests_analysis_test_cores_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_cores_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+tests_analysis_test_attribution_SOURCES = tests/analysis/test_attribution.c tests/analysis/scene.c \
+  tests/analysis/scene.h
+tests_analysis_test_attribution_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_attribution_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 endif
