@@ -104,7 +104,8 @@ xcoder_status cli_need_checkpoints(cli_setting *setting, xcoder_error *err) {
     if (list->n_items)
       status = add_item(setting, i, list->items[i], err);
     else if (revisions->n_items)
-      status = add_checkpoint(setting, i, cli_copy(revisions->items[i]), name_revision(model, revisions->items[i]), err);
+      status = add_checkpoint(setting, i, cli_copy(revisions->items[i]), name_revision(model, revisions->items[i]),
+                              err);
     else
       status = add_item(setting, i, model, err);
   }

@@ -146,6 +146,8 @@ xcoder_status cli_accuracy(cli_call *call, xcoder_error *err) {
   xcoder_status status = path ? XCODER_OK : cli_fail_memory(err);
   if (!status && given && cli_is_folder(given))
     status = cli_fail(err, XCODER_IO, "%s: a folder was found, expected a file (--out)", given);
+  if (!status && given)
+    status = cli_check_output(&call->values, given, err);
   if (!status)
     status = cli_job_check(&job, 1u << STAGE_ACCURACY, err);
   for (size_t i = 0; !status && i < job.setting.n_tasks; i++)

@@ -81,6 +81,8 @@ xcoder_status cli_harvest(cli_call *call, xcoder_error *err) {
     status = cli_fail(err, XCODER_USAGE, "--out=PATH is missing: the folder of the store");
   if (!status && out && cli_exists(out) && !cli_is_folder(out))
     status = cli_fail(err, XCODER_IO, "%s: a file was found, expected a folder or nothing (--out)", out);
+  if (!status && value->origin == FROM_COMMAND_LINE)
+    status = cli_check_output(&call->values, out, err);
   if (!status)
     status = cli_require(&call->values, OPT_CORPUS, err);
   if (!status)

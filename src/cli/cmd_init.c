@@ -111,8 +111,8 @@ static void add_head(cli_string *text, const cli_job *job) {
   char memory[32], disk[32];
   cli_addf(text, "# A plan for crosscoder run: %zu checkpoints of a %s model with %zu layers of width %zu.\n",
            job->setting.n_checkpoints, info->family, info->n_layers, info->d_model);
-  cli_addf(text, "# Needs about %s of memory and %s of disk; expected time %.2f hours on the machine where it was made\n"
-           "# (crosscoder run --estimate says it for another).\n",
+  cli_addf(text, "# Needs about %s of memory and %s of disk; expected time %.2f hours on the machine where it\n"
+           "# was made (crosscoder run --estimate says it for another).\n",
            cli_size(job->estimate.memory_bytes, memory), cli_size(job->estimate.disk_bytes, disk), expected_hours(job));
   cli_add(text, "# Every key is an option; lines that start with #KEY: are options without a value.\n"
                 "# Paths are relative to this file.\n");
@@ -150,6 +150,8 @@ xcoder_status cli_init(cli_call *call, xcoder_error *err) {
                      FROM_COMMAND_LINE, err);
   if (!status && out && cli_exists(out) && !cli_flag(values, OPT_FORCE))
     status = cli_fail(err, XCODER_USAGE, "%s: it exists already (--force replaces it)", out);
+  if (!status && out)
+    status = cli_check_output(values, out, err);
   static const cli_id files[] = {OPT_CORPUS, OPT_HELDOUT, OPT_TASK, OPT_GOLD};
   for (size_t i = 0; !status && i < sizeof files / sizeof *files; i++)
     status = cli_check_files(values, files[i], err);

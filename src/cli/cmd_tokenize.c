@@ -145,7 +145,9 @@ static xcoder_status build_sequences(cli_setting *setting, xcoder_error *err) {
   const char *out = cli_text(setting->values, OPT_OUT);
   if (out && cli_exists(out) && !cli_flag(setting->values, OPT_FORCE))
     return cli_fail(err, XCODER_USAGE, "%s: it exists already (--force replaces it)", out);
-  xcoder_status status = cli_need_tokens(setting, OPT_CORPUS, err);
+  xcoder_status status = out ? cli_check_output(setting->values, out, err) : XCODER_OK;
+  if (!status)
+    status = cli_need_tokens(setting, OPT_CORPUS, err);
   if (status)
     return status;
   char hash[33];

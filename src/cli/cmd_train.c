@@ -110,7 +110,8 @@ xcoder_status cli_train(cli_call *call, xcoder_error *err) {
   } else if (!status) {
     char memory[32], disk[32], time[32];
     cli_note(call->progress, "needs %s of memory, %s of disk and about %s", cli_size(job.estimate.memory_bytes, memory),
-             cli_size(job.estimate.disk_bytes, disk), cli_duration(cli_seconds_after(&job, stages, STAGE_TOKENS), time));
+             cli_size(job.estimate.disk_bytes, disk),
+             cli_duration(cli_seconds_after(&job, stages, STAGE_TOKENS), time));
     status = cli_check_estimate(&job, err);
     if (!status)
       status = train(&job, err);

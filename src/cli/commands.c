@@ -81,8 +81,8 @@ const cli_command cli_commands[] = {
    "eval.json, eval.csv\tthe measures\nknown.json, known.csv\twith --gold\n",
    "  A run, with the options it was made with:\n    crosscoder eval run\n"
    "  On other text:\n    crosscoder eval run --heldout=other.jsonl --eval-batches=100\n"},
-  {"attribute", IN_ATTRIBUTE, "Measure the indirect effect of every feature at every checkpoint", analysis_operand, 0, 1,
-   cli_attribute,
+  {"attribute", IN_ATTRIBUTE, "Measure the indirect effect of every feature at every checkpoint", analysis_operand,
+   0, 1, cli_attribute,
    "Integrated gradients of the difference of two logits along the path from the activations to a baseline, per "
    "feature and checkpoint, and RelIE, its share over the checkpoints, with intervals. The completeness gap says how "
    "exact the sum is.",

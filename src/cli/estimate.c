@@ -68,7 +68,8 @@ static sizes measure_sizes(const cli_setting *setting) {
     const xcoder_model_info *info = &setting->infos[setting->n_checkpoints - 1];
     double embedding = (double)info->n_vocab * (double)info->d_model, layers = (double)info->n_layers;
     double blocks = fmax((double)info->n_parameters - 2 * embedding, 0);
-    double layer = cli_is_set(setting->values, OPT_LAYER) ? (double)cli_integer(setting->values, OPT_LAYER) : layers / 2;
+    bool given = cli_is_set(setting->values, OPT_LAYER);
+    double layer = given ? (double)cli_integer(setting->values, OPT_LAYER) : layers / 2;
     s.width = (double)info->d_model;
     s.all_weights = blocks + embedding;
     s.below = blocks * (layer + 1) / layers;

@@ -112,13 +112,15 @@ xcoder_status cli_job_write_plan(cli_job *job, xcoder_error *err) {
 /* A run must not be written into one of its inputs. */
 static xcoder_status check_place(const cli_job *job, xcoder_error *err) {
   char *out = cli_absolute(job->out);
-  xcoder_status status = out ? XCODER_OK : cli_fail_memory(err);
-  for (size_t i = 0; !status && i < job->setting.n_checkpoints; i++) {
-    char *folder = cli_absolute(job->setting.folders[i]);
+  xcoder_status status = out ? cli_check_output(job->setting.values, job->out, err) : cli_fail_memory(err);
+  const char *store = cli_text(job->setting.values, OPT_STORE);
+  for (size_t i = 0; !status && i < job->setting.n_checkpoints + (store != NULL); i++) {
+    const char *input = i < job->setting.n_checkpoints ? job->setting.folders[i] : store;
+    char *folder = cli_absolute(input);
     size_t n = folder ? strlen(folder) : 0;
     if (folder && strncmp(out, folder, n) == 0 && (out[n] == '\0' || out[n] == '/'))
-      status = cli_fail(err, XCODER_USAGE, "%s: it lies in the checkpoint %s, expected another place (--out)", job->out,
-                        job->setting.folders[i]);
+      status = cli_fail(err, XCODER_USAGE, "%s: it lies in the input %s, expected another place (--out)", job->out,
+                        input);
     free(folder);
   }
   free(out);

@@ -1,5 +1,5 @@
 # The program. It sees <crosscoder.h> only.
-EXTRA_PROGRAMS += crosscoder
+bin_PROGRAMS += crosscoder
 crosscoder_SOURCES = src/cli/check.c src/cli/checkpoints.c src/cli/clear.c src/cli/cmd_analyses.c \
   src/cli/cmd_devices.c src/cli/cmd_harvest.c src/cli/cmd_init.c src/cli/cmd_inspect.c src/cli/cmd_run.c \
   src/cli/cmd_show.c src/cli/cmd_tokenize.c src/cli/cmd_train.c src/cli/command.h src/cli/commands.c src/cli/csv.c \

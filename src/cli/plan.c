@@ -159,8 +159,8 @@ static xcoder_status fail_key(reader *r, const char *key, size_t line) {
   if (nearest)
     return cli_fail(r->err, XCODER_USAGE, "%s: line %zu: unknown key '%.200s' (did you mean '%s'?)", r->path, line, key,
                     nearest);
-  return cli_fail(r->err, XCODER_USAGE, "%s: line %zu: unknown key '%.200s' (crosscoder run --help lists them)", r->path,
-                  line, key);
+  return cli_fail(r->err, XCODER_USAGE, "%s: line %zu: unknown key '%.200s' (crosscoder run --help lists them)",
+                  r->path, line, key);
 }
 
 static xcoder_status read_key(reader *r, const yaml_event_t *event) {

@@ -7,7 +7,8 @@
 #include "text.h"
 
 /* Sets the options named in the plan `path`; relative paths are relative to the plan. Keys of other commands are
- * checked and kept. Errors name the line: XCODER_USAGE for an unknown key or a wrong value, XCODER_FORMAT for bad YAML. */
+ * checked and kept. Errors name the line: XCODER_USAGE for an unknown key or a wrong value, XCODER_FORMAT for bad
+ * YAML. */
 xcoder_status cli_plan_read(const char *path, cli_values *values, cli_origin origin, xcoder_error *err);
 
 /* Writes every key of a plan with its value, with comments that explain them when `comments`. */

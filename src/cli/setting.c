@@ -164,6 +164,29 @@ xcoder_status cli_check_files(const cli_values *values, cli_id which, xcoder_err
   return XCODER_OK;
 }
 
+static bool is_same_file(const char *a, const char *b) {
+  struct stat x, y;
+  return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+xcoder_status cli_check_output(const cli_values *values, const char *out, xcoder_error *err) {
+  static const cli_id inputs[] = {OPT_CHECKPOINTS, OPT_TOKENIZER, OPT_CORPUS, OPT_HELDOUT, OPT_TASK, OPT_GOLD,
+                                  OPT_STORE, OPT_CONFIG};
+  for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+    const cli_value *value = &values->value[inputs[i]];
+    bool list = cli_is_list(cli_options[inputs[i]].type);
+    for (size_t k = 0; k < (list ? value->n_items : value->text != NULL); k++) {
+      const char *path = list ? value->items[k] : value->text;
+      char mark = inputs[i] == OPT_CHECKPOINTS ? '=' : inputs[i] == OPT_TASK ? ':' : '\0';
+      path = mark && strchr(path, mark) ? strchr(path, mark) + 1 : path;
+      if (is_same_file(path, out))
+        return cli_fail(err, XCODER_USAGE, "%s: it is an input (--%s), expected another place for the output", out,
+                        cli_options[inputs[i]].name);
+    }
+  }
+  return XCODER_OK;
+}
+
 xcoder_status cli_open_corpus(const cli_values *values, cli_id which, xcoder_corpus **corpus, xcoder_error *err) {
   char *paths = cli_join_items(&values->value[which]);
   if (!paths)

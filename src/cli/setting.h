@@ -28,7 +28,8 @@ void cli_setting_close(cli_setting *setting);
 /* Finds the checkpoints, reads their sizes, checks that they can be compared: 1 to 32, equal widths, labels that
  * differ, --layer and --length within each. */
 xcoder_status cli_need_checkpoints(cli_setting *setting, xcoder_error *err);
-xcoder_status cli_need_tokenizer(cli_setting *setting, xcoder_error *err); /* checked against the checkpoints if known */
+/* Checked against the vocabularies of the checkpoints where they are known. */
+xcoder_status cli_need_tokenizer(cli_setting *setting, xcoder_error *err);
 xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err);
 /* Opens the models; `highest` as in xcoder_model_open(). Models that were opened for less are opened again. */
 xcoder_status cli_need_models(cli_setting *setting, long highest, xcoder_error *err);
@@ -43,6 +44,8 @@ xcoder_status cli_need_coder(cli_setting *setting, const char *path, xcoder_erro
 xcoder_status cli_open_corpus(const cli_values *values, cli_id which, xcoder_corpus **corpus, xcoder_error *err);
 /* Checks that the files of an option are there; says which option names them. */
 xcoder_status cli_check_files(const cli_values *values, cli_id which, xcoder_error *err);
+/* Refuses to write over an input: `out` is none of the files and folders that the options name. */
+xcoder_status cli_check_output(const cli_values *values, const char *out, xcoder_error *err);
 /* The option must have been given. */
 xcoder_status cli_require(const cli_values *values, cli_id id, xcoder_error *err);
 /* Refuses (XCODER_MEMORY) what does not fit into --max-memory or this machine. */

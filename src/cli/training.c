@@ -77,7 +77,8 @@ static xcoder_status open_source(cli_job *job, cli_id which, xcoder_source **sou
     status = cli_need_models(&job->setting, layer, err);
   if (!status)
     status = xcoder_source_live(job->setting.models, job->setting.n_checkpoints, layer,
-                                which == OPT_CORPUS ? job->setting.corpus : job->setting.heldout, &options, source, err);
+                                which == OPT_CORPUS ? job->setting.corpus : job->setting.heldout, &options, source,
+                                err);
   return status;
 }
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# Helpers of the tests of the command line; sourced by them.
+LC_ALL=C
+export LC_ALL
+unset NO_COLOR HF_HOME HF_HUB_CACHE
+program=$(cd "${builddir:-.}" && pwd)/crosscoder
+source=$(cd "${top_srcdir:-.}" && pwd)
+model=$source/tests/model/golden/tiny-neox
+work=$(mktemp -d "${TMPDIR:-/tmp}/crosscoder-cli-XXXXXX") || exit 99
+trap 'rm -rf "$work"' 0
+trap 'exit 99' 1 2 15
+cd "$work" || exit 99
+failures=0
+
+fail() {
+  echo "FAIL: $*"
+  failures=$((failures + 1))
+}
+
+# expect STATUS WORDS COMMAND...: the exit status, and words that the standard error must hold ("" for none).
+# Errors are one line.
+expect() {
+  wanted=$1 words=$2
+  shift 2
+  "$@" >stdout 2>stderr </dev/null
+  status=$?
+  [ "$status" -eq "$wanted" ] || fail "$*: exit status $status, expected $wanted: $(head -n 3 stderr)"
+  if [ -n "$words" ] && ! grep -F -q -e "$words" stderr; then
+    fail "$*: '$words' is not in: $(head -n 3 stderr)"
+  fi
+  if [ "$wanted" -ne 0 ] && [ "$wanted" -lt 128 ] && [ "$(grep -c '^crosscoder: error: ' stderr)" -ne 1 ]; then
+    fail "$*: expected one error line: $(head -n 3 stderr)"
+  fi
+}
+
+# contains WORDS: the standard output of the last command.
+contains() {
+  grep -F -q -e "$1" stdout || fail "'$1' is not in the output: $(head -n 3 stdout)"
+}
+
+finish() {
+  [ "$failures" -eq 0 ] || exit 1
+  exit 0
+}
