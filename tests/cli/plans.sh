@@ -43,7 +43,7 @@ refuse 2 "expected at least one batch" "tokens: 10"
 refuse 2 "context of 64 tokens" "length: 65"
 refuse 2 "--min-length" "min-length: 33"
 refuse 2 "--window" "window: 63"
-refuse 2 "two" "checkpoints: [\"$model\", \"$model\"]" || :
+refuse 2 "found twice" "checkpoints: [\"$model\", \"$model\"]"
 refuse 2 "label" "checkpoints: {\"a,b\": \"$model\"}"
 refuse 3 "no-such.txt: No such file" "corpus: no-such.txt"
 refuse 3 "no-such.jsonl: No such file" "task: [\"pairs:no-such.jsonl\"]"
