@@ -35,7 +35,13 @@ void xci_json_line(xci_json_out *out) {
 void xci_json_bytes(xci_json_out *out, const char *key, const char *value, size_t n) {
   start_member(out, key);
   xci_text_add(&out->text, "\"");
-  xci_text_json(&out->text, value, n);
+  for (size_t at = 0; at < n;) { /* a token may be a NUL byte, which JSON readers written in C refuse */
+    const char *nul = memchr(value + at, 0, n - at);
+    const size_t end = nul ? (size_t)(nul - value) : n;
+    xci_text_json(&out->text, value + at, end - at);
+    if (nul) xci_text_add(&out->text, "\xef\xbf\xbd");
+    at = end + (nul != NULL);
+  }
   xci_text_add(&out->text, "\"");
 }
 

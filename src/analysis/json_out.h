@@ -15,6 +15,7 @@ void xci_json_open(xci_json_out *out, const char *key, char bracket); /* '{' or 
 void xci_json_close(xci_json_out *out, char bracket);                 /* '}' or ']' */
 void xci_json_line(xci_json_out *out); /* the next member starts on a line of its own */
 void xci_json_text(xci_json_out *out, const char *key, const char *value);
+/* Invalid UTF-8 and NUL become U+FFFD. */
 void xci_json_bytes(xci_json_out *out, const char *key, const char *value, size_t n);
 void xci_json_number(xci_json_out *out, const char *key, double value); /* null unless finite */
 void xci_json_float(xci_json_out *out, const char *key, float value);

@@ -6,8 +6,8 @@ ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/
   tests/analysis/golden/heldout.npy tests/analysis/golden/golden.safetensors
 EXTRA_DIST += tests/analysis/make_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
-check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution
-TESTS += tests/analysis/test_cores tests/analysis/test_attribution
+check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality
+TESTS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality
 tests_analysis_test_cores_SOURCES = tests/analysis/test_cores.c
 tests_analysis_test_cores_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_cores_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
@@ -15,4 +15,7 @@ tests_analysis_test_attribution_SOURCES = tests/analysis/test_attribution.c test
   tests/analysis/scene.h
 tests_analysis_test_attribution_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_attribution_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+tests_analysis_test_quality_SOURCES = tests/analysis/test_quality.c tests/analysis/scene.c tests/analysis/scene.h
+tests_analysis_test_quality_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_quality_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 endif
