@@ -97,7 +97,12 @@ size_t xcoder_source_width(const xcoder_source *source) { return source->d_model
 
 uint64_t xcoder_source_epoch(const xcoder_source *source) { return source->n_samples; }
 
+/* A window that holds a whole epoch is filled once and serves every epoch: its blocks stay in their own order, since
+ * its samples are shuffled among all of them anyway. */
+static bool holds_epoch(const xcoder_source *source) { return source->window_samples >= source->n_samples; }
+
 static size_t block_at_rank(const xcoder_source *source, uint64_t epoch, size_t rank) {
+  if (holds_epoch(source)) return rank;
   return (size_t)xci_permute(source->seed, XCI_STREAM_SEQUENCES, epoch, source->blocks.n_blocks, rank);
 }
 
@@ -158,6 +163,7 @@ static xcoder_status allocate_window(xcoder_source *source, xcoder_error *err) {
 }
 
 static xcoder_status load_window(xcoder_source *source, size_t window, xcoder_error *err) {
+  if (source->loaded && holds_epoch(source)) source->loaded_epoch = source->table_epoch;
   if (source->loaded && source->loaded_epoch == source->table_epoch && source->loaded_window == window)
     return XCODER_OK;
   xcoder_status status = allocate_window(source, err);
