@@ -103,7 +103,7 @@ static xcoder_status inspect_run(const char *path, json_t *answer, xcoder_error 
 static xcoder_status inspect_store(const char *path, json_t *answer, xcoder_error *err) {
   xcoder_source_options options = {0};
   xcoder_source *source = NULL;
-  char *text = NULL, *manifest = cli_join(path, "manifest.json");
+  char *text = NULL, *manifest = cli_join(path, "store.json");
   size_t n_bytes = 0;
   json_error_t place;
   xcoder_status status = manifest ? xcoder_read_file(manifest, 0, &text, &n_bytes, err) : cli_fail_memory(err);
@@ -112,13 +112,15 @@ static xcoder_status inspect_store(const char *path, json_t *answer, xcoder_erro
     status = cli_fail(err, XCODER_FORMAT, "%s: %s", manifest, described ? "no JSON object" : place.text);
   if (!status) {
     json_object_set_new(answer, "kind", json_string("activation store"));
-    json_object_update_missing(answer, described);
-    size_t n_layers = json_array_size(json_object_get(described, "layers"));
+    json_t *inputs = json_object_get(described, "inputs");
+    if (json_is_object(inputs))
+      json_object_update_missing(answer, inputs);
+    size_t n_layers = json_array_size(json_object_get(inputs, "layers"));
     if (n_layers < 2)
       status = xcoder_source_store(path, LONG_MIN, &options, &source, err);
   }
   if (source) {
-    json_object_set_new(answer, "checkpoints", json_integer((json_int_t)xcoder_source_checkpoints(source)));
+    json_object_set_new(answer, "n_checkpoints", json_integer((json_int_t)xcoder_source_checkpoints(source)));
     json_object_set_new(answer, "width", json_integer((json_int_t)xcoder_source_width(source)));
     json_object_set_new(answer, "samples", json_integer((json_int_t)xcoder_source_epoch(source)));
   }
@@ -142,9 +144,9 @@ static xcoder_status inspect_folder(const char *path, json_t *answer, xcoder_err
     json_object_set_new(answer, "kind", json_string("saved state of training"));
     return inspect_coder(path, answer, err);
   }
-  if (has(path, "manifest.json"))
+  if (has(path, "store.json"))
     return inspect_store(path, answer, err);
-  return cli_fail(err, XCODER_UNSUPPORTED, "%s: no config.json, tokenizer.json, run.yaml or manifest.json was found, "
+  return cli_fail(err, XCODER_UNSUPPORTED, "%s: no config.json, tokenizer.json, run.yaml or store.json was found, "
                   "expected a model, tokenizer, run or store", path);
 }
 

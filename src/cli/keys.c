@@ -176,7 +176,7 @@ static xcoder_status add_inputs(cli_job *job, uint32_t inputs_mask, size_t task,
   if (!status && inputs_mask & ON_GOLD)
     status = add_option(job, OPT_GOLD, inputs, err);
   if (!status && inputs_mask & ON_STORE && stored) {
-    char *manifest = cli_join(cli_text(setting->values, OPT_STORE), "manifest.json"); /* it has the shards' checksums */
+    char *manifest = cli_join(cli_text(setting->values, OPT_STORE), "store.json"); /* it has the shards' checksums */
     status = manifest ? add_file(job, "store", manifest, inputs, err) : cli_fail_memory(err);
     free(manifest);
   }
