@@ -79,13 +79,8 @@ static void mask_panel(xci_coder *coder, const xci_panels *panels, size_t block,
   for (size_t j = first, end; j < last; j = end) {
     end = xci_min_size(last, (j / XCI_DENSE + 1) * XCI_DENSE);
     size_t at = (j / XCI_DENSE * coder->n_rows + first_row) * XCI_DENSE + j % XCI_DENSE;
-    for (size_t row = 0; row < n_rows; row++) {
-      const float *f = (const float *)coder->dense_f.memory + at + row * XCI_DENSE;
-      const float *from = c + row * XCI_PANEL + (j - first), *add = push + (j - first);
-      float *df = (float *)coder->dense_df.memory + at + row * XCI_DENSE;
-#pragma omp simd
-      for (size_t k = 0; k < end - j; k++) df[k] = f[k] != 0 ? scale * from[k] + add[k] : 0;
-    }
+    coder->kernels->mask(n_rows, end - j, scale, c + (j - first), push + (j - first), XCI_DENSE,
+                         (const float *)coder->dense_f.memory + at, (float *)coder->dense_df.memory + at);
   }
 }
 

@@ -4,6 +4,9 @@
 
 #include <math.h>
 #include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #define TEXT_OF(set) TEXT(set)
 #define TEXT(set) #set
@@ -23,13 +26,48 @@ typedef float vector __attribute__((vector_size(4 * XCI_LANES), may_alias));
 INLINE vector load(const float *p) { return *(const vector *)p; }
 INLINE void store(float *p, vector v) { *(vector *)p = v; }
 
-INLINE float sum(vector v) {
+typedef float four __attribute__((vector_size(16), may_alias));
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HAVE_SHUFFLE 1
+#endif
+#endif
+
+/* The lanes of v added up to four. */
+INLINE four fold(vector v) {
+#if !defined(HAVE_SHUFFLE)
   float lane[LANES];
   memcpy(lane, &v, sizeof lane);
-  UNROLL
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-  return lane[0];
+  for (int i = 4; i < LANES; i++) lane[i % 4] += lane[i];
+  return *(four *)lane;
+#elif XCI_LANES == 16
+  typedef float eight __attribute__((vector_size(32)));
+  eight half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+               __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+#elif XCI_LANES == 8
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+  return v;
+#endif
+}
+
+/* The sums of four vectors. */
+INLINE four sum_each(four a, four b, four c, four d) {
+#if defined(HAVE_SHUFFLE)
+  four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+#else
+  return (four){(a[0] + a[2]) + (a[1] + a[3]), (b[0] + b[2]) + (b[1] + b[3]), (c[0] + c[2]) + (c[1] + c[3]),
+                (d[0] + d[2]) + (d[1] + d[3])};
+#endif
+}
+
+INLINE float sum(vector v) {
+  four s = fold(v);
+  return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
 /* ---- Products ---- */
@@ -85,17 +123,10 @@ static void product(size_t width, const xci_product *q) {
   }
 }
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define HAVE_SHUFFLE 1
-#endif
-#endif
-
-/* out[k][j] = row j [k] for four rows and four columns. */
-INLINE void transpose_4x4(const float *row[4], float *out) {
+/* out[k][j] = row j [k] for four rows a to d and four columns. */
+INLINE void transpose_4x4(const float *pa, const float *pb, const float *pc, const float *pd, float *out) {
+  four a = *(const four *)pa, b = *(const four *)pb, c = *(const four *)pc, d = *(const four *)pd;
 #if defined(HAVE_SHUFFLE)
-  typedef float four __attribute__((vector_size(16), may_alias));
-  four a = *(const four *)row[0], b = *(const four *)row[1], c = *(const four *)row[2], d = *(const four *)row[3];
   four ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
   four cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
   *(four *)out = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
@@ -103,8 +134,7 @@ INLINE void transpose_4x4(const float *row[4], float *out) {
   *(four *)(out + 2 * XCI_PANEL) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
   *(four *)(out + 3 * XCI_PANEL) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
 #else
-  for (int k = 0; k < 4; k++)
-    for (int j = 0; j < 4; j++) out[k * XCI_PANEL + j] = row[j][k];
+  for (int k = 0; k < 4; k++) *(four *)(out + k * XCI_PANEL) = (four){a[k], b[k], c[k], d[k]};
 #endif
 }
 
@@ -112,35 +142,55 @@ static void pack(size_t width, const float *tile, const uint32_t *chosen, size_t
   static const float zeros[64];
   for (size_t j = 0; j < XCI_PANEL; j += 4) {
     const float *row[4];
-    for (size_t i = 0; i < 4; i++)
+    UNROLL for (size_t i = 0; i < 4; i++)
       row[i] = j + i >= n ? zeros : tile + (chosen ? chosen[j + i] : first + j + i) * width;
-    for (size_t k = 0; k < width; k += 4) {
-      transpose_4x4(row, out + k * XCI_PANEL + j);
-      for (int i = 0; i < 4; i++) row[i] += 4;
-    }
+    for (size_t k = 0; k < width; k += 4) transpose_4x4(row[0] + k, row[1] + k, row[2] + k, row[3] + k,
+                                                        out + k * XCI_PANEL + j);
   }
+}
+
+/* Bit j: c[j] + bias[j] is not <= floor[j]; so NaN is kept, it must reach the loss. */
+INLINE uint64_t keep_bits(const float *c, const float *bias, const float *floor) {
+  uint64_t bits = 0;
+#if defined(__AVX512F__)
+  UNROLL for (int j = 0; j < XCI_PANEL; j += 16)
+    bits |= (uint64_t)_mm512_cmp_ps_mask(_mm512_add_ps(_mm512_load_ps(c + j), _mm512_load_ps(bias + j)),
+                                         _mm512_load_ps(floor + j), _CMP_NLE_UQ) << j;
+#elif defined(__AVX2__)
+  UNROLL for (int j = 0; j < XCI_PANEL; j += 8)
+    bits |= (uint64_t)(uint32_t)_mm256_movemask_ps(
+              _mm256_cmp_ps(_mm256_add_ps(_mm256_load_ps(c + j), _mm256_load_ps(bias + j)), _mm256_load_ps(floor + j),
+                            _CMP_NLE_UQ)) << j;
+#else
+  for (int j = 0; j < XCI_PANEL; j++) bits |= (uint64_t)!(c[j] + bias[j] <= floor[j]) << j;
+#endif
+  return bits;
 }
 
 static size_t keep(const float *c, size_t n_rows, size_t n_latents, const float *bias, const float *floor,
                    xci_kept *out, uint8_t *counts, size_t stride) {
+  uint64_t valid = n_latents < XCI_PANEL ? ((uint64_t)1 << n_latents) - 1 : UINT64_MAX;
   size_t n = 0;
   for (size_t row = 0; row < n_rows; row++, c += XCI_PANEL) {
-    float v[XCI_PANEL];
-    int any = 0;
-#pragma omp simd reduction(| : any)
-    for (int j = 0; j < XCI_PANEL; j++) {
-      v[j] = c[j] + bias[j];
-      any |= !(v[j] <= floor[j]); /* NaN is kept: it must reach the loss */
-    }
     size_t before = n;
-    if (any)
-      for (size_t j = 0; j < n_latents; j++) {
-        out[n] = (xci_kept){v[j], (uint16_t)row, (uint16_t)j};
-        n += !(v[j] <= floor[j]);
-      }
+    for (uint64_t bits = keep_bits(c, bias, floor) & valid; bits; bits &= bits - 1) {
+      int j = __builtin_ctzll(bits);
+      out[n++] = (xci_kept){c[j] + bias[j], (uint16_t)row, (uint16_t)j};
+    }
     counts[row * stride] = (uint8_t)(n - before);
   }
   return n;
+}
+
+static void mask(size_t n_rows, size_t n, float scale, const float *c, const float *add, size_t f_row, const float *f,
+                 float *df) {
+  for (size_t row = 0; row < n_rows; row++, c += XCI_PANEL, f += f_row, df += f_row) {
+#pragma omp simd
+    for (size_t j = 0; j < n; j++) {
+      float value = scale * c[j] + add[j];
+      df[j] = f[j] != 0 ? value : 0;
+    }
+  }
 }
 
 /* ---- Passes over lists of codes. All work on blocks of at most MAX_VECTORS vectors of a tile's columns. ---- */
@@ -213,7 +263,23 @@ INLINE double decoder_latent(size_t width, const xci_decoder_pass *q, size_t i, 
     w[j] = load(q->weight + i * width + column + j * LANES);
     g[j] = (vector){0};
   }
-  for (size_t p = q->by_latent.start[i], end = q->by_latent.start[i + 1]; p < end; p++) {
+  size_t p = q->by_latent.start[i], end = q->by_latent.start[i + 1];
+  for (; p + 4 <= end; p += 4) {
+    four part[4];
+    UNROLL for (int m = 0; m < 4; m++) {
+      const float *r = residual + index[p + (size_t)m] * width;
+      vector dot = {0};
+      UNROLL for (int j = 0; j < n; j++) {
+        vector y = load(r + j * LANES);
+        g[j] += value[p + (size_t)m] * y;
+        dot += y * w[j];
+      }
+      part[m] = fold(dot);
+    }
+    four sums = sum_each(part[0], part[1], part[2], part[3]);
+    UNROLL for (int m = 0; m < 4; m++) q->df[p + (size_t)m] += sums[m];
+  }
+  for (; p < end; p++) {
     const float *r = residual + index[p] * width;
     vector dot = {0};
     UNROLL for (int j = 0; j < n; j++) {
@@ -319,5 +385,5 @@ static void adam(size_t width, size_t n_rows, const uint8_t *active, const xci_a
 }
 
 const xci_coder_kernels TABLE_OF(XCI_SET) = {
-  TEXT_OF(XCI_SET), product, pack, keep, decode, squares, decoder_pass, encoder_pass, row_squares, adam,
+  TEXT_OF(XCI_SET), product, pack, keep, mask, decode, squares, decoder_pass, encoder_pass, row_squares, adam,
 };

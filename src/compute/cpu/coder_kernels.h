@@ -68,6 +68,9 @@ typedef struct xci_coder_kernels {
   /* Appends every c + bias that is not <= floor; counts[row * stride] = how many of that row. Returns their number. */
   size_t (*keep)(const float *c, size_t n_rows, size_t n_latents, const float *bias, const float *floor, xci_kept *out,
                  uint8_t *counts, size_t stride);
+  /* df = f != 0 ? scale * c + add[column] : 0 for n columns; rows of c are XCI_PANEL apart, of f and df f_row. */
+  void (*mask)(size_t n_rows, size_t n, float scale, const float *c, const float *add, size_t f_row, const float *f,
+               float *df);
 
   /* r[b] = bias - x[b] + sum over the codes of sample b of value * weight[latent]; x may be NULL (0). */
   void (*decode)(size_t width, size_t n_samples, const xci_lists *by_sample, const float *weight, const float *bias,

@@ -103,17 +103,25 @@ static xcoder_status fill_rest(xci_coder *coder, size_t n_sparse, xcoder_error *
   if (status) return status;
   xci_lists codes = xci_coder_by_sample(coder);
   const uint32_t *place = coder->dense_place.memory;
-  size_t *start = coder->rest_start.memory, n = 0;
+  size_t *start = coder->rest_start.memory;
   uint32_t *index = coder->rest_index.memory;
   float *value = coder->rest_value.memory;
-  start[0] = 0;
+#pragma omp parallel for schedule(static) num_threads(xci_threads())
   for (size_t b = 0; b < coder->n_samples; b++) {
+    size_t n = 0;
+    for (size_t p = codes.start[b]; p < codes.start[b + 1]; p++) n += place[codes.index[p]] == XCI_SPARSE;
+    start[b + 1] = n;
+  }
+  start[0] = 0;
+  for (size_t b = 0; b < coder->n_samples; b++) start[b + 1] += start[b];
+#pragma omp parallel for schedule(static) num_threads(xci_threads())
+  for (size_t b = 0; b < coder->n_samples; b++) {
+    size_t n = start[b];
     for (size_t p = codes.start[b]; p < codes.start[b + 1]; p++) {
       if (place[codes.index[p]] != XCI_SPARSE) continue;
       index[n] = codes.index[p];
       value[n++] = codes.value[p];
     }
-    start[b + 1] = n;
   }
   return XCODER_OK;
 }
