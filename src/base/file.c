@@ -14,6 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+enum { HASH_BYTES = 1 << 18 };
+
 /* Opens a regular file for reading; a FIFO, device or folder is refused without waiting for it. */
 xcoder_status xci_open_regular(const char *path, int *descriptor, uint64_t *n_bytes, xcoder_error *err) {
   char name[256];
@@ -94,6 +96,36 @@ xcoder_status xci_read_file(const char *path, size_t max_bytes, char **bytes, si
   }
   *n_bytes = (size_t)size;
   return XCODER_OK;
+}
+
+/* Adds what is left of `fd` to the hash; counts the bytes. */
+static xcoder_status hash_all(int fd, const char *path, xci_hash *hash, uint64_t *n_bytes, xcoder_error *err) {
+  char *buffer = NULL;
+  xcoder_status status = xci_alloc(HASH_BYTES, 1, (void **)&buffer, err);
+  while (!status) {
+    ssize_t n = read(fd, buffer, HASH_BYTES);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) status = xci_fail_errno(err, path, "cannot read");
+    if (n <= 0) break;
+    xci_hash_add(hash, buffer, (size_t)n);
+    *n_bytes += (uint64_t)n;
+  }
+  xci_free(buffer);
+  return status;
+}
+
+xcoder_status xci_hash_file(const char *path, uint64_t *n_bytes, char hex[33], xcoder_error *err) {
+  int fd = -1;
+  uint64_t size = 0, n_read = 0;
+  xci_hash *hash = NULL;
+  xcoder_status status = xci_open_regular(path, &fd, &size, err);
+  if (status) return status;
+  status = xci_hash_open(&hash, err);
+  if (!status) status = hash_all(fd, path, hash, &n_read, err);
+  xci_hash_close(hash, status ? NULL : hex);
+  close(fd);
+  if (!status && n_bytes) *n_bytes = n_read;
+  return status;
 }
 
 bool xci_exists(const char *path) {

@@ -59,6 +59,8 @@ typedef struct xci_hash xci_hash;
 xcoder_status xci_hash_open(xci_hash **hash, xcoder_error *err);
 void xci_hash_add(xci_hash *hash, const void *bytes, size_t n_bytes);
 void xci_hash_close(xci_hash *hash, char hex[33]); /* frees; hex may be NULL */
+/* Of a regular file, read in pieces: a map would count as memory in use. n_bytes may be NULL. */
+xcoder_status xci_hash_file(const char *path, uint64_t *n_bytes, char hex[33], xcoder_error *err);
 void xci_hash_bytes(const void *bytes, size_t n_bytes, char hex[33]);
 
 #endif

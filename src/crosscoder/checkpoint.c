@@ -109,7 +109,7 @@ static xcoder_status write_manifest(const xci_trainer *trainer, const char *stat
   xci_text text = {0};
   uint64_t n_bytes = 0;
   char hash[33];
-  xcoder_status status = xci_checkpoint_hash(state, &n_bytes, hash, err);
+  xcoder_status status = xci_hash_file(state, &n_bytes, hash, err);
   if (status) return status;
   xci_text_format(&text, "{\"format\": %d,\n  \"step\": %" PRIu64 ", \"skipped\": %" PRIu64 ", \"seed\": \"%" PRIu64 "\",\n",
                   XCI_CHECKPOINT_FORMAT, trainer->step, trainer->skipped, trainer->options.seed);

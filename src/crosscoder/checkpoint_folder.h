@@ -15,6 +15,5 @@
 xcoder_status xci_checkpoint_path(const char *run, uint64_t step, const char *suffix, char **path, xcoder_error *err);
 /* Steps of all checkpoint folders, ascending, good or bad; none if there is no such folder. */
 xcoder_status xci_checkpoint_list(const char *run, uint64_t **steps, size_t *n_steps, xcoder_error *err);
-xcoder_status xci_checkpoint_hash(const char *path, uint64_t *n_bytes, char hash[33], xcoder_error *err);
 
 #endif

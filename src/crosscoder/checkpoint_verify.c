@@ -48,16 +48,6 @@ xcoder_status xci_checkpoint_list(const char *run, uint64_t **steps, size_t *n_s
   return status;
 }
 
-xcoder_status xci_checkpoint_hash(const char *path, uint64_t *n_bytes, char hash[33], xcoder_error *err) {
-  xci_map map;
-  xcoder_status status = xci_map_open(path, &map, err);
-  if (status) return status;
-  xci_hash_bytes(map.bytes, map.n_bytes, hash);
-  *n_bytes = map.n_bytes;
-  xci_map_close(&map);
-  return XCODER_OK;
-}
-
 /* ---- Checks ---- */
 
 static xcoder_status check_own_checksum(const char *path, const char *bytes, size_t n_bytes, xcoder_error *err) {
@@ -101,7 +91,7 @@ static xcoder_status check_file(const char *folder, const char *name, const json
   if (expected == NULL || strcmp(name, "state.safetensors") != 0)
     return xci_fail(err, XCODER_STATE, "%s/manifest.json: the list of files is not one of ours", folder);
   xcoder_status status = xci_join_path(folder, name, &path, err);
-  if (!status) status = xci_checkpoint_hash(path, &n_bytes, hash, err);
+  if (!status) status = xci_hash_file(path, &n_bytes, hash, err);
   if (!status && (json_int_t)n_bytes != length)
     status = xci_fail(err, XCODER_STATE, "%s: %" PRIu64 " bytes, expected %" JSON_INTEGER_FORMAT, path, n_bytes, length);
   if (!status && strcmp(hash, expected) != 0)

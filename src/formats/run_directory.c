@@ -216,10 +216,5 @@ xcoder_status xcoder_read_file(const char *path, size_t max_bytes, char **bytes,
 }
 
 xcoder_status xcoder_hash_file(const char *path, char hex[33], xcoder_error *err) {
-  xci_map map;
-  xcoder_status status = xci_map_open(path, &map, err);
-  if (status) return status;
-  xci_hash_bytes(map.bytes, map.n_bytes, hex);
-  xci_map_close(&map);
-  return XCODER_OK;
+  return xci_hash_file(path, NULL, hex, err);
 }
