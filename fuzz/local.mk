@@ -3,7 +3,7 @@
 EXTRA_DIST += fuzz/run.sh
 fuzz_cflags = $(AM_CFLAGS) -fsanitize=fuzzer
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
-fuzz_targets = fuzz/fuzz_json fuzz/fuzz_npy fuzz/fuzz_safetensors
+fuzz_targets = fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy fuzz/fuzz_safetensors fuzz/fuzz_tokenizer
 if FUZZERS
 EXTRA_PROGRAMS += $(fuzz_targets)
 fuzzers: $(fuzz_targets) tests/formats/write_corpus
@@ -20,4 +20,12 @@ fuzz_fuzz_safetensors_SOURCES = fuzz/fuzz_safetensors.c
 fuzz_fuzz_safetensors_CFLAGS = $(fuzz_cflags)
 fuzz_fuzz_safetensors_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_safetensors_LDADD = $(LAYERS_FORMATS) $(XCODER_LIBS)
+fuzz_fuzz_tokenizer_SOURCES = fuzz/fuzz_tokenizer.c fuzz/fuzz_file.h
+fuzz_fuzz_tokenizer_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_tokenizer_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_tokenizer_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
+fuzz_fuzz_jsonl_SOURCES = fuzz/fuzz_jsonl.c fuzz/fuzz_file.h
+fuzz_fuzz_jsonl_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_jsonl_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_jsonl_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
 endif

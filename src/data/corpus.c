@@ -9,6 +9,7 @@
 #include <crosscoder/data.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static const size_t DEFAULT_LINE_BYTES = (size_t)64 << 20;
 
@@ -49,11 +50,12 @@ static xcoder_status split_paths(xcoder_corpus *corpus, const char *paths, xcode
 /* A missing file is found before the first document is read. */
 static xcoder_status check_paths(const xcoder_corpus *corpus, xcoder_error *err) {
   for (size_t i = 0; i < corpus->n_paths; i++) {
-    xci_stream *stream = NULL;
+    int descriptor = -1;
+    uint64_t n_bytes = 0;
     if (strcmp(corpus->paths[i], "-") == 0) continue;
-    xcoder_status status = xci_stream_open(corpus->paths[i], &stream, err);
-    xci_stream_close(stream);
+    xcoder_status status = xci_open_regular(corpus->paths[i], &descriptor, &n_bytes, err);
     if (status) return status;
+    close(descriptor);
   }
   return XCODER_OK;
 }

@@ -194,7 +194,7 @@ static xcoder_status read_task(xci_pairs_builder *b, const struct task_kind *kin
   if (!b->options->no_prepend && !xcoder_tokenizer_end_of_text(b->tokenizer, &b->end_of_text))
     return xci_fail(err, XCODER_MISMATCH, "%s: it names no end-of-text token to start prompts with (--no-prepend)",
                     b->tokenizer->path);
-  xcoder_status status = xci_encoder_open(b->tokenizer, true, &b->encoder, err);
+  xcoder_status status = xci_encoder_open(b->tokenizer, false, &b->encoder, err);
   if (!status)
     status = xci_is_folder(path) ? read_folder(b, kind, path, err) : read_pairs_file(b, kind, path, err);
   if (!status) status = write_summary(b, &pairs->summary, err);

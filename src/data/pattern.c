@@ -21,6 +21,11 @@ struct xci_match {
 
 enum { MAX_PATTERN_BYTES = 16384, SHOWN_BYTES = 1024 };
 
+/* One step of the matcher takes about 20 ns. Real patterns need a step or two a byte of a token, but `\s*[\r\n]+` takes
+ * one for each blank of a run: so many as the text has bytes, and a million, up to half a second's. The frames of a
+ * search that stays within the last fit into 256 MiB. */
+enum { BASE_STEPS = 1000000, MAX_STEPS = 20000000, MAX_HEAP_KIB = 256 << 10 };
+
 static void *allocate(size_t bytes, void *context) {
   (void)context;
   void *memory = NULL;
@@ -99,10 +104,6 @@ void xci_pattern_close(xci_pattern *pattern) {
 }
 
 xcoder_status xci_match_open(const xci_pattern *pattern, xci_match **out, xcoder_error *err) {
-  /* One step of the matcher takes about 20 ns; real patterns need a step or two a byte of a token, but `\s*[\r\n]+`
-   * takes one for each blank of a run. 20 million steps are half a second; the frames of a backtracking search that
-   * stays within it fit into 256 MiB. */
-  enum { MAX_STEPS = 20000000, MAX_HEAP_KIB = 256 << 10 };
   xci_match *match = NULL;
   *out = NULL;
   xcoder_status status = XCI_ALLOC(&match, 1, err);
@@ -113,7 +114,6 @@ xcoder_status xci_match_open(const xci_pattern *pattern, xci_match **out, xcoder
     xci_match_close(match);
     return xci_fail(err, XCODER_MEMORY, "no memory for a regular expression");
   }
-  pcre2_set_match_limit(match->limits, MAX_STEPS);
   pcre2_set_depth_limit(match->limits, MAX_STEPS);
   pcre2_set_heap_limit(match->limits, MAX_HEAP_KIB);
   *out = match;
@@ -129,6 +129,8 @@ void xci_match_close(xci_match *match) {
 
 xcoder_status xci_pattern_find(const xci_pattern *pattern, xci_match *match, const char *text, size_t n_bytes,
                                size_t from, bool *found, size_t *start, size_t *end, xcoder_error *err) {
+  size_t left = n_bytes - from, steps = left < MAX_STEPS - BASE_STEPS ? BASE_STEPS + left : MAX_STEPS;
+  pcre2_set_match_limit(match->limits, (uint32_t)steps);
   int n = pcre2_match(pattern->code, (PCRE2_SPTR)text, n_bytes, from, PCRE2_NO_UTF_CHECK, match->data, match->limits);
   *found = n >= 0;
   if (n >= 0) {

@@ -11,7 +11,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-enum { IN_BYTES = 128 << 10, OUT_BYTES = 256 << 10, MAX_WINDOW_LOG = 27 };
+enum { IN_BYTES = 64 << 10, OUT_BYTES = 128 << 10, MAX_WINDOW_LOG = 27 };
 
 struct xci_stream {
   char *path;
