@@ -83,7 +83,8 @@ static xcoder_status find_commit(const char *repository, const char *revision, c
   } else if (!status && is_commit(revision, strlen(revision))) {
     memcpy(commit, revision, 40);
   } else if (!status) {
-    status = xci_fail(err, XCODER_MISSING, "%s: there is no such revision in the cache (download it first)", path.bytes);
+    status =
+      xci_fail(err, XCODER_MISSING, "%s: there is no such revision in the cache (download it first)", path.bytes);
   }
   commit[40] = '\0';
   xci_free(bytes);

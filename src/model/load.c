@@ -84,7 +84,8 @@ static xcoder_status check_surplus(const xci_config *config, const xci_weight_fi
       p += n_layer_prefix;
       if (p[0] < '0' || p[0] > '9') continue;
       bool ignored = false;
-      for (const char *const *ending = f->ignored; *ending != NULL; ending++) ignored = ignored || ends_with(name, *ending);
+      for (const char *const *ending = f->ignored; *ending != NULL; ending++)
+        ignored = ignored || ends_with(name, *ending);
       if (ignored || strtoull(p, NULL, 10) < config->n_layers) continue;
       char quoted[XCODER_ERROR_BYTES];
       return xci_fail(err, XCODER_MISMATCH, "%s: tensor '%s' is of a block that config.json (%zu layers) does not have",

@@ -73,7 +73,8 @@ static xcoder_status next_batch(batch *b, xcoder_error *err) {
   while (b->first + b->n < b->n_sequences && b->start[b->first + b->n + 1] - b->row0 <= b->max_rows);
   b->n_rows = b->start[b->first + b->n] - b->row0;
   xcoder_status status = xci_grow((void **)&m->start, &m->start_capacity, b->n + 1, sizeof *m->start, err);
-  if (!status) status = xci_grow((void **)&m->row, &m->row_capacity, xci_max_size(b->n_rows, b->n), sizeof *m->row, err);
+  if (!status)
+    status = xci_grow((void **)&m->row, &m->row_capacity, xci_max_size(b->n_rows, b->n), sizeof *m->row, err);
   if (!status) status = reserve_buffer(m, &m->h, b->n_rows, err);
   if (status) return status;
   for (size_t s = 0; s <= b->n; s++) m->start[s] = b->start[b->first + s] - b->row0;

@@ -108,8 +108,8 @@ static xcoder_status explain_absence(const char *folder, xcoder_error *err) {
     bool there = xci_exists(path);
     xci_free(path);
     if (there)
-      return xci_fail(err, XCODER_UNSUPPORTED, "%s: the weights are in %s, only safetensors are read (convert them with "
-                      "save_pretrained)", folder, others[i]);
+      return xci_fail(err, XCODER_UNSUPPORTED, "%s: the weights are in %s, only safetensors are read (convert them "
+                      "with save_pretrained)", folder, others[i]);
   }
   return xci_fail(err, XCODER_MISSING, "%s: no weights (%s or %s)", folder, SINGLE, INDEX);
 }

@@ -128,7 +128,8 @@ def make_tokenizer(folder):
     trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=["<|endoftext|>"],
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     text = ["The dog near the trees barks.", "The dogs near the tree bark.", "A child that the teachers see runs.",
-            "Children that the teacher sees run.", "The keys to the cabinet are here.", "The key to the cabinets is here."]
+            "Children that the teacher sees run.", "The keys to the cabinet are here.",
+            "The key to the cabinets is here."]
     tokenizer.train_from_iterator(text, trainer)
     tokenizer.save(os.path.join(folder, "tokenizer.json"), pretty=False)
     return tokenizer.get_vocab_size()

@@ -35,7 +35,8 @@ static void multiply_plainly(bool transpose_a, bool transpose_b, size_t m, size_
     for (size_t j = 0; j < n; j++) {
       double sum = 0;
       for (size_t l = 0; l < k; l++)
-        sum += (double)(transpose_a ? a[l * lda + i] : a[i * lda + l]) * (transpose_b ? b[j * ldb + l] : b[l * ldb + j]);
+        sum += (double)(transpose_a ? a[l * lda + i] : a[i * lda + l]) *
+               (double)(transpose_b ? b[j * ldb + l] : b[l * ldb + j]);
       float *out = c + i * ldc + j;
       *out = (float)(alpha * sum + (beta == 0 ? 0.0 : (double)beta * *out));
     }

@@ -18,7 +18,8 @@ xcoder_status xci_cpu_rotary_table(xcoder_device *device, const xci_block *block
   if (same && n_positions <= cpu->rotary_positions) return XCODER_OK;
   size_t length = same ? table_length(n_positions, cpu->rotary_positions) : n_positions;
   cpu->rotary_positions = 0;
-  if (!xci_mul_size(length, width, &count)) return xci_fail(err, XCODER_MEMORY, "rotary table of %zu positions", length);
+  if (!xci_mul_size(length, width, &count))
+    return xci_fail(err, XCODER_MEMORY, "rotary table of %zu positions", length);
   xcoder_status status = xci_cpu_work(device, XCI_WORK_ROTARY, count, table, err);
   if (status) return status;
   float *out = *table;

@@ -99,7 +99,8 @@ XCI_CLONES void xci_gated_sigmoid(const float *x, float *y, size_t n, float slop
   }
 }
 
-XCI_CLONES void xci_gated_sigmoid_backward(const float *x, const float *dy, float *dx, size_t n, float slope, float cubic) {
+XCI_CLONES void xci_gated_sigmoid_backward(const float *x, const float *dy, float *dx, size_t n, float slope,
+                                           float cubic) {
 #pragma omp simd
   for (size_t i = 0; i < n; i++) {
     float v = x[i], s = sigmoid_poly(slope * v * (1.0f + cubic * v * v));
