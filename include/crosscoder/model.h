@@ -44,7 +44,8 @@ XCODER_API const xcoder_model_info *xcoder_model_describe(const xcoder_model *mo
 
 /* Residual stream after block `layer` (-1: the embedding output) of `n_sequences` sequences packed
  * one after the other: sequence s is ids[start[s]] .. ids[start[s+1]-1].
- * hidden: [start[n_sequences], d_model]. Errors: XCODER_USAGE for a layer that is not there, an id
+ * hidden: [start[n_sequences], d_model]. The last bits of a row may depend on which sequences share the call (never
+ * on threads), so equal bits need equal batches. Errors: XCODER_USAGE for a layer that is not there, an id
  * outside the vocabulary, a sequence longer than the context. */
 XCODER_API xcoder_status xcoder_model_hidden(xcoder_model *model, const uint32_t *ids, const size_t *start,
                                              size_t n_sequences, long layer, float *hidden, xcoder_error *err);
