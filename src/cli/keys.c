@@ -256,7 +256,8 @@ static char *compare_part(const json_t *old, const json_t *new, const char *part
     json_t *before = json_object_get(a, name);
     if (before && json_equal(before, value))
       continue;
-    char *from = before ? json_dumps(before, JSON_ENCODE_ANY) : NULL, *to = json_dumps(value, JSON_ENCODE_ANY);
+    char *from = before ? json_dumps(before, JSON_ENCODE_ANY | JSON_REAL_PRECISION(12)) : NULL;
+    char *to = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(12));
     char *text = strcmp(part, "options") != 0 ? cli_format("%s%s", name, before ? " changed" : " is new")
                                               : cli_format("%s was %s, is %s", name, from ? from : "unset", to);
     free(from);

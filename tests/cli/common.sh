@@ -2,6 +2,9 @@
 # Helpers of the tests of the command line; sourced by them.
 LC_ALL=C
 export LC_ALL
+# Threads that wait should not spin: tests share the machine with others.
+OMP_WAIT_POLICY=passive
+export OMP_WAIT_POLICY
 unset NO_COLOR HF_HOME HF_HUB_CACHE
 program=$(cd "${builddir:-.}" && pwd)/crosscoder
 source=$(cd "${top_srcdir:-.}" && pwd)

@@ -1,0 +1,112 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run and the commands of a run: what is done is skipped, what changed is done again, and that can be interrupted.
+. "${top_srcdir:-.}/tests/cli/common.sh"
+
+awk 'BEGIN { for (i = 0; i < 300; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
+for i in 1 2 3 4 5 6 7 8; do
+  printf '{"prefix": "The cat %d sing", "good": "s", "bad": "e", "language": "en", "group": "simple"}\n' $i
+done >pairs.jsonl
+cat >plan.yaml <<END
+checkpoints: {a: "$model", b: "$model"}
+layer: 1
+corpus: text.txt
+heldout: [text.txt]
+task: ["pairs:pairs.jsonl"]
+length: 32
+latents: 32
+batch-size: 64
+tokens: 1280
+learning-rate: 1e-3
+window: 2048
+max-tokens: 4096
+eval-batches: 2
+bootstrap: 50
+top: 3
+ablate-features: 2
+contexts: 2
+validation-batches: 1
+out: run
+END
+
+# worked STAGE...: exactly these stages were done by the last command.
+worked() {
+  wanted=$*
+  found=$(sed -n 's/^\([a-z]*\)[^:]*: \(starts\|again\).*/\1/p' stderr | tr '\n' ' ')
+  [ "$found" = "$wanted${wanted:+ }" ] || fail "stages '$found' were done, expected '$wanted'"
+}
+
+expect 0 "" "$program" run plan.yaml
+worked tokens scales accuracy train eval attribute ablate features report
+contains "PASS"
+contains "run/report/index.html"
+[ -s run/report/index.html ] || fail "no report"
+expect 0 "done and unchanged" "$program" run plan.yaml
+worked
+contains "PASS"
+expect 0 "" "$program" run plan.yaml --threads=1 --save-every=3
+worked
+expect 0 'title was null, is "A title"' "$program" run plan.yaml --title="A title"
+worked report
+expect 0 "l1 was 2.0, is 1.5" "$program" run plan.yaml --l1=1.5 --title="A title"
+worked train eval attribute ablate features report
+rm run/eval.json
+expect 0 "" "$program" run plan.yaml --l1=1.5 --title="A title"
+worked eval
+echo '{"prefix": "The dog sing", "good": "s", "bad": "e"}' >>pairs.jsonl
+expect 0 "changed" "$program" run plan.yaml --l1=1.5 --title="A title"
+worked accuracy eval attribute ablate features report
+
+# The run says what it was made with: run.yaml is a plan, from any folder.
+mkdir elsewhere
+(cd elsewhere && "$program" run ../run/run.yaml) >stdout 2>stderr || fail "run.yaml from elsewhere: $(cat stderr)"
+worked
+expect 0 "" "$program" run run
+worked
+
+# The commands of a run take its options.
+expect 0 "" "$program" eval run
+contains "PASS"
+expect 0 "" "$program" attribute run --steps=4 --json
+contains '"verdicts"'
+expect 0 "" "$program" ablate run --feature=0,1
+expect 2 "expected numbers from 0 to 31" "$program" ablate run --feature=32
+expect 0 "" "$program" features run --feature=all
+expect 0 "" "$program" report run --out=page
+[ -s page/index.html ] || fail "no page"
+expect 0 "" "$program" show run
+contains "Quality"
+expect 0 "" "$program" show run --json
+contains '"verdicts"'
+expect 0 "" "$program" show run 3
+contains "Feature 3"
+expect 2 "expected the number" "$program" show run three
+expect 3 "not described" "$program" show run 32
+expect 0 "" "$program" show run --text="The cat sing" --good=s --bad=e
+contains "The whole text"
+expect 2 "together" "$program" show run --text="The cat sing" --good=s
+expect 3 "no such run" "$program" eval none
+expect 2 "RUN is missing" "$program" eval
+expect 3 "neither eval.json" "$program" show elsewhere
+expect 0 "" "$program" accuracy --config=plan.yaml
+contains "checkpoint,task,language,group"
+expect 0 "" "$program" accuracy --config=plan.yaml --out=accuracy.csv
+[ -s accuracy.csv ] || fail "no accuracy.csv"
+expect 4 "expected a file" "$program" accuracy --config=plan.yaml --out=run
+
+# One process at a time; an interrupted run is continued with the same result.
+"$program" run plan.yaml --out=stopped --tokens=640000 --save-every=20 >/dev/null 2>errors &
+pid=$!
+i=0
+while [ ! -d stopped/checkpoints/step-20 ] && [ $i -lt 200 ]; do
+  sleep 0.1
+  i=$((i + 1))
+done
+expect 8 "" "$program" run plan.yaml --out=stopped --tokens=640000 --save-every=20
+kill -TERM $pid
+wait $pid
+status=$?
+[ $status -eq 143 ] || fail "SIGTERM: exit status $status, expected 143: $(cat errors)"
+expect 0 "" "$program" report stopped
+[ -e stopped/crosscoder.safetensors ] && fail "an interrupted training left a result"
+finish
