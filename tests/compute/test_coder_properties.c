@@ -162,6 +162,43 @@ START_TEST(test_round_trip) { /* what is written is read, for every tensor and s
 }
 END_TEST
 
+/* Losses and gradients of the first n samples; the batch before was full of NaN if `dirty`. */
+static void run_after(bool dirty, size_t n, float *gradient[XCI_N_TENSORS], xci_losses *losses) {
+  pair p;
+  open_pair(&p, (example){2, 65, 75, 50, -0.2f, 2}, true);
+  if (dirty) {
+    float *nan = make_floats(50 * p.columns);
+    for (size_t i = 0; i < 50 * p.columns; i++) nan[i] = NAN;
+    ck_assert_int_eq(xci_backend_cpu.coder_encode(p.device[0], p.coder[0], nan, 50, &relu, NULL), XCODER_OK);
+    xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective){2}, losses, NULL);
+    ck_assert(isnan(losses->loss));
+    xci_free(nan);
+  }
+  ck_assert_int_eq(xci_backend_cpu.coder_encode(p.device[0], p.coder[0], p.x, n, &relu, NULL), XCODER_OK);
+  ck_assert_int_eq(xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective){2}, losses, NULL),
+                   XCODER_OK);
+  for (int t = 0; t < XCI_N_TENSORS; t++) gradient[t] = read_cpu(&p, t, XCI_GRADIENT);
+  close_pair(&p);
+}
+
+START_TEST(test_reuse) { /* nothing of an earlier batch is left in padding or work space */
+  float *fresh[XCI_N_TENSORS], *reused[XCI_N_TENSORS];
+  const size_t n_values[XCI_N_TENSORS] = {130 * 75, 75, 130 * 75, 130};
+  xci_losses a, b;
+  const size_t sizes[] = {50, 7};
+  for (int i = 0; i < 2; i++) {
+    run_after(false, sizes[i], fresh, &a);
+    run_after(true, sizes[i], reused, &b);
+    ck_assert_mem_eq(&a, &b, sizeof a);
+    for (int t = 0; t < XCI_N_TENSORS; t++) {
+      ck_assert_mem_eq(fresh[t], reused[t], n_values[t] * sizeof(float));
+      xci_free(fresh[t]);
+      xci_free(reused[t]);
+    }
+  }
+}
+END_TEST
+
 START_TEST(test_norms) { /* squares of at most 64 columns in float, the rest in double: relative error below 66 u */
   pair p;
   open_pair(&p, (example){3, 130, 600, 4, 0, 1}, false);
@@ -342,6 +379,7 @@ int main(void) {
   tcase_add_test(properties, test_no_codes);
   tcase_add_test(properties, test_permutation);
   tcase_add_test(properties, test_round_trip);
+  tcase_add_test(properties, test_reuse);
   tcase_add_test(properties, test_norms);
   tcase_add_loop_test(properties, test_topk, 0, 5 * N_SETS);
   tcase_add_test(properties, test_ties);
