@@ -113,8 +113,8 @@ static xcoder_status read_shape(const xci_safetensors *file, const json_t *entry
     return FAIL_TENSOR(file, tensor->name, XCODER_FORMAT, err, "shape is %s", shape ? "not a list" : "missing");
   tensor->rank = json_array_size(shape);
   if (tensor->rank > XCI_MAX_RANK)
-    return FAIL_TENSOR(file, tensor->name, XCODER_UNSUPPORTED, err, "shape has %zu dimensions, at most %d are supported",
-                       tensor->rank, XCI_MAX_RANK);
+    return FAIL_TENSOR(file, tensor->name, XCODER_UNSUPPORTED, err,
+                       "shape has %zu dimensions, at most %d are supported", tensor->rank, XCI_MAX_RANK);
   tensor->n_values = 1;
   for (size_t i = 0; i < tensor->rank; i++) {
     if (!read_size(json_array_get(shape, i), &tensor->shape[i]))

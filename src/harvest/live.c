@@ -28,8 +28,9 @@ static xcoder_status check_tokens(const xcoder_model_info *info, size_t index, u
     return xci_fail(err, XCODER_MISMATCH, "token %lu is outside the vocabulary of %zu of checkpoint %zu "
                     "(another tokenizer?)", (unsigned long)largest, info->n_vocab, index);
   if (info->n_context && longest > info->n_context)
-    return xci_fail(err, XCODER_MISMATCH, "a sequence of %zu tokens is longer than the context of %zu of checkpoint %zu",
-                    longest, info->n_context, index);
+    return xci_fail(err, XCODER_MISMATCH,
+                    "a sequence of %zu tokens is longer than the context of %zu of checkpoint %zu", longest,
+                    info->n_context, index);
   return XCODER_OK;
 }
 

@@ -283,7 +283,8 @@ static xcoder_status write_shards(harvest *h, xcoder_error *err) {
     end = end_of_shard(h, begin);
     largest = xci_max_size(largest, b->start[b->first[end]] - b->start[b->first[begin]]);
   }
-  if (!status && (!xci_mul_size(largest, h->n_checkpoints, &n_values) || !xci_mul_size(n_values, h->d_model, &n_values)))
+  if (!status &&
+      (!xci_mul_size(largest, h->n_checkpoints, &n_values) || !xci_mul_size(n_values, h->d_model, &n_values)))
     status = xci_fail(err, XCODER_MEMORY, "%s: a shard of %zu tokens exceeds the address space", h->path, largest);
   if (!status) status = XCI_ALLOC(&h->buffer, n_values, err);
   while (first < b->n_blocks && !status) {

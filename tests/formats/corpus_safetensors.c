@@ -34,7 +34,9 @@ static void make_header_over_100_mb(xci_text *file) { add_lie(file, 100000001); 
 
 #define A_PAIR "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}"
 
-static void make_nul_padding(xci_text *file) { add_file(file, "{" A_PAIR "}\0\0\0\0", sizeof "{" A_PAIR "}\0\0\0\0" - 1, 1); }
+static void make_nul_padding(xci_text *file) {
+  add_file(file, "{" A_PAIR "}\0\0\0\0", sizeof "{" A_PAIR "}\0\0\0\0" - 1, 1);
+}
 static void make_nul_name(xci_text *file) {
   static const char header[] = "{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}";
   add_file(file, header, sizeof header - 1, 1);
@@ -57,7 +59,8 @@ static void make_many_dimensions(xci_text *file) {
 static void add_sharing(xci_text *header, size_t count, const char *span) {
   xci_text_add(header, "{");
   for (size_t i = 0; i < count; i++)
-    xci_text_format(header, "%s\"t%zu\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":%s}", i ? "," : "", i, span);
+    xci_text_format(header, "%s\"t%zu\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":%s}", i ? "," : "", i,
+                    span);
   xci_text_add(header, "}");
 }
 
@@ -110,7 +113,9 @@ static void add_floats(xci_text *file, const uint32_t *bits, size_t n) {
     xci_text_append(file, bytes, sizeof bytes);
   }
 }
-static void make_all_nan(xci_text *file) { add_floats(file, (const uint32_t[]){0x7fc00000, 0xffc00001, 0x7f800001}, 3); }
+static void make_all_nan(xci_text *file) {
+  add_floats(file, (const uint32_t[]){0x7fc00000, 0xffc00001, 0x7f800001}, 3);
+}
 static void make_one_infinity(xci_text *file) { add_floats(file, (const uint32_t[]){0, 0x7f800000, 0x3f800000}, 3); }
 
 static void make_all_dtypes(xci_text *file) {
@@ -153,8 +158,10 @@ static const corpus_case cases[] = {
     {"S13-truncated-json", BAD, "not valid JSON", .text = "{\"a\":{\"dtype\":\"U8\"", 1},
     {"S14-nul-padding", BAD, "not valid JSON", .make = make_nul_padding},
     {"S15-name-twice", BAD, "duplicate", .text = "{" A_PAIR "," A_PAIR "}", 1},
-    {"S16-key-twice", BAD, "duplicate", .text = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,1]}}", 1},
-    {"S17-metadata-number", BAD, "__metadata__ 'k' is not a text", .text = "{\"__metadata__\":{\"k\":1}," A_PAIR "}", 1},
+    {"S16-key-twice", BAD, "duplicate",
+     .text = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,1]}}", 1},
+    {"S17-metadata-number", BAD, "__metadata__ 'k' is not a text",
+     .text = "{\"__metadata__\":{\"k\":1}," A_PAIR "}", 1},
     {"S17b-metadata-list", BAD, "__metadata__ is not", .text = "{\"__metadata__\":[]," A_PAIR "}", 1},
     {"S18-unknown-dtype", BAD, "tensor 'a': unknown dtype 'F33'", .text = ONE("\"F33\"", "[1]", "[0,1]"), 1},
     {"S19-dtype-number", BAD, "tensor 'a': dtype is not a text", .text = ONE("32", "[1]", "[0,1]"), 1},
@@ -188,7 +195,8 @@ static const corpus_case cases[] = {
     {"S36-trailing-bytes", BAD, "4 bytes behind the last tensor", .text = ONE("\"U8\"", "[1]", "[0,1]"), 5},
     {"S36b-data-without-tensor", BAD, "1 bytes behind the last tensor", .text = "{}", 1},
     {"S37-one-byte-short", BAD, "end 16 is behind the 15 bytes", .text = ONE("\"F32\"", "[2,2]", "[0,16]"), 15},
-    {"S38-span-too-small", BAD, "dtype and shape need 16 bytes, data_offsets span 4", .text = ONE("\"I32\"", "[2,2]", "[0,4]"), 4},
+    {"S38-span-too-small", BAD, "dtype and shape need 16 bytes, data_offsets span 4",
+     .text = ONE("\"I32\"", "[2,2]", "[0,4]"), 4},
     {"S38b-span-too-large", BAD, "need 4 bytes, data_offsets span 8", .text = ONE("\"F16\"", "[2]", "[0,8]"), 8},
     {"S38c-half-a-byte", BAD, "no whole number of bytes", .text = ONE("\"F4\"", "[3]", "[0,1]"), 1},
     {"S39-shape-missing", BAD, "shape is missing", .text = "{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1},

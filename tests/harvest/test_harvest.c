@@ -108,9 +108,10 @@ START_TEST(live_gives_the_unmasked_positions) {
       for (size_t i = tokens.start[s] + !keep_first; i < tokens.start[s + 1]; i++) {
         size_t length = tokens.start[s + 1] - tokens.start[s], found = 0;
         uint16_t expected[N * D];
-        for (size_t k = 0; k < N * D; k++)
-          expected[k] = xci_f32_to_bf16((1 + (float)(length % 31) / 64) * fake_value((uint32_t)(k / D + 1), 2, tokens.ids[i],
-                                                                            i - tokens.start[s], k % D));
+        for (size_t k = 0; k < N * D; k++) {
+          float value = fake_value((uint32_t)(k / D + 1), 2, tokens.ids[i], i - tokens.start[s], k % D);
+          expected[k] = xci_f32_to_bf16((1 + (float)(length % 31) / 64) * value);
+        }
         for (size_t k = 0; k < n; k++) found += !memcmp(samples + k * N * D, expected, sizeof expected);
         ck_assert_uint_ge(found, 1);
       }
@@ -161,7 +162,8 @@ START_TEST(scales_are_those_of_the_mean_norm) {
       sum[c] += sqrt(squares);
     }
   /* Both sum in double and round to float once: half an ulp of float apart at most, if rounding goes either way. */
-  for (size_t c = 0; c < N; c++) ck_assert_double_eq_tol((double)scales[c] * sum[c] / (double)n, sqrt(D), 1.2e-7 * sqrt(D));
+  for (size_t c = 0; c < N; c++)
+    ck_assert_double_eq_tol((double)scales[c] * sum[c] / (double)n, sqrt(D), 1.2e-7 * sqrt(D));
   ck_assert(relative_error > 0 && relative_error < 0.1);
   free(samples);
   volatile sig_atomic_t stop = 1;
