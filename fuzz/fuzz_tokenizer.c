@@ -8,8 +8,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
-static const char text[] = "ab a b  abab<|endoftext|>x e\xcc\x81\xcc\xa7 \xe4\xbd\xa0\xe5\xa5\xbd\xff 123 don't\n\n\t  z"
-                           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
+static const char text[] =
+  "ab a b  abab<|endoftext|>x e\xcc\x81\xcc\xa7 \xe4\xbd\xa0\xe5\xa5\xbd\xff 123 don't\n\n\t  z"
+  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
 static void use(const xcoder_tokenizer *tokenizer) {
   xci_encoder *encoder = NULL;
@@ -22,7 +23,8 @@ static void use(const xcoder_tokenizer *tokenizer) {
     size_t n = ids.n;
     for (size_t i = 0; i < n; i++) {
       size_t length;
-      if (ids.ids[i] >= xcoder_tokenizer_size(tokenizer) || !xcoder_token_bytes(tokenizer, ids.ids[i], &length)) abort();
+      if (ids.ids[i] >= xcoder_tokenizer_size(tokenizer) || !xcoder_token_bytes(tokenizer, ids.ids[i], &length))
+        abort();
     }
     if (xci_encode(encoder, text, sizeof text - 1, &ids, &err) || ids.n != 2 * n) abort();
     if (n && memcmp(ids.ids, ids.ids + n, n * sizeof *ids.ids) != 0) abort();

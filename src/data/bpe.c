@@ -178,7 +178,8 @@ static xcoder_status merge_piece(const xci_bpe *bpe, xci_bpe_work *work, const c
     xci_bpe_merge_short(bpe, few, &n);
     return xci_ids_add(out, few, n, err);
   }
-  if (n_bytes >= END) return xci_fail(err, XCODER_UNSUPPORTED, "a word of %zu bytes is too long to be tokenized", n_bytes);
+  if (n_bytes >= END)
+    return xci_fail(err, XCODER_UNSUPPORTED, "a word of %zu bytes is too long to be tokenized", n_bytes);
   xcoder_status status =
     xci_grow((void **)&work->symbols, &work->symbols_capacity, n_bytes, sizeof *work->symbols, err);
   if (status) return status;

@@ -70,7 +70,8 @@ xcoder_status xci_lines_next(xci_lines *lines, const char **line, size_t *n_byte
   lines->number++;
   const char *from = lines->chunk + lines->at;
   const char *newline = memchr(from, '\n', lines->n_chunk - lines->at);
-  if (!newline || (size_t)(newline - from) > lines->max_bytes) return collect(lines, true, line, n_bytes, too_long, err);
+  if (!newline || (size_t)(newline - from) > lines->max_bytes)
+    return collect(lines, true, line, n_bytes, too_long, err);
   *line = from;
   *n_bytes = (size_t)(newline - from);
   lines->at += *n_bytes + 1;

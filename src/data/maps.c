@@ -10,7 +10,8 @@
 static xcoder_status choose_slots(size_t max_entries, size_t *n_slots, xcoder_error *err) {
   size_t n = 16;
   while (n / 2 < max_entries)
-    if (!xci_mul_size(n, 2, &n)) return xci_fail(err, XCODER_MEMORY, "a table of %zu entries is too large", max_entries);
+    if (!xci_mul_size(n, 2, &n))
+      return xci_fail(err, XCODER_MEMORY, "a table of %zu entries is too large", max_entries);
   *n_slots = n;
   return XCODER_OK;
 }

@@ -28,7 +28,8 @@ static void sort_marks(int32_t *marks, int32_t *spare, size_t n) {
       size_t middle = xci_min_size(low + width, n), high = xci_min_size(low + 2 * width, n);
       size_t left = low, right = middle;
       for (size_t k = low; k < high; k++) {
-        bool take_left = left < middle && (right >= high || combining_class(marks[left]) <= combining_class(marks[right]));
+        bool take_left =
+          left < middle && (right >= high || combining_class(marks[left]) <= combining_class(marks[right]));
         spare[k] = take_left ? marks[left++] : marks[right++];
       }
     }

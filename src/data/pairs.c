@@ -32,7 +32,8 @@ static xcoder_status read_line(xci_pairs_builder *b, const struct task_kind *kin
   json_t *object = NULL;
   xcoder_status status = xci_json_parse(line, n_bytes, path, (size_t)lines->number - 1, &object, err);
   if (!status && !json_is_object(object))
-    status = xci_fail(err, XCODER_FORMAT, "%s: line %llu: expected a JSON object", path, (unsigned long long)lines->number);
+    status =
+      xci_fail(err, XCODER_FORMAT, "%s: line %llu: expected a JSON object", path, (unsigned long long)lines->number);
   if (!status) status = kind->read(b, object, path, lines->number, err);
   json_decref(object);
   return status;
@@ -57,7 +58,8 @@ static xcoder_status read_pairs_file(xci_pairs_builder *b, const struct task_kin
   }
   xci_lines_close(&lines);
   uint64_t n_items = b->n_items - items_before;
-  if (n_items && n_items == b->skipped[XCI_SKIP_FORM] - form_before) { /* the file is of another kind: do not count it */
+  if (n_items &&
+      n_items == b->skipped[XCI_SKIP_FORM] - form_before) { /* the file is of another kind: do not count it */
     b->n_items = items_before;
     b->skipped[XCI_SKIP_FORM] = form_before;
     b->skipped_files++;

@@ -26,12 +26,14 @@ xcoder_status xci_read_own_item(xci_pairs_builder *builder, const json_t *line, 
     xcoder_status status = xci_item_text(line, path, number, members[i].key, members[i].text, err);
     if (status) return status;
     if (members[i].required && !*members[i].text)
-      return xci_fail(err, XCODER_FORMAT, "%s: line %llu: no key '%s'", path, (unsigned long long)number, members[i].key);
+      return xci_fail(err, XCODER_FORMAT, "%s: line %llu: no key '%s'", path, (unsigned long long)number,
+                      members[i].key);
   }
   if (!*item.good || !*item.bad)
     return xci_fail(err, XCODER_FORMAT, "%s: line %llu: an empty answer", path, (unsigned long long)number);
   if (strcmp(item.good, item.bad) == 0)
-    return xci_fail(err, XCODER_FORMAT, "%s: line %llu: 'good' and 'bad' are the same", path, (unsigned long long)number);
+    return xci_fail(err, XCODER_FORMAT, "%s: line %llu: 'good' and 'bad' are the same", path,
+                    (unsigned long long)number);
   item.n_prefix = strlen(item.prefix);
   item.n_good = strlen(item.good);
   item.n_bad = strlen(item.bad);

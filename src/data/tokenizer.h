@@ -76,8 +76,8 @@ xcoder_status xci_load_pipeline(xcoder_tokenizer *tokenizer, const json_t *root,
 /* A member that is absent or null: NULL. */
 const json_t *xci_json_member(const json_t *object, const char *key);
 /* A flag that may be absent. */
-xcoder_status xci_tokenizer_flag(const json_t *object, const char *path, const char *place, const char *key, bool fallback,
-                            bool *value, xcoder_error *err);
+xcoder_status xci_tokenizer_flag(const json_t *object, const char *path, const char *place, const char *key,
+                                 bool fallback, bool *value, xcoder_error *err);
 
 /* decode.c: the byte that a character of the byte alphabet stands for, -1 for other characters. */
 int xci_byte_of_character(uint32_t code_point);

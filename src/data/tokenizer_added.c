@@ -16,13 +16,15 @@ static xcoder_status read_added(xcoder_tokenizer *tokenizer, const json_t *entry
   snprintf(place, sizeof place, "added_tokens[%zu]", index);
   const json_t *content = json_object_get(entry, "content"), *id = json_object_get(entry, "id");
   if (!json_is_object(entry) || !json_is_string(content) || !json_is_integer(id))
-    return xci_fail(err, XCODER_FORMAT, "%s: %s: expected an object with a text 'content' and an integer 'id'", path, place);
+    return xci_fail(err, XCODER_FORMAT, "%s: %s: expected an object with a text 'content' and an integer 'id'", path,
+                    place);
   if (json_string_length(content) == 0) return xci_fail(err, XCODER_FORMAT, "%s: %s: a token of no text", path, place);
   if (json_string_length(content) > MAX_ADDED_BYTES)
     return xci_fail(err, XCODER_UNSUPPORTED, "%s: %s: a token of %zu bytes, at most %d are supported", path, place,
                     json_string_length(content), (int)MAX_ADDED_BYTES);
   if (json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX)
-    return xci_fail(err, XCODER_FORMAT, "%s: %s: id %lld is out of range", path, place, (long long)json_integer_value(id));
+    return xci_fail(err, XCODER_FORMAT, "%s: %s: id %lld is out of range", path, place,
+                    (long long)json_integer_value(id));
   added->id = (uint32_t)json_integer_value(id);
   added->n_content = json_string_length(content);
   xcoder_status status = xci_copy_text(json_string_value(content), &added->content, err);

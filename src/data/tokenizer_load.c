@@ -15,8 +15,8 @@ const json_t *xci_json_member(const json_t *object, const char *key) {
   return json_is_null(value) ? NULL : value;
 }
 
-xcoder_status xci_tokenizer_flag(const json_t *object, const char *path, const char *place, const char *key, bool fallback,
-                            bool *value, xcoder_error *err) {
+xcoder_status xci_tokenizer_flag(const json_t *object, const char *path, const char *place, const char *key,
+                                 bool fallback, bool *value, xcoder_error *err) {
   const json_t *member = xci_json_member(object, key);
   if (member && !json_is_boolean(member))
     return xci_fail(err, XCODER_FORMAT, "%s: %s.%s: expected true or false", path, place, key);
@@ -29,11 +29,13 @@ static xcoder_status load_model(xcoder_tokenizer *tokenizer, const json_t *root,
   const json_t *type = json_object_get(model, "type");
   char shown[840];
   if (!json_is_object(model)) return xci_fail(err, XCODER_FORMAT, "%s: it has no 'model' object", tokenizer->path);
-  if (type && !json_is_string(type)) return xci_fail(err, XCODER_FORMAT, "%s: model.type: expected a text", tokenizer->path);
+  if (type && !json_is_string(type))
+    return xci_fail(err, XCODER_FORMAT, "%s: model.type: expected a text", tokenizer->path);
   if (type && strcmp(json_string_value(type), "BPE") != 0)
     return xci_fail(err, XCODER_UNSUPPORTED, "%s: model.type: '%s' is not supported, only BPE is", tokenizer->path,
                     xci_quote(shown, sizeof shown, json_string_value(type), json_string_length(type)));
-  if (!json_is_object(vocab)) return xci_fail(err, XCODER_FORMAT, "%s: model.vocab: expected an object", tokenizer->path);
+  if (!json_is_object(vocab))
+    return xci_fail(err, XCODER_FORMAT, "%s: model.vocab: expected an object", tokenizer->path);
   xcoder_status status = xci_load_added(tokenizer, root, err);
   if (!status) status = xci_load_tokens(tokenizer, vocab, err);
   if (!status) status = xci_load_merges(tokenizer, model, vocab, err);

@@ -109,7 +109,8 @@ static xcoder_status load_pre_tokenizer(xcoder_tokenizer *tokenizer, const json_
   const char *path = tokenizer->path;
   bool *byte_level = &tokenizer->byte_level;
   if (*byte_level)
-    return xci_fail(err, XCODER_UNSUPPORTED, "%s: pre_tokenizer: type '%.40s' after ByteLevel is not supported", path, type);
+    return xci_fail(err, XCODER_UNSUPPORTED, "%s: pre_tokenizer: type '%.40s' after ByteLevel is not supported", path,
+                    type);
   if (strcmp(type, "Split") == 0) return load_split(tokenizer, step, err);
   if (strcmp(type, "Digits") == 0) {
     bool single = false;
@@ -136,8 +137,9 @@ xcoder_status xci_load_pipeline(xcoder_tokenizer *tokenizer, const json_t *root,
   xcoder_status status = walk_steps(tokenizer, root, "normalizer", "normalizers", load_normalizer, err);
   if (!status) status = walk_steps(tokenizer, root, "pre_tokenizer", "pretokenizers", load_pre_tokenizer, err);
   if (!status && !tokenizer->byte_level)
-    status = xci_fail(err, XCODER_UNSUPPORTED,
-                      "%s: pre_tokenizer: without ByteLevel; only byte-level tokenizers are supported", tokenizer->path);
+    status =
+      xci_fail(err, XCODER_UNSUPPORTED,
+               "%s: pre_tokenizer: without ByteLevel; only byte-level tokenizers are supported", tokenizer->path);
   if (!status) status = walk_steps(tokenizer, root, "decoder", "decoders", check_decoder, err);
   return status;
 }

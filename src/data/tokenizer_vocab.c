@@ -21,8 +21,8 @@ static xcoder_status check_id(const xcoder_tokenizer *tokenizer, const char *pla
     return xci_fail(err, XCODER_FORMAT, "%s: %s: '%s': the id is no integer", tokenizer->path, place,
                     xci_quote(shown, sizeof shown, content, length));
   if (json_integer_value(value) >= 0 && json_integer_value(value) < id_limit(n_entries)) return XCODER_OK;
-  return xci_fail(err, XCODER_FORMAT, "%s: %s: '%s': id %lld, expected 0 to %lld for %zu tokens", tokenizer->path, place,
-                  xci_quote(shown, sizeof shown, content, length), (long long)json_integer_value(value),
+  return xci_fail(err, XCODER_FORMAT, "%s: %s: '%s': id %lld, expected 0 to %lld for %zu tokens", tokenizer->path,
+                  place, xci_quote(shown, sizeof shown, content, length), (long long)json_integer_value(value),
                   (long long)id_limit(n_entries) - 1, n_entries);
 }
 
@@ -110,7 +110,7 @@ xcoder_status xci_load_tokens(xcoder_tokenizer *tokenizer, const json_t *vocab, 
   return XCODER_OK;
 }
 
-/* The two texts of a merge, in `joined` one after the other, zero-terminated each by the caller's use. */
+/* The two texts of a merge, not zero-terminated. */
 typedef struct merge_text {
   const char *left, *right;
   size_t n_left, n_right;
@@ -123,8 +123,8 @@ static xcoder_status fail_merge(const xcoder_tokenizer *tokenizer, size_t index,
                   xci_quote(shown, sizeof shown, text, length), what);
 }
 
-static xcoder_status split_merge(const xcoder_tokenizer *tokenizer, const json_t *entry, size_t index, merge_text *merge,
-                                 xcoder_error *err) {
+static xcoder_status split_merge(const xcoder_tokenizer *tokenizer, const json_t *entry, size_t index,
+                                 merge_text *merge, xcoder_error *err) {
   if (json_is_string(entry)) {
     const char *text = json_string_value(entry), *blank = strchr(text, ' ');
     size_t length = json_string_length(entry);
@@ -161,7 +161,8 @@ static xcoder_status add_merge(xcoder_tokenizer *tokenizer, const json_t *vocab,
   if (status) return status;
   const char *missing = NULL;
   if (!find_id(vocab, buffer, merge.left, merge.n_left, "", 0, &left)) missing = "has a left part that is no token";
-  else if (!find_id(vocab, buffer, merge.right, merge.n_right, "", 0, &right)) missing = "has a right part that is no token";
+  else if (!find_id(vocab, buffer, merge.right, merge.n_right, "", 0, &right))
+    missing = "has a right part that is no token";
   else if (!find_id(vocab, buffer, merge.left, merge.n_left, merge.right, merge.n_right, &product))
     missing = "gives a text that is no token";
   status = xci_text_status(buffer, err);
@@ -226,7 +227,8 @@ static xcoder_status check_settings(const xcoder_tokenizer *tokenizer, const jso
   for (size_t i = 0; i < sizeof affixes / sizeof *affixes; i++) {
     const json_t *affix = xci_json_member(model, affixes[i]);
     if (affix && json_string_length(affix) > 0)
-      return xci_fail(err, XCODER_UNSUPPORTED, "%s: model.%s: not supported, expected null", tokenizer->path, affixes[i]);
+      return xci_fail(err, XCODER_UNSUPPORTED, "%s: model.%s: not supported, expected null", tokenizer->path,
+                      affixes[i]);
   }
   const json_t *dropout = xci_json_member(model, "dropout");
   if (dropout && json_number_value(dropout) != 0)
@@ -248,7 +250,8 @@ xcoder_status xci_load_merges(xcoder_tokenizer *tokenizer, const json_t *model, 
   bpe->unknown = XCI_NO_TOKEN;
   xcoder_status status = check_settings(tokenizer, model, err);
   if (!status) status = xci_tokenizer_flag(model, tokenizer->path, "model", "fuse_unk", false, &bpe->fuse_unknown, err);
-  if (!status) status = xci_tokenizer_flag(model, tokenizer->path, "model", "ignore_merges", false, &bpe->whole_first, err);
+  if (!status)
+    status = xci_tokenizer_flag(model, tokenizer->path, "model", "ignore_merges", false, &bpe->whole_first, err);
   if (!status && unknown && json_string_length(unknown) > 0) {
     const json_t *value = json_object_get(vocab, json_string_value(unknown));
     if (value) bpe->unknown = (uint32_t)json_integer_value(value);

@@ -43,7 +43,8 @@ static xcoder_status check_options(const xcoder_tokenizer *tokenizer, builder *b
                     (unsigned long long)options->max_tokens, options->length);
   if (needs_end && !xcoder_tokenizer_end_of_text(tokenizer, &b->end_of_text))
     return xci_fail(err, XCODER_MISMATCH,
-                    "%s: it names no end-of-text token to separate documents (--no-prepend goes without)", tokenizer->path);
+                    "%s: it names no end-of-text token to separate documents (--no-prepend goes without)",
+                    tokenizer->path);
   return XCODER_OK;
 }
 
@@ -99,7 +100,8 @@ static xcoder_status encode_batch(builder *b, xcoder_error *err) {
     encode_document(b, &b->workers[xci_thread_index()], document);
   const worker *first = NULL;
   for (size_t i = 0; i < b->n_workers; i++)
-    if (b->workers[i].status && (!first || b->workers[i].failed_document < first->failed_document)) first = &b->workers[i];
+    if (b->workers[i].status && (!first || b->workers[i].failed_document < first->failed_document))
+      first = &b->workers[i];
   if (!first) return XCODER_OK;
   if (err) *err = first->error;
   return first->status;
@@ -160,8 +162,8 @@ static xcoder_status finish(builder *b, xcoder_tokens **tokens, xcoder_error *er
   if (b->n_sequences == 0)
     return xci_fail(err, XCODER_MISMATCH, "the corpus gives no sequence: no document has %zu tokens or more",
                     options->min_length ? options->min_length : 1);
-  xcoder_status status =
-    xci_tokens_take_equal(&b->ids.ids, b->n_sequences, options->layout == XCODER_PACKED ? options->length : 0, tokens, err);
+  xcoder_status status = xci_tokens_take_equal(&b->ids.ids, b->n_sequences,
+                                               options->layout == XCODER_PACKED ? options->length : 0, tokens, err);
   if (!status && b->start) memcpy((*tokens)->start, b->start, (b->n_sequences + 1) * sizeof *b->start);
   return status;
 }

@@ -28,7 +28,8 @@ static xcoder_status check_shape(const xci_npy *npy, const char *path, size_t *l
   if (npy->dtype < XCI_I64 || npy->dtype > XCI_U8)
     return xci_fail(err, XCODER_FORMAT, "%s: values of type %s, expected integers", path, xci_dtype_name(npy->dtype));
   if (npy->rank != 1 && npy->rank != 2)
-    return xci_fail(err, XCODER_FORMAT, "%s: %zu dimensions, expected [sequences, length] or [tokens]", path, npy->rank);
+    return xci_fail(err, XCODER_FORMAT, "%s: %zu dimensions, expected [sequences, length] or [tokens]", path,
+                    npy->rank);
   if (npy->rank == 2 && *length && *length != npy->shape[1])
     return xci_fail(err, XCODER_MISMATCH, "%s: sequences of %zu tokens, expected %zu", path, npy->shape[1], *length);
   if (npy->rank == 2) *length = npy->shape[1];
@@ -36,7 +37,8 @@ static xcoder_status check_shape(const xci_npy *npy, const char *path, size_t *l
     return xci_fail(err, XCODER_MISMATCH, "%s: a plain list of tokens needs the length of a sequence", path);
   *n_sequences = npy->n_values / *length;
   if (*n_sequences == 0)
-    return xci_fail(err, XCODER_MISMATCH, "%s: %zu tokens, less than one sequence of %zu", path, npy->n_values, *length);
+    return xci_fail(err, XCODER_MISMATCH, "%s: %zu tokens, less than one sequence of %zu", path, npy->n_values,
+                    *length);
   return XCODER_OK;
 }
 

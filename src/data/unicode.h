@@ -24,7 +24,8 @@ static inline size_t xci_utf8_next(const char *p, uint32_t *code_point) {
     *code_point = (uint32_t)(b[0] & 0x0f) << 12 | (uint32_t)(b[1] & 0x3f) << 6 | (b[2] & 0x3fu);
     return 3;
   }
-  *code_point = (uint32_t)(b[0] & 7) << 18 | (uint32_t)(b[1] & 0x3f) << 12 | (uint32_t)(b[2] & 0x3f) << 6 | (b[3] & 0x3fu);
+  *code_point =
+    (uint32_t)(b[0] & 7) << 18 | (uint32_t)(b[1] & 0x3f) << 12 | (uint32_t)(b[2] & 0x3f) << 6 | (b[3] & 0x3fu);
   return 4;
 }
 

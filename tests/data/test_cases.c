@@ -88,7 +88,8 @@ START_TEST(deep_tokenizer) {
   ck_assert_ptr_nonnull(text);
   int n = snprintf(text, 64, "{\"model\": {\"type\": \"BPE\"}, \"x\": ");
   memset(text + n, '[', DEPTH);
-  FAILS(XCODER_FORMAT, "nested deeper than 64", read_tokenizer(write_temporary("deep.json", text, (size_t)n + DEPTH), err));
+  FAILS(XCODER_FORMAT, "nested deeper than 64",
+        read_tokenizer(write_temporary("deep.json", text, (size_t)n + DEPTH), err));
   ck_assert_int_eq(unlink(temporary_file("deep.json")), 0);
   free(text);
 }
@@ -103,8 +104,8 @@ END_TEST
 
 /* Every shorter piece of a good file is refused or accepted without harm (sanitizers watch). */
 START_TEST(truncations) {
-  static const char *const names[] = {"good/tokenizer-plain.json", "good/jsonl-skippable.jsonl.zst", "good/jsonl-two-members.jsonl.gz",
-                                      "good/pairs-members.jsonl"};
+  static const char *const names[] = {"good/tokenizer-plain.json", "good/jsonl-skippable.jsonl.zst",
+                                      "good/jsonl-two-members.jsonl.gz", "good/pairs-members.jsonl"};
   for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
     char bytes[2048];
     FILE *file = fopen(test_file(names[k]), "rb");

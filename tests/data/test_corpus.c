@@ -71,14 +71,17 @@ START_TEST(names) {
 END_TEST
 
 START_TEST(bad_lines) {
-  static const char text[] = "{\"text\": \"a\"}\n{\n[]\n{\"text\": \"b\"}\n{\"text\": \"ccccccccccccccccccccccc\"}\n{\"text\": \"d\"}\n";
+  static const char text[] =
+    "{\"text\": \"a\"}\n{\n[]\n{\"text\": \"b\"}\n{\"text\": \"ccccccccccccccccccccccc\"}\n{\"text\": \"d\"}\n";
   const char *path = write_temporary("bad.jsonl", text, sizeof text - 1);
   uint64_t n = 0;
-  char *all = read_all(path, &(xcoder_corpus_options){.max_bad_lines = UINT64_MAX, .max_line_bytes = 20}, XCODER_OK, "", &n);
+  char *all =
+    read_all(path, &(xcoder_corpus_options){.max_bad_lines = UINT64_MAX, .max_line_bytes = 20}, XCODER_OK, "", &n);
   ck_assert_str_eq(all, "a|b|d|");
   ck_assert_uint_eq(n, 3);
   free(all);
-  all = read_all(path, &(xcoder_corpus_options){.max_bad_lines = 1}, XCODER_FORMAT, "line 3: expected a JSON object", &n);
+  all =
+    read_all(path, &(xcoder_corpus_options){.max_bad_lines = 1}, XCODER_FORMAT, "line 3: expected a JSON object", &n);
   ck_assert_str_eq(all, "a|");
   ck_assert_uint_eq(n, 2);
   free(all);
@@ -114,7 +117,8 @@ START_TEST(a_document_of_many_chunks) {
   }
   ck_assert_uint_eq(n_lines, N / 1000);
   xcoder_corpus_close(corpus);
-  free(read_all(path, &(xcoder_corpus_options){.max_line_bytes = 1 << 20}, XCODER_FORMAT, "a document of 3000000 bytes", NULL));
+  free(read_all(path, &(xcoder_corpus_options){.max_line_bytes = 1 << 20}, XCODER_FORMAT, "a document of 3000000 bytes",
+                NULL));
   ck_assert_int_eq(unlink(temporary_file("long.txt")), 0);
   free(text);
 }

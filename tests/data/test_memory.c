@@ -50,9 +50,11 @@ START_TEST(every_allocation_fails_once) {
   char tokenizer[1024], corpus[1024];
   snprintf(tokenizer, sizeof tokenizer, "%s", temporary_file("t.json"));
   static const char text[] =
-    "{\"added_tokens\":[{\"id\":4,\"content\":\"<|endoftext|>\",\"special\":true},{\"id\":5,\"content\":\"e\\u0301x\"}],"
+    "{\"added_tokens\":[{\"id\":4,\"content\":\"<|endoftext|>\",\"special\":true},{\"id\":5,\"content\":\"e\\u0301x\"}]"
+    ","
     "\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
-    "\"pattern\":{\"Regex\":\"\\\\s|a\"},\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"add_prefix_space\":true}]},"
+    "\"pattern\":{\"Regex\":\"\\\\s|a\"},\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"add_prefix_space\":true}]"
+    "},"
     "\"model\":{\"ignore_merges\":true,\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"\\u0120\":3},\"merges\":[\"a b\"]}}";
   write_temporary("t.json", text, sizeof text - 1);
   snprintf(corpus, sizeof corpus, "%s", temporary_file("c.txt"));

@@ -22,13 +22,13 @@ static void expect_prefix(const uint32_t *ids, size_t n, const uint32_t *wanted,
 
 /* In good/tokenizer-plain.json "a" is 0, "b" 1, "ab" 2, the blank 3 and the end of text 4. */
 START_TEST(own_format) {
-  static const char text[] =
-    "{\"prefix\": \"ab\", \"good\": \" a\", \"bad\": \" b\", \"language\": \"xx\", \"group\": \"g\", \"counterfactual\": \"b\"}\n"
-    "\n"
-    "{\"prefix\": \"b\", \"good\": \" aa\", \"bad\": \" b\", \"counterfactual\": \"b b\"}\r\n"
-    "{\"prefix\": \"b\", \"good\": \" aaa\", \"bad\": \" b\"}\n"
-    "{\"prefix\": \"\", \"good\": \"a\", \"bad\": \"b\"}\n"
-    "{\"prefix\": \"b\", \"good\": \" ab\", \"bad\": \" a\"}";
+  static const char text[] = "{\"prefix\": \"ab\", \"good\": \" a\", \"bad\": \" b\", \"language\": \"xx\", \"group\": "
+                             "\"g\", \"counterfactual\": \"b\"}\n"
+                             "\n"
+                             "{\"prefix\": \"b\", \"good\": \" aa\", \"bad\": \" b\", \"counterfactual\": \"b b\"}\r\n"
+                             "{\"prefix\": \"b\", \"good\": \" aaa\", \"bad\": \" b\"}\n"
+                             "{\"prefix\": \"\", \"good\": \"a\", \"bad\": \"b\"}\n"
+                             "{\"prefix\": \"b\", \"good\": \" ab\", \"bad\": \" a\"}";
   xcoder_tokenizer *tokenizer = open_tokenizer(test_file("good/tokenizer-plain.json"));
   const char *path = write_temporary("En simple.jsonl", text, sizeof text - 1);
   xcoder_pairs *pairs = load("pairs", path, tokenizer, NULL);
@@ -103,8 +103,9 @@ START_TEST(folders_and_tasks) {
   FAILS(XCODER_USAGE, "expected pairs:PATH", xcoder_pairs_load("pair:x.jsonl", tokenizer, NULL, &pairs, err));
   FAILS(XCODER_USAGE, "expected pairs:PATH", xcoder_pairs_load("pairs:", tokenizer, NULL, &pairs, err));
   FAILS(XCODER_MISSING, "/nonexistent", xcoder_pairs_load("pairs:/nonexistent", tokenizer, NULL, &pairs, err));
-  FAILS(XCODER_FORMAT, "not BLiMP", xcoder_pairs_load((snprintf(task, sizeof task, "blimp:%s", test_file("good/pairs-plain.jsonl")), task),
-                                                      tokenizer, NULL, &pairs, err));
+  FAILS(XCODER_FORMAT, "not BLiMP",
+        xcoder_pairs_load((snprintf(task, sizeof task, "blimp:%s", test_file("good/pairs-plain.jsonl")), task),
+                          tokenizer, NULL, &pairs, err));
   xcoder_tokenizer_close(tokenizer);
 }
 END_TEST

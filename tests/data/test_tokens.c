@@ -34,11 +34,13 @@ START_TEST(layouts) {
   tokens = build(path, tokenizer, &(xcoder_tokens_options){.length = 4, .layout = XCODER_DOCUMENTS});
   expect_ids(tokens, (uint32_t[]){4, 2, 4, 1, 3, 0, 4, 0, 2, 4, 1}, 11, (size_t[]){0, 2, 6, 9, 11}, 4);
   xcoder_tokens_free(tokens);
-  tokens = build(path, tokenizer, &(xcoder_tokens_options){.length = 4, .min_length = 3, .layout = XCODER_DOCUMENTS, .max_tokens = 6});
+  tokens = build(path, tokenizer,
+                 &(xcoder_tokens_options){.length = 4, .min_length = 3, .layout = XCODER_DOCUMENTS, .max_tokens = 6});
   expect_ids(tokens, (uint32_t[]){4, 1, 3, 0}, 4, (size_t[]){0, 4}, 1);
   xcoder_tokens_free(tokens);
-  tokens = build(path, tokenizer,
-                 &(xcoder_tokens_options){.length = 2, .min_length = 2, .layout = XCODER_DOCUMENTS, .no_prepend = true});
+  tokens =
+    build(path, tokenizer,
+          &(xcoder_tokens_options){.length = 2, .min_length = 2, .layout = XCODER_DOCUMENTS, .no_prepend = true});
   expect_ids(tokens, (uint32_t[]){1, 3, 0, 2}, 4, (size_t[]){0, 2, 4}, 2);
   xcoder_tokens_free(tokens);
   ck_assert_int_eq(unlink(temporary_file("c.txt")), 0);
@@ -59,15 +61,18 @@ static void expect_failure(const char *path, const xcoder_tokenizer *tokenizer, 
 START_TEST(refused) {
   xcoder_tokenizer *tokenizer = open_tokenizer(test_file("good/tokenizer-plain.json"));
   const char *text = test_file("good/jsonl-text.txt"), *empty = test_file("good/jsonl-empty.jsonl");
-  expect_failure(text, tokenizer, &(xcoder_tokens_options){.length = 100}, XCODER_MISMATCH, "less than one sequence of 100");
+  expect_failure(text, tokenizer, &(xcoder_tokens_options){.length = 100}, XCODER_MISMATCH,
+                 "less than one sequence of 100");
   expect_failure(empty, tokenizer, &(xcoder_tokens_options){.length = 1}, XCODER_MISMATCH, "gives 0 tokens");
   expect_failure(text, tokenizer, &(xcoder_tokens_options){.length = 0}, XCODER_USAGE, "length 0");
   expect_failure(text, tokenizer, &(xcoder_tokens_options){.length = 90, .min_length = 80, .layout = XCODER_DOCUMENTS},
                  XCODER_MISMATCH, "no document has 80 tokens");
   expect_failure(text, tokenizer, &(xcoder_tokens_options){.length = 4, .min_length = 5, .layout = XCODER_DOCUMENTS},
                  XCODER_USAGE, "longer than the longest");
-  expect_failure(text, tokenizer, &(xcoder_tokens_options){.length = 4, .max_tokens = 3}, XCODER_USAGE, "less than one sequence");
-  expect_failure(test_file("bad/jsonl-list.jsonl"), tokenizer, &(xcoder_tokens_options){.length = 1}, XCODER_FORMAT, "line 3");
+  expect_failure(text, tokenizer, &(xcoder_tokens_options){.length = 4, .max_tokens = 3}, XCODER_USAGE,
+                 "less than one sequence");
+  expect_failure(test_file("bad/jsonl-list.jsonl"), tokenizer, &(xcoder_tokens_options){.length = 1}, XCODER_FORMAT,
+                 "line 3");
   xcoder_tokenizer_close(tokenizer);
   static const char no_end[] = "{\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"model\":{\"vocab\":{\"a\":0}}}";
   tokenizer = open_tokenizer(write_temporary("t.json", no_end, sizeof no_end - 1));

@@ -15,7 +15,8 @@ enum { END_OF_UNICODE = 0x110000, FIRST_SURROGATE = 0xd800, LAST_SURROGATE = 0xd
 
 static bool is_surrogate(uint32_t c) { return c >= FIRST_SURROGATE && c <= LAST_SURROGATE; }
 
-/* Ranges dumped from the reference engine. Characters that its Unicode knows and ours does not are allowed to differ. */
+/* Ranges dumped from the reference engine. Characters that its Unicode knows and ours does not are allowed to differ.
+ */
 START_TEST(classes_of_the_reference) {
   const char *path = shared_file("tokenizers/hf_classes_ranges.txt");
   if (!path) return;
@@ -82,14 +83,16 @@ END_TEST
 
 /* Our ordering of marks and cutting into pieces against utf8proc on whole random strings. */
 START_TEST(normal_forms) {
-  static const uint32_t alphabet[] = {'a', 'e', ' ', 0xe9, 0x300, 0x301, 0x323, 0x327, 0x308, 0x345, 0x1100, 0x1161, 0x11a8,
-                                      0xac00, 0x212b, 0x2126, 0xfb01, 0x1e9b, 0x958, 0x4e2d, 0x3042, 0x3099, 0x0f71, 0x0f72,
-                                      0x1d15e, 0x200d};
+  static const uint32_t alphabet[] = {'a',   'e',    ' ',    0xe9,   0x300,  0x301,  0x323,   0x327,  0x308,
+                                      0x345, 0x1100, 0x1161, 0x11a8, 0xac00, 0x212b, 0x2126,  0xfb01, 0x1e9b,
+                                      0x958, 0x4e2d, 0x3042, 0x3099, 0x0f71, 0x0f72, 0x1d15e, 0x200d};
   static const struct {
     xci_form form;
     utf8proc_option_t options;
-  } forms[] = {{{true, false}, UTF8PROC_COMPOSE}, {{false, false}, UTF8PROC_DECOMPOSE},
-               {{true, true}, UTF8PROC_COMPOSE | UTF8PROC_COMPAT}, {{false, true}, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT}};
+  } forms[] = {{{true, false}, UTF8PROC_COMPOSE},
+               {{false, false}, UTF8PROC_DECOMPOSE},
+               {{true, true}, UTF8PROC_COMPOSE | UTF8PROC_COMPAT},
+               {{false, true}, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT}};
   xci_normalizer work = {0};
   for (uint64_t round = 0; round < 1500; round++) {
     char text[128];
@@ -137,9 +140,10 @@ END_TEST
 /* The scanner by hand cuts where the regular expression does. */
 START_TEST(words_by_hand_and_by_expression) {
   static const char gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-  static const uint32_t alphabet[] = {'\'', 's', 't', 'r', 'e', 'v', 'm', 'l', 'd', 'X', ' ', ' ', ' ', '\n', '\t', '\r', '1', '9',
-                                      '.', '-', '_', 0xa0, 0x85, 0x180e, 0x2003, 0x3000, 0xe9, 0x301, 0x4e2d, 0xb2, 0x2164, 0x664,
-                                      0x1f600, 0x200d, 0x1c, 0x2028, 0xffff};
+  static const uint32_t alphabet[] = {'\'',   's',   't',     'r',    'e',    'v',    'm',   'l',   'd',    'X',
+                                      ' ',    ' ',   ' ',     '\n',   '\t',   '\r',   '1',   '9',   '.',    '-',
+                                      '_',    0xa0,  0x85,    0x180e, 0x2003, 0x3000, 0xe9,  0x301, 0x4e2d, 0xb2,
+                                      0x2164, 0x664, 0x1f600, 0x200d, 0x1c,   0x2028, 0xffff};
   xci_pattern *pattern = NULL;
   xci_match *match = NULL;
   OK(xci_pattern_open(gpt2, false, "test", "gpt2", &pattern, err));
