@@ -109,6 +109,28 @@ static void estimate_flops(const cli_setting *setting, const sizes *s, double tr
   flops[STAGE_REPORT] = 1e10;
 }
 
+/* The larger of training (weights, moments, batch, the shuffled window) and analyses (a folded copy of the crosscoder,
+ * logits of a batch), with the models, the tokens, and what the process and the buffers of BLAS take. */
+static double estimate_memory(const cli_setting *setting, const sizes *s, double train_bytes, uint32_t wanted) {
+  static const double process_bytes = 12e6, thread_bytes = 10e6, analysis_bytes = 64e6; /* measured on the example */
+  const cli_values *values = setting->values;
+  double weights = 0, vocabulary = 0, window = (double)cli_integer(values, OPT_WINDOW);
+  for (size_t i = 0; i < setting->n_checkpoints; i++) {
+    weights += 4 * (double)setting->infos[i].n_parameters;
+    vocabulary = fmax(vocabulary, (double)setting->infos[i].n_vocab);
+  }
+  window = fmin(window > 0 ? window : 128.0 * 4096, s->corpus_tokens);
+  double forward = 4 * (double)cli_integer(values, OPT_BATCH_TOKENS) * 12 * s->width;
+  double training = train_bytes + 2 * window * s->n * s->width + forward;
+  double batch = (double)cli_integer(values, OPT_EVAL_SEQUENCES) * (double)cli_integer(values, OPT_LENGTH);
+  double analyses = 4 * 2 * 2 * s->n * s->width * s->latents + 4 * batch * (2 * vocabulary + 12 * s->width) +
+                    analysis_bytes;
+  double most = wanted & 1u << STAGE_TRAIN ? training : 0;
+  if (wanted & (1u << STAGE_EVAL | 1u << STAGE_ATTRIBUTE | 1u << STAGE_ABLATE | 1u << STAGE_FEATURES))
+    most = fmax(most, analyses);
+  return process_bytes + thread_bytes * xcoder_threads() + weights + 4 * (s->corpus_tokens + s->heldout_tokens) + most;
+}
+
 xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, xcoder_error *err) {
   cli_setting *setting = &job->setting;
   cli_estimate *estimate = &job->estimate;
@@ -127,13 +149,7 @@ xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, xcoder_error *err)
   for (int stage = 0; stage < N_STAGES; stage++)
     estimate->seconds[stage] = wanted & 1u << stage ? estimate->flops[stage] / (estimate->flops_per_second * efficiency)
                                                     : 0;
-  double parameters = setting->n_checkpoints ? (double)setting->infos[0].n_parameters : 0;
-  double window = (double)cli_integer(setting->values, OPT_WINDOW);
-  window = fmin(window > 0 ? window : 128.0 * 4096, s.corpus_tokens);
-  double vocabulary = setting->n_checkpoints ? (double)setting->infos[0].n_vocab : 0;
-  double forward = (double)cli_integer(setting->values, OPT_BATCH_TOKENS) * (12 * s.width + vocabulary) * 4;
-  double training = (wanted & 1u << STAGE_TRAIN ? (double)cost.memory_bytes + 2 * window * s.n * s.width : 0);
-  estimate->memory_bytes = s.n * parameters * 4 + forward + training + 4 * (s.corpus_tokens + s.heldout_tokens);
+  estimate->memory_bytes = estimate_memory(setting, &s, (double)cost.memory_bytes, wanted);
   bool packed = cli_integer(setting->values, OPT_LAYOUT) == 0;
   estimate->disk_bytes = (wanted & 1u << STAGE_TRAIN ? (double)cost.disk_bytes : 0) +
                          (packed ? 4 * (s.corpus_tokens + s.heldout_tokens) : 0) + 32e6;
