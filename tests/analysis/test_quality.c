@@ -313,7 +313,7 @@ START_TEST(allocations_may_fail) {
   scene_open(&in, NULL);
   const xcoder_pairs *tasks[] = {in.pairs};
   for (int what = 0; what < 5; what++)
-    for (long n = 1;; n += 1 + n / 5) {
+    for (long n = 1;; n += 1 + n / 2) {
       xcoder_verdicts verdicts = {0};
       xcoder_status status;
       xci_fail_allocation(n, 0);
