@@ -128,7 +128,8 @@ void xci_effects_summarise(const xci_effects *e, size_t c, xci_effects_summary *
     out->metric_baseline += (double)e->baseline[at] / n_examples;
     out->error_effect += (double)e->error[at] / n_examples;
     out->bias_effect += (double)e->bias[at] / n_examples;
-    out->gap += fabs(e->gap[at]) / n_examples;
+    out->gap += e->gap[at] / n_examples;
+    out->gap_examples += fabs(e->gap[at]) / n_examples;
     change += fabs((double)e->baseline[at] - (double)e->clean[at]) / n_examples;
   }
   for (size_t i = 0; i < e->n_latents; i++) {
@@ -136,6 +137,8 @@ void xci_effects_summarise(const xci_effects *e, size_t c, xci_effects_summary *
     nodes += fabs(e->sum[i * e->n + c]) / n_examples;
   }
   nodes += fabs(out->error_effect) + fabs(out->bias_effect);
+  out->gap = fabs(out->gap);
   out->gap_share = change > 0 ? out->gap / change : 0;
+  out->gap_examples_share = change > 0 ? out->gap_examples / change : 0;
   out->error_share = nodes > 0 ? fabs(out->error_effect) / nodes : 0;
 }

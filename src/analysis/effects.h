@@ -26,11 +26,11 @@ xcoder_status xci_effects_add(const xci_bench *bench, const xci_path *path, cons
                               const xci_stretch *counter, const xci_node_effects *nodes, xci_effects *effects,
                               xcoder_error *err);
 
-/* Per checkpoint, from all examples. */
+/* Per checkpoint, from all examples. Both gaps are given as shares of the mean |change of the metric|. */
 typedef struct xci_effects_summary {
   double metric_clean, metric_baseline, sum_effects, error_effect, bias_effect;
-  double gap;         /* mean over examples of |sum of effects - change of the metric| */
-  double gap_share;   /* of the mean |change of the metric| */
+  double gap, gap_share;                   /* |sum of effects - change of the metric| of the means above */
+  double gap_examples, gap_examples_share; /* the mean over examples of the same, so that errors do not cancel */
   double error_share; /* |error effect| / sum of |mean effects| of all nodes */
 } xci_effects_summary;
 void xci_effects_summarise(const xci_effects *effects, size_t checkpoint, xci_effects_summary *summary);

@@ -70,11 +70,12 @@ static xcoder_status judge(const xci_bench *bench, const xci_effects_summary *al
   xcoder_status status = XCODER_OK;
   for (size_t c = 0; !status && c < bench->n; c++) {
     const xci_effects_summary *sum = &all[c];
-    char number[32], value[64], limit[64];
-    snprintf(value, sizeof value, "%s %%", xci_fixed(number, 100 * sum->gap_share, 2));
+    char number[32], other[32], value[128], limit[64];
+    snprintf(value, sizeof value, "%s %% (of means %s %%)", xci_fixed(number, 100 * sum->gap_examples_share, 2),
+             xci_fixed(other, 100 * sum->gap_share, 2));
     snprintf(limit, sizeof limit, "<= %s %%", xci_fixed(number, 100 * XCI_LIMIT_GAP, 0));
-    status = xci_verdict_add(v, sum->gap_share <= XCI_LIMIT_GAP, "use --quadrature=gauss, or more --steps", value,
-                             limit, err, "completeness gap %s", bench->info->labels[c]);
+    status = xci_verdict_add(v, sum->gap_examples_share <= XCI_LIMIT_GAP, "use --quadrature=gauss, or more --steps",
+                             value, limit, err, "completeness gap %s", bench->info->labels[c]);
     if (status) break;
     snprintf(value, sizeof value, "%s %%", xci_fixed(number, 100 * sum->error_share, 1));
     snprintf(limit, sizeof limit, "<= %s %%", xci_fixed(number, 100 * XCI_LIMIT_ERROR_NODE, 0));
@@ -118,6 +119,8 @@ static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_p
     xci_json_number(out, "bias_effect", sum->bias_effect);
     xci_json_number(out, "gap", sum->gap);
     xci_json_number(out, "gap_share", sum->gap_share);
+    xci_json_number(out, "gap_examples", sum->gap_examples);
+    xci_json_number(out, "gap_examples_share", sum->gap_examples_share);
     xci_json_number(out, "error_share", sum->error_share);
     xci_json_close(out, '}');
   }

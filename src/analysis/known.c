@@ -23,6 +23,7 @@ typedef struct search {
   uint8_t *shuffled;  /* [XCI_SHUFFLES, n] labels */
   float *x;           /* [n sentences, n checkpoints, d_model] at the position asked about */
   float *rows;        /* [n sentences, d_model] of the checkpoint in hand */
+  float *top;         /* [n sentences, n_features] pre-activations of the given features at the checkpoint in hand */
   size_t checkpoint;
 } search;
 
@@ -31,6 +32,7 @@ static void search_close(search *s) {
   xci_free(s->shuffled);
   xci_free(s->x);
   xci_free(s->rows);
+  xci_free(s->top);
 }
 
 static xcoder_status search_open(search *s, uint64_t seed, xcoder_error *err) {
@@ -42,6 +44,7 @@ static xcoder_status search_open(search *s, uint64_t seed, xcoder_error *err) {
   if (!status) status = XCI_ALLOC(&s->shuffled, XCI_SHUFFLES * n, err);
   if (!status) status = XCI_ALLOC(&s->x, n_values, err);
   if (!status) status = XCI_ALLOC(&s->rows, n * s->bench->d_model, err);
+  if (!status) status = XCI_ALLOC(&s->top, n * s->known->n_features, err);
   if (status) return status;
   for (size_t k = 0; k < n; k++) {
     s->chooses[k] = xci_permute(seed, XCI_STREAM_SPLIT, 0, n, k) < n / 2;
@@ -217,17 +220,19 @@ static xcoder_status measure_top(const search *s, const size_t *choosing, size_t
   return status;
 }
 
-static xcoder_status measure_probe(const search *s, const size_t *choosing, size_t n_choosing, const size_t *row,
-                                   size_t n_rows, double *auc, xcoder_error *err) {
+/* A probe on x [n sentences, width]. */
+static xcoder_status measure_probe(const search *s, const float *x, size_t width, const size_t *choosing,
+                                   size_t n_choosing, const size_t *row, size_t n_rows, double *auc,
+                                   xcoder_error *err) {
   double *score = NULL, *kept = NULL;
   uint8_t *truth = NULL;
   *auc = NAN;
-  if (n_choosing == 0) return XCODER_OK;
+  if (n_choosing == 0 || width == 0) return XCODER_OK;
   xcoder_status status = XCI_ALLOC(&score, s->gold->n, err);
   if (!status) status = XCI_ALLOC(&kept, n_rows, err);
   if (!status) status = XCI_ALLOC(&truth, n_rows, err);
   if (!status)
-    status = xci_probe(s->rows, s->gold->n, s->bench->d_model, s->gold->label, choosing, n_choosing, score, err);
+    status = xci_probe(x, s->gold->n, width, s->gold->label, choosing, n_choosing, score, err);
   for (size_t k = 0; !status && k < n_rows; k++) {
     kept[k] = score[row[k]];
     truth[k] = s->gold->label[row[k]];
@@ -270,7 +275,10 @@ static xcoder_status measure_condition(const search *s, size_t condition, xci_kn
   for (size_t k = 0; k < cell->n; k++) n_positive += s->gold->label[row[k]];
   xci_auc_interval(cell->single, n_positive, cell->n - n_positive, &cell->low, &cell->high);
   if (!status) status = measure_top(s, choosing, n_choosing, row, cell->n, cell, err);
-  if (!status) status = measure_probe(s, choosing, n_choosing, row, cell->n, &cell->probe, err);
+  if (!status)
+    status = measure_probe(s, s->rows, s->bench->d_model, choosing, n_choosing, row, cell->n, &cell->probe, err);
+  if (!status)
+    status = measure_probe(s, s->top, s->known->n_features, choosing, n_choosing, row, cell->n, &cell->top_joint, err);
   if (!status && condition == 0) status = measure_floor(s, chance, row, cell->n, err);
 done:
   xci_free(choosing);
@@ -278,13 +286,26 @@ done:
   return status;
 }
 
+/* Activations and pre-activations of checkpoint c. */
+static void set_checkpoint(search *s, size_t c) {
+  const size_t d = s->bench->d_model, D = s->bench->n_latents, n_features = s->known->n_features;
+  s->checkpoint = c;
+  for (size_t k = 0; k < s->gold->n; k++) {
+    memcpy(s->rows + k * d, s->x + (k * s->bench->n + c) * d, d * sizeof *s->rows);
+    for (size_t f = 0; f < n_features; f++) {
+      const float *w = s->bench->w_enc + c * d * D + s->known->features[f];
+      double sum = 0;
+      for (size_t j = 0; j < d; j++) sum += (double)s->rows[k * d + j] * (double)w[j * D];
+      s->top[k * n_features + f] = (float)sum;
+    }
+  }
+}
+
 static xcoder_status measure_checkpoint(search *s, size_t c, xcoder_error *err) {
   const xcoder_monitor *monitor = s->bench->setting->monitor;
-  const size_t d = s->bench->d_model, n_conditions = s->known->n_conditions;
+  const size_t n_conditions = s->known->n_conditions;
   xcoder_status status = XCODER_OK;
-  s->checkpoint = c;
-  for (size_t k = 0; k < s->gold->n; k++)
-    memcpy(s->rows + k * d, s->x + (k * s->bench->n + c) * d, d * sizeof *s->rows);
+  set_checkpoint(s, c);
   for (size_t condition = 0; !status && condition < n_conditions; condition++) {
     xci_advance(monitor, "known", "conditions", c * n_conditions + condition, s->bench->n * n_conditions);
     if (xci_stopped(monitor)) return xci_interrupted(err, "known");

@@ -30,6 +30,7 @@ typedef struct xci_known_cell {
   uint32_t feature;     /* the best single one */
   double single, low, high, probe;
   double *top;          /* [n_features] */
+  double top_joint;     /* a linear probe on the pre-activations of these features together */
 } xci_known_cell;
 
 typedef struct xci_known {

@@ -25,6 +25,7 @@ static void write_checkpoint(xci_json_out *out, const xci_known *known, size_t c
     xci_json_close(out, '}');
   }
   xci_json_close(out, ']');
+  xci_json_number(out, "top_joint", cell->top_joint);
   xci_json_number(out, "probe", cell->probe);
   xci_json_number(out, "floor", known->floor[c]);
   xci_json_open(out, "conditions", '[');
@@ -36,6 +37,7 @@ static void write_checkpoint(xci_json_out *out, const xci_known *known, size_t c
     xci_json_number(out, "single", cell[k].single);
     xci_json_number(out, "probe", cell[k].probe);
     xci_json_count(out, "feature", cell[k].feature);
+    xci_json_number(out, "top_joint", cell[k].top_joint);
     xci_json_close(out, '}');
   }
   xci_json_close(out, ']');
@@ -74,6 +76,7 @@ static void write_table(xci_text *text, const xci_known *known) {
       add_row(text, label, cell->name, cell->n, "single", &cell->feature, cell->single);
       for (size_t f = 0; f < known->n_features; f++)
         add_row(text, label, cell->name, cell->n, "top", &known->features[f], cell->top[f]);
+      if (known->n_features) add_row(text, label, cell->name, cell->n, "top_joint", NULL, cell->top_joint);
       add_row(text, label, cell->name, cell->n, "probe", NULL, cell->probe);
       if (k == 0) add_row(text, label, cell->name, cell->n, "floor", NULL, known->floor[c]);
     }

@@ -83,67 +83,95 @@ static void fill_gram(const standard *in, const size_t *train, size_t n_train, b
     }
 }
 
-/* Weights [d] of the ridge regression of +-1 labels (centred) on the training rows. */
-static xcoder_status fit(const standard *in, const uint8_t *label, const size_t *train, size_t n_train, double ridge,
-                         double *weight, xcoder_error *err) {
-  const bool dual = n_train < in->d;
-  const size_t m = dual ? n_train : in->d, d = in->d;
+/* A least-squares problem whose Gram matrix serves all strengths of the ridge. */
+typedef struct problem {
+  const standard *in;
+  const uint8_t *label;
+  size_t *row, n;  /* rows to train on */
+  bool dual;
+  size_t m;        /* size of the matrix */
+  double *gram;    /* [m, m] */
+} problem;
+
+static void problem_close(problem *p) {
+  xci_free(p->row);
+  xci_free(p->gram);
+  *p = (problem){0};
+}
+
+static xcoder_status problem_open(const standard *in, const uint8_t *label, const size_t *row, size_t n, problem *p,
+                                  xcoder_error *err) {
+  *p = (problem){.in = in, .label = label, .n = n, .dual = n < in->d};
+  p->m = p->dual ? n : in->d;
+  xcoder_status status = XCI_ALLOC(&p->row, n, err);
+  if (!status) status = XCI_ALLOC(&p->gram, p->m * p->m, err);
+  if (status) {
+    problem_close(p);
+    return status;
+  }
+  memcpy(p->row, row, n * sizeof *row);
+  fill_gram(in, row, n, p->dual, p->gram, p->m);
+  return XCODER_OK;
+}
+
+/* Weights [d] of the ridge regression of +-1 labels (centred). */
+static xcoder_status fit(const problem *p, double ridge, double *weight, xcoder_error *err) {
+  const size_t m = p->m, d = p->in->d;
   double *gram = NULL, *side = NULL, mean = 0;
   xcoder_status status = XCI_ALLOC(&gram, m * m, err);
   if (!status) status = XCI_ALLOC(&side, m, err);
   if (status) goto done;
-  for (size_t k = 0; k < n_train; k++) mean += label[train[k]] ? 1 : -1;
-  mean /= (double)n_train;
-  fill_gram(in, train, n_train, dual, gram, m);
-  /* The mean diagonal of X^T X is n_train (standardised inputs), so `ridge` is relative to it. */
-  for (size_t i = 0; i < m; i++) gram[i * m + i] += ridge * (double)n_train;
-  for (size_t k = 0; k < n_train; k++) {
-    const double target = (label[train[k]] ? 1 : -1) - mean;
-    if (dual) side[k] = target;
+  memcpy(gram, p->gram, m * m * sizeof *gram);
+  for (size_t k = 0; k < p->n; k++) mean += p->label[p->row[k]] ? 1 : -1;
+  mean /= (double)p->n;
+  /* The mean diagonal of X^T X is about n (scaled inputs), so `ridge` is relative to it. */
+  for (size_t i = 0; i < m; i++) gram[i * m + i] += ridge * (double)p->n;
+  for (size_t k = 0; k < p->n; k++) {
+    const double target = (p->label[p->row[k]] ? 1 : -1) - mean;
+    if (p->dual) side[k] = target;
     else
-      for (size_t j = 0; j < d; j++) side[j] += target * in->x[train[k] * d + j];
+      for (size_t j = 0; j < d; j++) side[j] += target * p->in->x[p->row[k] * d + j];
   }
   status = xci_solve_spd(gram, side, m, err);
   if (status) goto done;
-  for (size_t j = 0; j < d; j++) weight[j] = dual ? 0 : side[j];
-  if (dual)
-    for (size_t k = 0; k < n_train; k++)
-      for (size_t j = 0; j < d; j++) weight[j] += side[k] * in->x[train[k] * d + j];
+  for (size_t j = 0; j < d; j++) weight[j] = p->dual ? 0 : side[j];
+  for (size_t k = 0; p->dual && k < p->n; k++)
+    for (size_t j = 0; j < d; j++) weight[j] += side[k] * p->in->x[p->row[k] * d + j];
 done:
   xci_free(gram);
   xci_free(side);
   return status;
 }
 
-enum { N_FOLDS = 4 };
+enum { N_FOLDS = 4, N_RIDGES = 6 };
+static const double ridges[N_RIDGES] = {100, 10, 1, 0.1, 0.01, 0.001};
 
-/* Mean area under the curve over the folds; fold f leaves out every fourth training row. */
-static xcoder_status cross_validate(const standard *in, const uint8_t *label, const size_t *train, size_t n_train,
-                                    double ridge, double *mean_auc, xcoder_error *err) {
-  size_t *kept = NULL, n_folds = 0;
-  double *weight = NULL, *score = NULL, sum = 0;
+/* Adds the area under the curve of every ridge on fold `fold`, which leaves out every fourth training row. */
+static xcoder_status validate_fold(const standard *in, const uint8_t *label, const size_t *train, size_t n_train,
+                                   size_t fold, double *sum, xcoder_error *err) {
+  problem p = {0};
+  size_t *kept = NULL, n_kept = 0;
+  double *weight = NULL, *score = NULL;
   uint8_t *truth = NULL;
   xcoder_status status = XCI_ALLOC(&kept, n_train, err);
   if (!status) status = XCI_ALLOC(&weight, in->d, err);
   if (!status) status = XCI_ALLOC(&score, n_train, err);
   if (!status) status = XCI_ALLOC(&truth, n_train, err);
-  for (size_t fold = 0; !status && fold < N_FOLDS; fold++) {
-    size_t n_kept = 0, n_out = 0;
-    double auc;
-    for (size_t k = 0; k < n_train; k++)
-      if (k % N_FOLDS != fold) kept[n_kept++] = train[k];
-    if (n_kept == 0) continue;
-    status = fit(in, label, kept, n_kept, ridge, weight, err);
+  for (size_t k = 0; !status && k < n_train; k++)
+    if (k % N_FOLDS != fold) kept[n_kept++] = train[k];
+  if (!status && n_kept) status = problem_open(in, label, kept, n_kept, &p, err);
+  for (size_t i = 0; !status && n_kept && i < N_RIDGES; i++) {
+    double auc = NAN;
+    size_t n_out = 0;
+    status = fit(&p, ridges[i], weight, err);
     for (size_t k = fold; !status && k < n_train; k += N_FOLDS) {
       score[n_out] = dot(in->x + train[k] * in->d, weight, in->d);
       truth[n_out++] = label[train[k]];
     }
     if (!status) status = xci_auc(score, truth, n_out, &auc, err);
-    if (status || isnan(auc)) continue;
-    sum += auc;
-    n_folds++;
+    sum[i] += isnan(auc) ? 0.5 : auc; /* a fold with one class only tells nothing */
   }
-  *mean_auc = n_folds ? sum / (double)n_folds : NAN;
+  problem_close(&p);
   xci_free(kept);
   xci_free(weight);
   xci_free(score);
@@ -151,9 +179,20 @@ static xcoder_status cross_validate(const standard *in, const uint8_t *label, co
   return status;
 }
 
+/* Fits all training rows with the chosen ridge and scores all rows. */
+static xcoder_status score_all(const standard *in, const uint8_t *label, const size_t *train, size_t n_train,
+                               double ridge, double *weight, double *score, xcoder_error *err) {
+  problem p;
+  xcoder_status status = problem_open(in, label, train, n_train, &p, err);
+  if (status) return status;
+  status = fit(&p, ridge, weight, err);
+  for (size_t r = 0; !status && r < in->n_rows; r++) score[r] = dot(in->x + r * in->d, weight, in->d);
+  problem_close(&p);
+  return status;
+}
+
 xcoder_status xci_probe(const float *x, size_t n_rows, size_t d, const uint8_t *label, const size_t *train,
                         size_t n_train, double *score, xcoder_error *err) {
-  static const double ridges[] = {100, 10, 1, 0.1, 0.01, 0.001};
   standard in = {n_rows, d, NULL};
   double *weight = NULL, *scale = NULL, best = -1;
   size_t n_values;
@@ -162,18 +201,18 @@ xcoder_status xci_probe(const float *x, size_t n_rows, size_t d, const uint8_t *
   if (!status) status = XCI_ALLOC(&weight, d, err);
   if (!status) status = XCI_ALLOC(&scale, d, err);
   for (int each = 0; !status && each < 2; each++) {
-    double best_ridge = 0;
+    double sum[N_RIDGES] = {0}, before = best;
+    size_t chosen = 0;
     standardise(x, train, n_train, each, &in, scale);
-    for (size_t i = 0; !status && i < sizeof ridges / sizeof *ridges; i++) {
-      double auc = NAN;
-      status = cross_validate(&in, label, train, n_train, ridges[i], &auc, err);
-      if (status || !(auc > best)) continue;
-      best = auc;
-      best_ridge = ridges[i];
+    for (size_t fold = 0; !status && fold < N_FOLDS; fold++)
+      status = validate_fold(&in, label, train, n_train, fold, sum, err);
+    for (size_t i = 0; i < N_RIDGES; i++) {
+      if (!(sum[i] > best)) continue;
+      best = sum[i];
+      chosen = i;
     }
-    if (status || (best_ridge == 0 && (each || best >= 0))) continue; /* the other scaling was better */
-    status = fit(&in, label, train, n_train, best_ridge > 0 ? best_ridge : 1, weight, err);
-    for (size_t r = 0; !status && r < n_rows; r++) score[r] = dot(in.x + r * d, weight, d);
+    if (!status && best > before) /* else the other scaling was better */
+      status = score_all(&in, label, train, n_train, ridges[chosen], weight, score, err);
   }
   xci_free(in.x);
   xci_free(weight);

@@ -144,7 +144,8 @@ static double mean_gap(const xci_effects *e) {
   for (size_t c = 0; c < N; c++) {
     xci_effects_summary summary;
     xci_effects_summarise(e, c, &summary);
-    sum += summary.gap;
+    ck_assert(summary.gap <= summary.gap_examples);
+    sum += summary.gap_examples;
   }
   return sum;
 }
@@ -325,7 +326,8 @@ START_TEST(a_stop_leaves_nothing) {
   scene_open(&in, NULL);
   in.setting.monitor = &monitor;
   ck_assert_int_eq(xcoder_attribute(&in.setting, in.pairs, NULL, in.run, &verdicts, NULL), XCODER_INTERRUPTED);
-  ck_assert_int_eq(xcoder_evaluate(&in.setting, in.held_out, NULL, 0, NULL, in.run, &verdicts, NULL), XCODER_INTERRUPTED);
+  ck_assert_int_eq(xcoder_evaluate(&in.setting, in.held_out, NULL, 0, NULL, in.run, &verdicts, NULL),
+                   XCODER_INTERRUPTED);
   ck_assert(!xci_exists(in.run) && verdicts.n == 0);
   scene_close(&in);
 }

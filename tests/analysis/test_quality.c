@@ -236,7 +236,7 @@ START_TEST(known_labels_are_found) {
     ck_assert_str_eq(json_string_value(json_object_get(at(checkpoint, "conditions", 3), "condition")), "yy");
   }
   ck_ok(xci_csv_open(scene_path(&in, "known.csv"), &csv, err));
-  ck_assert_uint_eq(csv.n_rows, N * (5 * 4 + 1));
+  ck_assert_uint_eq(csv.n_rows, N * (5 * 5 + 1));
   xci_csv_close(&csv);
   json_decref(file);
   scene_close(&in);
