@@ -106,6 +106,20 @@ static xcoder_status move_paths(cli_values *values, const char *out, xcoder_erro
   return status;
 }
 
+/* Every checkpoint with the label that it would get anyway. */
+static xcoder_status spell_labels(cli_setting *setting, xcoder_error *err) {
+  cli_value *list = &setting->call->values.value[OPT_CHECKPOINTS];
+  for (size_t i = 0; i < list->n_items; i++) {
+    char *whole = strchr(list->items[i], '=') ? cli_copy(list->items[i])
+                                              : cli_format("%s=%s", setting->labels[i], list->items[i]);
+    if (!whole)
+      return cli_fail_memory(err);
+    free(list->items[i]);
+    list->items[i] = whole;
+  }
+  return XCODER_OK;
+}
+
 static void add_head(cli_string *text, const cli_job *job) {
   const xcoder_model_info *info = &job->setting.infos[job->setting.n_checkpoints - 1];
   char memory[32], disk[32];
@@ -122,7 +136,9 @@ static xcoder_status write_plan(cli_job *job, const char *out, xcoder_error *err
   cli_values *values = &job->setting.call->values;
   cli_string text = {0};
   char *old = values->value[OPT_OUT].text, run[] = "run";
-  xcoder_status status = move_paths(values, out, err);
+  xcoder_status status = spell_labels(&job->setting, err);
+  if (!status)
+    status = move_paths(values, out, err);
   add_head(&text, job);
   values->value[OPT_OUT].text = run;
   if (!status)

@@ -59,7 +59,7 @@ expect 0 "" "$program" train --config=plan.yaml --store=store --out=stored
 cmp -s one/metrics.csv stored/metrics.csv || fail "metrics of a stored training differ"
 
 # An interrupted training says so with its exit status and is continued.
-"$program" train --config=plan.yaml --out=stopped --tokens=6400000 >stdout 2>stderr &
+"$program" train --config=plan.yaml --out=stopped --tokens=64000000 >stdout 2>stderr &
 pid=$!
 i=0
 while [ ! -e stopped/metrics.csv ] && [ $i -lt 100 ]; do
@@ -70,5 +70,5 @@ kill -TERM $pid
 wait $pid
 status=$?
 [ $status -eq 143 ] || fail "SIGTERM: exit status $status, expected 143: $(cat stderr)"
-expect 9 "tokens was 6400000" "$program" train --config=plan.yaml --out=stopped --resume --tokens=6400640
+expect 9 "tokens was 64000000" "$program" train --config=plan.yaml --out=stopped --resume --tokens=64000640
 finish

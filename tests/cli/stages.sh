@@ -95,14 +95,14 @@ expect 0 "" "$program" accuracy --config=plan.yaml --out=accuracy.csv
 expect 4 "expected a file" "$program" accuracy --config=plan.yaml --out=run
 
 # One process at a time; an interrupted run is continued with the same result.
-"$program" run plan.yaml --out=stopped --tokens=640000 --save-every=20 >/dev/null 2>errors &
+"$program" run plan.yaml --out=stopped --tokens=64000000 --save-every=50 >/dev/null 2>errors &
 pid=$!
 i=0
-while [ ! -d stopped/checkpoints/step-20 ] && [ $i -lt 200 ]; do
+while ! ls -d stopped/checkpoints/step-*[0-9] >/dev/null 2>&1 && [ $i -lt 300 ]; do
   sleep 0.1
   i=$((i + 1))
 done
-expect 8 "" "$program" run plan.yaml --out=stopped --tokens=640000 --save-every=20
+expect 8 "" "$program" run plan.yaml --out=stopped --tokens=64000000 --save-every=50
 kill -TERM $pid
 wait $pid
 status=$?
