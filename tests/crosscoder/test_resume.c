@@ -123,11 +123,11 @@ END_TEST
 
 /* ---- Damage ---- */
 
-static void damage(const char *path, size_t at, unsigned char flip, bool cut) {
+static void damage(const char *path, size_t at, int flip, bool cut) {
   size_t n;
   char *bytes = read_whole(path, &n);
   ck_assert_uint_lt(at, n);
-  bytes[at] = (char)((unsigned char)bytes[at] ^ flip);
+  bytes[at] = (char)(bytes[at] ^ flip);
   write_whole(path, bytes, cut ? at : n);
   xci_free(bytes);
 }
@@ -143,7 +143,7 @@ START_TEST(test_bit_flips) {
     for (uint64_t trial = 0; trial < 200; trial++) {
       uint64_t bit = xci_random_below(5, XCI_STREAM_TEST, trial, n * 8);
       bool cut = trial % 10 == 0;
-      damage(path, bit / 8, cut ? 0 : (unsigned char)(1u << bit % 8), cut);
+      damage(path, bit / 8, cut ? 0 : 1 << bit % 8, cut);
       FAILS(xci_checkpoint_verify(in_folder("run/checkpoints/step-20"), NULL, &error), XCODER_STATE);
       write_whole(path, good, n);
     }
