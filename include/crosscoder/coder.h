@@ -55,7 +55,10 @@ XCODER_API void xcoder_changed(xcoder *coder);
  * The threshold refers to the unfolded decoder and is kept exact in both forms. */
 XCODER_API xcoder_status xcoder_fold(xcoder *coder, xcoder_error *err);
 
-/* Features of `n_samples` samples. Activations: [n_samples, n_checkpoints, d_model], raw (not yet scaled; an
+/* The functions that take a device (NULL: the processor) keep a copy of the weights there until the crosscoder is
+ * changed, freed or used with another device, or the device is closed. One crosscoder serves one thread at a time.
+ *
+ * Features of `n_samples` samples. Activations: [n_samples, n_checkpoints, d_model], raw (not yet scaled; an
  * unfolded crosscoder applies s_c itself). features: dense [n_samples, n_latents]. */
 XCODER_API xcoder_status xcoder_encode(const xcoder *coder, xcoder_device *device, const float *activations,
                                        size_t n_samples, float *features, xcoder_error *err);

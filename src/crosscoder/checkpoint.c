@@ -188,6 +188,10 @@ xcoder_status xci_checkpoint_save(xci_trainer *trainer, xcoder_error *err) {
   if (!status) status = xci_remove_folder(final, err); /* there only if this step is saved again */
   if (!status) status = xci_publish_folder(temporary, final, err);
   if (status && temporary != NULL) xci_remove_folder(temporary, NULL);
+  if (status == XCODER_MISSING) { /* a folder that vanished is a failure to write, not a missing input */
+    status = XCODER_IO;
+    if (err != NULL) err->status = status;
+  }
   if (!status) prune(trainer);
   xci_free(final);
   xci_free(temporary);

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/size.h"
+#include "base/text.h"
 #include <math.h>
 #include <string.h>
 
@@ -73,6 +74,22 @@ void xci_free_labels(char **labels, size_t n) {
   xci_free(labels);
 }
 
+xcoder_status xci_check_labels(const char *const *labels, size_t n, xcoder_error *err) {
+  for (size_t c = 0; labels != NULL && c < n; c++) {
+    if (labels[c] == NULL || labels[c][0] == '\0' || !xci_utf8_valid(labels[c], strlen(labels[c])))
+      return xci_fail(err, XCODER_USAGE, "crosscoder: checkpoint %zu has no label, or one that is not UTF-8", c);
+    for (size_t e = 0; e < c; e++)
+      if (strcmp(labels[e], labels[c]) == 0)
+        return xci_fail(err, XCODER_USAGE, "crosscoder: the label '%s' occurs twice", labels[c]);
+  }
+  return XCODER_OK;
+}
+
+xcoder_status xci_check_layer(long layer, xcoder_error *err) {
+  if (layer >= -1 && layer <= XCI_MAX_LAYER) return XCODER_OK;
+  return xci_fail(err, XCODER_USAGE, "crosscoder: layer %ld, expected -1 (the embedding) or a block", layer);
+}
+
 static xcoder_status check_scales(const float *scales, size_t n, xcoder_error *err) {
   for (size_t c = 0; c < n; c++)
     if (!isfinite(scales[c]) || scales[c] <= 0)
@@ -87,6 +104,8 @@ xcoder_status xcoder_create(size_t n_checkpoints, size_t d_model, size_t n_laten
   xcoder *made = NULL;
   size_t n_values[XCI_N_TENSORS];
   xcoder_status status = xci_coder_sizes(n_checkpoints, d_model, n_latents, n_values, err);
+  if (status == XCODER_OK) status = xci_check_labels(labels, n_checkpoints, err);
+  if (status == XCODER_OK) status = xci_check_layer(layer, err);
   if (status == XCODER_OK && scales != NULL) status = check_scales(scales, n_checkpoints, err);
   if (status == XCODER_OK) status = XCI_ALLOC(&made, 1, err);
   if (status != XCODER_OK) return status;

@@ -7,6 +7,7 @@
 #include "formats/safetensors.h"
 #include <crosscoder/coder.h>
 
+enum { XCI_MAX_LAYER = 1000000 };
 enum { XCI_CODER_FORMAT = 1 }; /* newest format of crosscoder.safetensors and state.safetensors that this reads */
 
 typedef struct xci_resident xci_resident;
@@ -27,6 +28,10 @@ size_t xci_coder_tensor_shape(size_t n_checkpoints, size_t d_model, size_t n_lat
 /* Values in each tensor. XCODER_USAGE for a shape that is not allowed, XCODER_MEMORY for one that overflows. */
 xcoder_status xci_coder_sizes(size_t n_checkpoints, size_t d_model, size_t n_latents, size_t n_values[XCI_N_TENSORS],
                               xcoder_error *err);
+/* Labels (NULL: the default ones) must be distinct, non-empty UTF-8, the layer -1 or a block's number: what a file can
+ * hold and give back. */
+xcoder_status xci_check_labels(const char *const *labels, size_t n, xcoder_error *err);
+xcoder_status xci_check_layer(long layer, xcoder_error *err);
 /* The label of checkpoint c when none was given: A, B, ..., Z, AA, ... */
 void xci_default_label(size_t c, char label[3]);
 /* Copies n labels (NULL: the default ones); an array of n pointers, each freed with xci_free(). */

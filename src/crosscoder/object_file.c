@@ -221,7 +221,7 @@ static xcoder_status read_header(const xci_safetensors *file, header *head, xcod
   if (status == XCODER_OK) status = check_labels(path, head->labels, head->n_checkpoints, err);
   if (status == XCODER_OK) status = read_json(file, "scales", &head->scales, err);
   if (status == XCODER_OK) status = check_scale_list(path, head->scales, head->n_checkpoints, err);
-  if (status == XCODER_OK) status = read_number(file, "layer", -1, 1e6, &layer, err);
+  if (status == XCODER_OK) status = read_number(file, "layer", -1, XCI_MAX_LAYER, &layer, err);
   if (status == XCODER_OK && layer != floor(layer))
     status = xci_fail(err, XCODER_FORMAT, "%s: metadata layer: %g is not a whole number", path, layer);
   if (status == XCODER_OK) status = read_bool(file, "folded", &head->folded, err);

@@ -30,15 +30,9 @@ static xcoder_status check_number(const char *name, double value, double low, do
   return xci_fail(err, XCODER_USAGE, "train: %s is %g, expected %g to %g", name, value, low, high);
 }
 
-static xcoder_status check_labels(const char *const *labels, size_t n, xcoder_error *err) {
-  for (size_t c = 0; labels != NULL && c < n; c++) {
-    if (labels[c] == NULL || labels[c][0] == '\0')
-      return xci_fail(err, XCODER_USAGE, "train: checkpoint %zu has no label", c);
-    for (size_t e = 0; e < c; e++)
-      if (strcmp(labels[e], labels[c]) == 0)
-        return xci_fail(err, XCODER_USAGE, "train: the label '%s' occurs twice", labels[c]);
-  }
-  return XCODER_OK;
+static xcoder_status check_hash(const char *hash, xcoder_error *err) {
+  if (hash == NULL || (strlen(hash) == 32 && strspn(hash, "0123456789abcdef") == 32)) return XCODER_OK;
+  return xci_fail(err, XCODER_USAGE, "train: the configuration's hash is not 32 hexadecimal digits");
 }
 
 static xcoder_status check_options(const xcoder_train_options *o, size_t n_checkpoints, size_t d_model,
@@ -64,7 +58,9 @@ static xcoder_status check_options(const xcoder_train_options *o, size_t n_check
   if (!status) status = check_number("the decay share", o->decay_share, 0, 1, err);
   if (!status) status = check_number("the clipping norm", o->clip_norm, 0, 1e30, err);
   if (!status) status = check_number("the initial decoder norm", o->decoder_init_norm, 0, 1e6, err);
-  if (!status) status = check_labels(o->labels, n_checkpoints, err);
+  if (!status) status = xci_check_labels(o->labels, n_checkpoints, err);
+  if (!status) status = xci_check_layer(o->layer, err);
+  if (!status) status = check_hash(o->config_hash, err);
   return status;
 }
 

@@ -108,7 +108,8 @@ static xcoder_status learn(xci_trainer *trainer, xci_losses *losses, xcoder_erro
 static void show_progress(const xci_trainer *trainer, const xci_losses *losses) {
   char detail[96];
   if (trainer->monitor == NULL || trainer->monitor->progress == NULL) return;
-  snprintf(detail, sizeof detail, "loss %.4g L0 %.1f EV %.3f", losses->loss, losses->l0, trainer->last_ev);
+  int n = snprintf(detail, sizeof detail, "loss %.4g L0 %.1f", losses->loss, losses->l0);
+  if (!isnan(trainer->last_ev)) snprintf(detail + n, sizeof detail - (size_t)n, " EV %.3f", trainer->last_ev);
   xcoder_progress progress = {.stage = "train", .unit = "tokens", .done = trainer->step * trainer->options.batch_size,
                               .total = trainer->n_steps * trainer->options.batch_size, .detail = detail};
   trainer->monitor->progress(trainer->monitor->context, &progress);

@@ -103,6 +103,10 @@ START_TEST(test_create) {
   FAILS(xcoder_create(2, 0, 4, 0, NULL, NULL, &coder, &error), XCODER_USAGE);
   FAILS(xcoder_create(2, 4, 0, 0, NULL, NULL, &coder, &error), XCODER_USAGE);
   FAILS(xcoder_create(2, 4, 4, 0, NULL, bad, &coder, &error), XCODER_USAGE);
+  FAILS(xcoder_create(3, 4, 4, -2, NULL, NULL, &coder, &error), XCODER_USAGE);
+  const char *const twice[2] = {"a", "a"}, *const empty[2] = {"a", ""};
+  FAILS(xcoder_create(2, 4, 4, 0, twice, NULL, &coder, &error), XCODER_USAGE);
+  FAILS(xcoder_create(2, 4, 4, 0, empty, NULL, &coder, &error), XCODER_USAGE);
   FAILS(xcoder_create(2, SIZE_MAX / 8, 4, 0, NULL, NULL, &coder, &error), XCODER_MEMORY);
   ck_assert_ptr_null(coder);
   xcoder_free_coder(NULL);
@@ -207,6 +211,33 @@ START_TEST(test_bad_files) {
   FAILS(xcoder_load(in_folder("."), &coder, &error), XCODER_MISSING);
   write_whole(path, "not a tensor file", 17);
   FAILS(xcoder_load(path, &coder, &error), XCODER_FORMAT);
+}
+END_TEST
+
+/* Every byte of a small file changed, and every length: an error of one line or a crosscoder, never a crash. */
+START_TEST(test_mutants) {
+  float values[64] = {0};
+  const char *path = in_folder("mutant.safetensors");
+  size_t n, n_accepted = 0;
+  write_case(&file_cases[0], path, values);
+  char *good = read_whole(path, &n);
+  for (size_t at = 0; at < n; at++)
+    for (int kind = 0; kind < 5; kind++) {
+      static const char whole[] = {0, (char)255};
+      char kept = good[at];
+      xcoder *coder;
+      if (kind < 2) good[at] = whole[kind];
+      else if (kind < 4) good[at] = (char)(kept + (kind == 2 ? 1 : -1));
+      write_whole(path, good, kind == 4 ? at : n);
+      good[at] = kept;
+      error = (xcoder_error){0};
+      xcoder_status status = xcoder_load(path, &coder, &error);
+      n_accepted += !status;
+      ck_assert(status ? coder == NULL && error.message[0] && !strchr(error.message, '\n') : coder != NULL);
+      xcoder_free_coder(coder);
+    }
+  ck_assert_uint_gt(n_accepted, 0); /* changed weights are weights */
+  xci_free(good);
 }
 END_TEST
 
@@ -483,6 +514,7 @@ int main(void) {
   tcase_add_test(tests, test_save_and_load);
   tcase_add_test(tests, test_create);
   tcase_add_test(tests, test_bad_files);
+  tcase_add_test(tests, test_mutants);
   tcase_add_test(tests, test_encode);
   tcase_add_test(tests, test_decode);
   tcase_add_test(tests, test_fold);

@@ -254,6 +254,38 @@ static bool failure_is_left(void) {
   return left;
 }
 
+/* A place that cannot be written for a while: warned about, tried again, and no reason to stop before the end. */
+static void spoil_checkpoints(void *context, const xcoder_progress *progress) {
+  const watch *w = context;
+  if (progress->done == 20 * options.batch_size) { /* a file where the folder was */
+    ck_assert_int_eq(rename(in_folder("run/checkpoints"), in_folder("run/aside")), 0);
+    write_whole(in_folder("run/checkpoints"), "x", 1);
+  }
+  if (w->stop_at && progress->done == w->stop_at * options.batch_size) {
+    ck_assert_int_eq(remove(in_folder("run/checkpoints")), 0);
+    ck_assert_int_eq(rename(in_folder("run/aside"), in_folder("run/checkpoints")), 0);
+  }
+}
+
+START_TEST(test_unwritable_for_a_while) {
+  xci_batches train = world_batches(&synthetic, 5000), held_out = world_batches(&synthetic, 70);
+  watch seen = {.stop_at = 50};
+  xcoder_monitor monitor = {.context = &seen, .progress = spoil_checkpoints, .warn = watch_warning};
+  OK(xci_train(&train, &held_out, scales, &options, in_folder("run"), false, NULL, &monitor, NULL, &error));
+  ck_assert_uint_eq(seen.n_warnings, 2); /* at 32 and 48 */
+  check_same_as_whole("run");
+
+  seen = (watch){0}; /* for good */
+  FAILS(xci_train(&train, &held_out, scales, &options, in_folder("run"), false, NULL, &monitor, NULL, &error),
+        XCODER_IO);
+  ck_assert(!xci_exists(in_folder("run/crosscoder.safetensors")));
+  ck_assert_int_eq(remove(in_folder("run/checkpoints")), 0);
+  ck_assert_int_eq(rename(in_folder("run/aside"), in_folder("run/checkpoints")), 0);
+  OK(run("run", true, 0, 2, NULL));
+  check_same_as_whole("run");
+}
+END_TEST
+
 /* Every allocation of a short run fails once; what is there then resumes to the same end. Some failures do no harm
  * (looking up the free disk space, removing an old checkpoint): then the run ends as if nothing had happened. */
 START_TEST(test_allocation_failures) {
@@ -294,6 +326,7 @@ int main(void) {
   tcase_add_test(tests, test_newer_format);
   tcase_add_test(tests, test_other_configuration);
   tcase_add_test(tests, test_lost_log);
+  tcase_add_test(tests, test_unwritable_for_a_while);
   tcase_add_test(tests, test_allocation_failures);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);

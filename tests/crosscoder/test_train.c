@@ -38,7 +38,7 @@ END_TEST
 START_TEST(test_bad_options) {
   xcoder_train_options good, o, resolved;
   xcoder_cost cost;
-  const char *const twice[] = {"a", "a", "b"};
+  const char *const twice[] = {"a", "a", "b"}, *const not_utf8[] = {"a", "b\xff", "c"};
   small_options(&good);
   OK(xci_train_resolve(&good, 3, 12, &resolved, &error));
 #define REFUSED(change, status) \
@@ -59,6 +59,9 @@ START_TEST(test_bad_options) {
   REFUSED(l1_coefficient = -1, XCODER_USAGE);
   REFUSED(clip_norm = (double)NAN, XCODER_USAGE);
   REFUSED(labels = twice, XCODER_USAGE);
+  REFUSED(labels = not_utf8, XCODER_USAGE);
+  REFUSED(layer = -2, XCODER_USAGE);
+  REFUSED(config_hash = "123", XCODER_USAGE);
   FAILS(xcoder_train_cost(0, 12, &good, &cost, &error), XCODER_USAGE);
   FAILS(xcoder_train_cost(33, 12, &good, &cost, &error), XCODER_USAGE);
 }
