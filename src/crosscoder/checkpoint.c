@@ -28,11 +28,12 @@ static xcoder_status make_tensor(void *context, void *values, xcoder_error *err)
   xcoder_status status = trainer->device->ops->coder_read(trainer->device, trainer->coder, made->tensor, made->slot,
                                                           values, err);
   if (!status)
-    status = xci_coder_sizes(trainer->info.n_checkpoints, trainer->info.d_model, trainer->info.n_latents, n_values, err);
+    status = xci_coder_sizes(trainer->info.n_checkpoints, trainer->info.d_model, trainer->info.n_latents, n_values,
+                             err);
   for (size_t i = 0; !status && i < n_values[made->tensor]; i++)
     if (!isfinite(v[i]))
-      status = xci_fail(err, XCODER_DIVERGED, "training diverged: step %" PRIu64 ": %s: value %zu is not a finite number, "
-                        "so nothing was saved (try a lower learning rate)", trainer->step,
+      status = xci_fail(err, XCODER_DIVERGED, "training diverged: step %" PRIu64 ": %s: value %zu is not a finite "
+                        "number, so nothing was saved (try a lower learning rate)", trainer->step,
                         xci_coder_tensor_names[made->tensor], i);
   return status;
 }
@@ -44,7 +45,8 @@ static xcoder_status add_tensors(xci_safetensors_writer *writer, const xci_train
   for (int t = 0; t < XCI_N_TENSORS && !status; t++) {
     size_t shape[3];
     char name[24];
-    size_t rank = xci_coder_tensor_shape(info->n_checkpoints, info->d_model, info->n_latents, (xci_coder_tensor)t, shape);
+    size_t rank = xci_coder_tensor_shape(info->n_checkpoints, info->d_model, info->n_latents, (xci_coder_tensor)t,
+                                         shape);
     snprintf(name, sizeof name, "%s%s", prefix, xci_coder_tensor_names[t]);
     made[t] = (made_tensor){trainer, (xci_coder_tensor)t, slot};
     status = xci_safetensors_add_made(writer, name, XCI_F32, rank, shape, make_tensor, &made[t], err);
@@ -101,7 +103,8 @@ static void add_member(xci_text *text, const char *key, const char *value) {
 }
 
 static void add_file(xci_text *text, const char *name, uint64_t n_bytes, const char *hash) {
-  xci_text_format(text, "  \"files\": {\"%s\": {\"bytes\": %" PRIu64 ", \"xxh3_128\": \"%s\"}},\n", name, n_bytes, hash);
+  xci_text_format(text, "  \"files\": {\"%s\": {\"bytes\": %" PRIu64 ", \"xxh3_128\": \"%s\"}},\n", name, n_bytes,
+                  hash);
 }
 
 static xcoder_status write_manifest(const xci_trainer *trainer, const char *state, uint64_t metrics_bytes,
@@ -111,11 +114,11 @@ static xcoder_status write_manifest(const xci_trainer *trainer, const char *stat
   char hash[33];
   xcoder_status status = xci_hash_file(state, &n_bytes, hash, err);
   if (status) return status;
-  xci_text_format(&text, "{\"format\": %d,\n  \"step\": %" PRIu64 ", \"skipped\": %" PRIu64 ", \"seed\": \"%" PRIu64 "\",\n",
-                  XCI_CHECKPOINT_FORMAT, trainer->step, trainer->skipped, trainer->options.seed);
+  xci_text_format(&text, "{\"format\": %d,\n  \"step\": %" PRIu64 ", \"skipped\": %" PRIu64 ", \"seed\": \"%" PRIu64
+                  "\",\n", XCI_CHECKPOINT_FORMAT, trainer->step, trainer->skipped, trainer->options.seed);
   add_file(&text, "state.safetensors", n_bytes, hash);
-  xci_text_format(&text, "  \"metrics_bytes\": %" PRIu64 ", \"timing_bytes\": %" PRIu64 ", \"seconds\": ", metrics_bytes,
-                  timing_bytes);
+  xci_text_format(&text, "  \"metrics_bytes\": %" PRIu64 ", \"timing_bytes\": %" PRIu64 ", \"seconds\": ",
+                  metrics_bytes, timing_bytes);
   xci_text_json_number(&text, xci_log_seconds(trainer));
   xci_text_format(&text, ", \"threads\": %d,\n  ", xci_threads());
   add_member(&text, "kernels", trainer->device->kernels);

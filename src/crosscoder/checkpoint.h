@@ -6,7 +6,8 @@
 #include "crosscoder/trainer.h"
 
 /* Checks a checkpoint folder: manifest, its own checksum, lengths and checksums of all files. XCODER_STATE if
- * anything is wrong, XCODER_UNSUPPORTED if it is whole but of a newer format. `manifest` may be NULL; else it is the caller's (json_decref). */
+ * anything is wrong, XCODER_UNSUPPORTED if it is whole but of a newer format. `manifest` may be NULL; else it is
+ * the caller's (json_decref). */
 xcoder_status xci_checkpoint_verify(const char *folder, json_t **manifest, xcoder_error *err);
 /* The newest good checkpoint of a run. XCODER_MISSING if there is no checkpoint, XCODER_STATE if none is good. */
 xcoder_status xci_checkpoint_newest(const char *run, char **folder, xcoder_error *err);

@@ -93,7 +93,8 @@ static xcoder_status check_file(const char *folder, const char *name, const json
   xcoder_status status = xci_join_path(folder, name, &path, err);
   if (!status) status = xci_hash_file(path, &n_bytes, hash, err);
   if (!status && (json_int_t)n_bytes != length)
-    status = xci_fail(err, XCODER_STATE, "%s: %" PRIu64 " bytes, expected %" JSON_INTEGER_FORMAT, path, n_bytes, length);
+    status = xci_fail(err, XCODER_STATE, "%s: %" PRIu64 " bytes, expected %" JSON_INTEGER_FORMAT, path, n_bytes,
+                      length);
   if (!status && strcmp(hash, expected) != 0)
     status = xci_fail(err, XCODER_STATE, "%s: its checksum is %s, expected %s: damaged", path, hash, expected);
   xci_free(path);

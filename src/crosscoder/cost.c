@@ -24,9 +24,9 @@ uint64_t xci_train_log_bytes(size_t n_checkpoints, const xcoder_train_options *r
 }
 
 /* The codes are largest early on. At the first steps about half of all features fire: per sample and feature that is
- * 4 bytes of codes, 10 of the arenas they were collected in (while these grow), 8 of dense columns. When the penalty has
- * brought most features below the density at which they leave the dense columns, three in eight: lists of 20 bytes for
- * each code, and partial sums of its gradient for up to 16 groups of tiles. */
+ * 4 bytes of codes, 10 of the arenas they were collected in (while these grow), 8 of dense columns. When the penalty
+ * has brought most features below the density at which they leave the dense columns, three in eight: lists of 20 bytes
+ * for each code, and partial sums of its gradient for up to 16 groups of tiles. */
 static uint64_t code_bytes(uint64_t batch, uint64_t n_latents, uint64_t n_tiles) {
   uint64_t all = batch * n_latents, listed = all * 3 / 8, n_groups = n_tiles < 16 ? n_tiles : 16;
   while (n_groups > 4 && listed > ((uint64_t)64 << 20) / n_groups) n_groups /= 2;
@@ -53,7 +53,8 @@ xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcod
   if (status) return status;
   uint64_t batch = resolved.batch_size, n_latents = resolved.n_latents;
   cost->memory_bytes = memory_bytes(n_checkpoints, d_model, resolved.n_latents, batch);
-  cost->disk_bytes = (resolved.keep_checkpoints + 1) * xci_train_state_bytes(n_checkpoints, d_model, resolved.n_latents) +
+  cost->disk_bytes = (resolved.keep_checkpoints + 1) *
+                         xci_train_state_bytes(n_checkpoints, d_model, resolved.n_latents) +
                      xci_train_result_bytes(n_checkpoints, d_model, resolved.n_latents) +
                      xci_train_log_bytes(n_checkpoints, &resolved);
   /* The encoder is dense. What follows it works on active features only: four passes over about 64 of them a sample

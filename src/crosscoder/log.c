@@ -112,7 +112,8 @@ static void add_field(xci_text *text, double value) {
 
 static xcoder_status write_row(xci_trainer *trainer, const row *r, xcoder_error *err) {
   xci_text text = {0};
-  xci_text_format(&text, "%" PRIu64 ",%s,%" PRIu64, trainer->step, r->split, trainer->step * trainer->options.batch_size);
+  xci_text_format(&text, "%" PRIu64 ",%s,%" PRIu64, trainer->step, r->split,
+                  trainer->step * trainer->options.batch_size);
   const double fields[] = {r->rate,       r->lambda,  r->loss, r->reconstruction, r->sparsity,
                            r->l0, r->dead_share, r->quality->ev_pooled, r->quality->ev_mean, r->gradient_norm};
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) add_field(&text, fields[i]);
@@ -189,7 +190,8 @@ static double sum_codes(xci_trainer *trainer, const xci_codes *codes) {
   return sum;
 }
 
-static xcoder_status validate_batch(xci_trainer *trainer, uint64_t first, size_t count, totals *all, xcoder_error *err) {
+static xcoder_status validate_batch(xci_trainer *trainer, uint64_t first, size_t count, totals *all,
+                                    xcoder_error *err) {
   xcoder_device *device = trainer->device;
   const xci_gate gate = {.kind = XCI_GATE_RELU};
   bool finite;
@@ -197,8 +199,8 @@ static xcoder_status validate_batch(xci_trainer *trainer, uint64_t first, size_t
   xci_quality quality;
   xcoder_status status = xci_train_read(trainer, trainer->validation, first, count, &finite, err);
   if (!status && !finite)
-    status = xci_fail(err, XCODER_DIVERGED, "validation samples %" PRIu64 " to %" PRIu64 " hold activations that are not "
-                      "finite", first, first + count - 1);
+    status = xci_fail(err, XCODER_DIVERGED, "validation samples %" PRIu64 " to %" PRIu64 " hold activations that are "
+                      "not finite", first, first + count - 1);
   if (!status) status = device->ops->coder_encode(device, trainer->coder, trainer->x, count, &gate, err);
   if (!status) status = device->ops->coder_codes(device, trainer->coder, &codes, err);
   if (status) return status;

@@ -114,7 +114,8 @@ xcoder_status xcoder_create(size_t n_checkpoints, size_t d_model, size_t n_laten
   memcpy(made->n_values, n_values, sizeof n_values);
   status = xci_copy_labels(labels, n_checkpoints, &made->labels, err);
   if (status == XCODER_OK) status = XCI_ALLOC(&made->scales, n_checkpoints, err);
-  for (int t = 0; t < XCI_N_TENSORS && status == XCODER_OK; t++) status = XCI_ALLOC(&made->weights[t], n_values[t], err);
+  for (int t = 0; t < XCI_N_TENSORS && status == XCODER_OK; t++)
+    status = XCI_ALLOC(&made->weights[t], n_values[t], err);
   if (status == XCODER_OK) status = xci_resident_create(&made->resident, err);
   if (status != XCODER_OK) {
     xcoder_free_coder(made);

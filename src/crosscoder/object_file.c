@@ -65,7 +65,8 @@ xcoder_status xcoder_save(const xcoder *coder, const char *path, xcoder_error *e
   xcoder_status status = xci_safetensors_create(&writer, err);
   for (int t = 0; t < XCI_N_TENSORS && status == XCODER_OK; t++) {
     size_t shape[3];
-    size_t rank = xci_coder_tensor_shape(info->n_checkpoints, info->d_model, info->n_latents, (xci_coder_tensor)t, shape);
+    size_t rank = xci_coder_tensor_shape(info->n_checkpoints, info->d_model, info->n_latents, (xci_coder_tensor)t,
+                                         shape);
     status = xci_safetensors_add(writer, xci_coder_tensor_names[t], XCI_F32, rank, shape, coder->weights[t], err);
   }
   if (status == XCODER_OK) status = xci_safetensors_add_metadata(writer, "format", "crosscoder", err);
@@ -201,7 +202,8 @@ static xcoder_status read_shape(const xci_safetensors *file, header *head, xcode
                         tensor->shape[0], tensor->shape[1], tensor->shape[2]);
     }
     size_t shape[3];
-    size_t rank = xci_coder_tensor_shape(head->n_checkpoints, head->d_model, head->n_latents, (xci_coder_tensor)t, shape);
+    size_t rank = xci_coder_tensor_shape(head->n_checkpoints, head->d_model, head->n_latents, (xci_coder_tensor)t,
+                                         shape);
     bool same = tensor->rank == rank;
     for (size_t r = 0; r < rank && same; r++) same = tensor->shape[r] == shape[r];
     if (!same) return xci_fail(err, XCODER_FORMAT, "%s: %s: its shape does not fit that of W_dec", path, name);
@@ -240,8 +242,8 @@ static xcoder_status read_weights(const xci_safetensors *file, xcoder *coder, xc
     if (status != XCODER_OK) return status;
     for (size_t i = 0; i < coder->n_values[t]; i++)
       if (!isfinite(coder->weights[t][i]))
-        return xci_fail(err, XCODER_FORMAT, "%s: %s: value %zu is not a finite number", xci_safetensors_path(file), name,
-                        i);
+        return xci_fail(err, XCODER_FORMAT, "%s: %s: value %zu is not a finite number", xci_safetensors_path(file),
+                        name, i);
   }
   return XCODER_OK;
 }

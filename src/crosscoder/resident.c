@@ -149,7 +149,8 @@ xcoder_status xcoder_encode_sparse(const xcoder *coder, xcoder_device *device, c
   if (!status) status = xci_grow((void **)&codes->value, &capacity[1], 1, sizeof *codes->value, err);
   for (size_t first = 0; first < n_samples && !status; first += BLOCK_SAMPLES) {
     xci_codes block;
-    status = encode_block(coder, activations + first * row, xci_min_size(BLOCK_SAMPLES, n_samples - first), &block, err);
+    status = encode_block(coder, activations + first * row, xci_min_size(BLOCK_SAMPLES, n_samples - first), &block,
+                          err);
     if (!status) status = append_codes(codes, capacity, first, &block, err);
   }
   if (status) xcoder_codes_free(codes);
@@ -216,8 +217,9 @@ static void gather_columns(const xcoder *coder, size_t c, const uint32_t *latent
 }
 
 /* One checkpoint and one block of features for all samples. */
-static void project_block(const xcoder *coder, size_t c, const float *activations, size_t n_samples, const float *columns,
-                          size_t first_chosen, size_t n_block, size_t n_chosen, float *products, float *out) {
+static void project_block(const xcoder *coder, size_t c, const float *activations, size_t n_samples,
+                          const float *columns, size_t first_chosen, size_t n_block, size_t n_chosen, float *products,
+                          float *out) {
   size_t n = coder->info.n_checkpoints, d = coder->info.d_model;
   float s = coder->info.folded ? 1.0f : coder->scales[c];
   for (size_t first = 0; first < n_samples; first += PROJECT_SAMPLES) {

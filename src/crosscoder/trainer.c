@@ -77,7 +77,8 @@ static xcoder_status mark_fired(xci_trainer *trainer, xcoder_error *err) {
 
 static xcoder_status update(xci_trainer *trainer, xcoder_error *err) {
   const xcoder_train_options *o = &trainer->options;
-  const xci_adam adam = {.step = trainer->step + 1 - trainer->skipped, .learning_rate = xci_train_rate(o, trainer->step),
+  const xci_adam adam = {.step = trainer->step + 1 - trainer->skipped,
+                         .learning_rate = xci_train_rate(o, trainer->step),
                          .beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon, .clip_norm = o->clip_norm};
   return trainer->device->ops->coder_update(trainer->device, trainer->coder, &adam, err);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the crosscoder share: a folder of their own, a synthetic world with a known dictionary, small runs. */
+/* What the tests of the crosscoder share: a folder of their own, a synthetic world with a known dictionary,
+ * small runs. */
 #ifndef TESTS_CROSSCODER_SUPPORT_H
 #define TESTS_CROSSCODER_SUPPORT_H
 

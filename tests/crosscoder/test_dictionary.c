@@ -82,8 +82,8 @@ START_TEST(test_known_dictionary) {
   }
   /* 95 % of either. Three equal shares are 0.333, and 0.3 is the border: interference between directions that are not
    * orthogonal moves a share by up to a tenth now and then. */
-  ck_assert_msg(n_found >= 38 && n_classified * 20 >= n_found * 19, "found %zu of %d, %zu of them classified right", n_found,
-                PLANTED, n_classified);
+  ck_assert_msg(n_found >= 38 && n_classified * 20 >= n_found * 19, "found %zu of %d, %zu of them classified right",
+                n_found, PLANTED, n_classified);
   xcoder_free_coder(coder);
   free_world(&w);
 }

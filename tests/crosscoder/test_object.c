@@ -49,8 +49,8 @@ static double feature_of(xcoder *coder, const float *sample, size_t i) {
   return sum > 0 ? sum : 0;
 }
 
-/* float32 sums of 60 products of size up to scale * |x| |w| ~ 12.25 * 4 * 1: 60 * 2^-24 * 60 * 50 / 8 < 2e-3 at the very
- * worst; rounding errors add like a random walk, so 1e-4 leaves a factor of ten. */
+/* float32 sums of 60 products of size up to scale * |x| |w| ~ 12.25 * 4 * 1: 60 * 2^-24 * 60 * 50 / 8 < 2e-3 at the
+ * very worst; rounding errors add like a random walk, so 1e-4 leaves a factor of ten. */
 static const double feature_tolerance = 1e-4;
 
 START_TEST(test_save_and_load) {
