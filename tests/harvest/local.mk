@@ -9,4 +9,9 @@ tests_harvest_test_harvest_LDADD = src/libharvest.la $(LAYERS_FORMATS) $(TEST_LI
 tests_harvest_test_models_SOURCES = tests/harvest/test_models.c
 tests_harvest_test_models_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_harvest_test_models_LDADD = $(LAYERS_HARVEST) $(TEST_LIBS)
+check_PROGRAMS += tests/harvest/test_train_adapter
+TESTS += tests/harvest/test_train_adapter
+tests_harvest_test_train_adapter_SOURCES = tests/harvest/test_train_adapter.c
+tests_harvest_test_train_adapter_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_harvest_test_train_adapter_LDADD = $(LAYERS_HARVEST) $(TEST_LIBS)
 endif
