@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The public trainer on an array of activations: it learns, in the order of the source, and refuses what does not fit. */
+/* The public trainer on an array of activations: it learns, in the order of the source, and refuses what does not
+ * fit. */
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
