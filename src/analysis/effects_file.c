@@ -65,8 +65,12 @@ static void write_table(xci_text *text, const xci_bench *bench, const xci_effect
 
 /* ---- Verdicts and summary ---- */
 
-static xcoder_status judge(const xci_bench *bench, const xci_effects_summary *all, xcoder_verdicts *v,
-                           xcoder_error *err) {
+static xcoder_status judge(const xci_bench *bench, const xci_path *path, const xci_effects_summary *all,
+                           xcoder_verdicts *v, xcoder_error *err) {
+  /* Normalisation layers have no value at 0, so that no number of steps closes the gap of a path that ends there. */
+  const char *remedy = path->baseline == XCODER_ORIGIN
+                           ? "the path ends at 0, where normalisation is singular: use --baseline=zero or mean"
+                           : "use --quadrature=gauss, or more --steps";
   xcoder_status status = XCODER_OK;
   for (size_t c = 0; !status && c < bench->n; c++) {
     const xci_effects_summary *sum = &all[c];
@@ -74,8 +78,8 @@ static xcoder_status judge(const xci_bench *bench, const xci_effects_summary *al
     snprintf(value, sizeof value, "%s %% (of means %s %%)", xci_fixed(number, 100 * sum->gap_examples_share, 2),
              xci_fixed(other, 100 * sum->gap_share, 2));
     snprintf(limit, sizeof limit, "<= %s %%", xci_fixed(number, 100 * XCI_LIMIT_GAP, 0));
-    status = xci_verdict_add(v, sum->gap_examples_share <= XCI_LIMIT_GAP, "use --quadrature=gauss, or more --steps",
-                             value, limit, err, "completeness gap %s", bench->info->labels[c]);
+    status = xci_verdict_add(v, sum->gap_examples_share <= XCI_LIMIT_GAP, remedy, value, limit, err,
+                             "completeness gap %s", bench->info->labels[c]);
     if (status) break;
     snprintf(value, sizeof value, "%s %%", xci_fixed(number, 100 * sum->error_share, 1));
     snprintf(limit, sizeof limit, "<= %s %%", xci_fixed(number, 100 * XCI_LIMIT_ERROR_NODE, 0));
@@ -172,7 +176,7 @@ xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, co
   char *file = NULL, *csv_path = NULL, *json_path = NULL;
   for (size_t c = 0; c < bench->n; c++) xci_effects_summarise(e, c, &all[c]);
   xcoder_status status = xci_effect_rows(bench, e, bootstrap, seed, &rows, &n_rows, err);
-  if (!status) status = judge(bench, all, verdicts, err);
+  if (!status) status = judge(bench, path, all, verdicts, err);
   if (!status) status = xci_run_path(run_directory, "effects", name, ".safetensors", &file, err);
   if (!status) status = xci_run_path(run_directory, "effects", name, ".csv", &csv_path, err);
   if (!status) status = xci_run_path(run_directory, "effects", name, ".json", &json_path, err);

@@ -170,7 +170,8 @@ static void check_card(const scene *in, const json_t *card, const float *dense, 
   ck_assert_uint_eq(json_array_size(at(card, "promoted", 0)), 4);
   ck_assert(number(json_array_get(at(card, "promoted", 0), 0), "logit") >=
             number(json_array_get(at(card, "promoted", 0), 3), "logit"));
-  ck_assert(number(at(card, "nearest", 0), "cosine") <= 1 && number(at(card, "nearest", 0), "feature") != feature);
+  ck_assert(number(at(card, "nearest", 0), "cosine") <= 1);
+  ck_assert(number(at(card, "nearest", 0), "feature") != (double)feature);
   const json_t *contexts = json_object_get(card, "contexts");
   double before = INFINITY;
   for (size_t k = 0; k < json_array_size(contexts); k++) {
