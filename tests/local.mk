@@ -11,12 +11,12 @@ LAYERS_ANALYSIS = src/libanalysis.la $(LAYERS_HARVEST)
 LAYERS_REPORT = src/libreport.la $(LAYERS_ANALYSIS)
 AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; builddir='$(builddir)'; top_srcdir='$(top_srcdir)'; \
   export srcdir builddir top_srcdir; CK_DEFAULT_TIMEOUT=120; export CK_DEFAULT_TIMEOUT; \
-  OMP_WAIT_POLICY=passive; export OMP_WAIT_POLICY; \
   OMP_WAIT_POLICY=passive; export OMP_WAIT_POLICY;
 
 dist_check_SCRIPTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
-TESTS += tests/check-layers.sh tests/check-headers.sh
-EXTRA_DIST += packaging/setup.sh demo.sh check.sh
+TESTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
+CLEANFILES += symbols.tmp
+EXTRA_DIST += tests/symbols.txt tests/coverage.sh packaging/setup.sh demo.sh check.sh
 
 include tests/base/local.mk
 include tests/compute/local.mk
