@@ -4,8 +4,9 @@
 
     make bench/train_step && OMP_NUM_THREADS=2 PYTHON bench/train_step.py [PROGRAM]
 
-PYTHON is one that has torch. Rounds alternate between the two and the fastest step of each counts, so that other work
-on the machine disturbs both alike. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are removed for these commands alone.
+PYTHON is one that has torch; SHAPES=example,paper runs these shapes alone. Rounds alternate between the two and the
+fastest step of each counts, so that other work on the machine disturbs both alike; on a busy machine the ratio of
+processor times says more. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are removed for these commands alone.
 """
 import os
 import subprocess
@@ -15,11 +16,11 @@ import time
 # n checkpoints, width, latents, batch, wanted L0 (0: as after initialisation, about half of all), steps, rounds
 SHAPES = [
     ("example", 3, 96, 1024, 1024, 32, 20, 3),
-    ("example, dense", 3, 96, 1024, 1024, 0, 20, 3),
-    ("half size", 3, 512, 8192, 2048, 64, 5, 2),
-    ("half size, dense", 3, 512, 8192, 2048, 0, 5, 2),
-    ("paper", 3, 2048, 16384, 4096, 64, 2, 1),
-    ("paper, dense", 3, 2048, 16384, 4096, 0, 2, 1),
+    ("example-dense", 3, 96, 1024, 1024, 0, 20, 3),
+    ("half", 3, 512, 8192, 2048, 64, 5, 2),
+    ("half-dense", 3, 512, 8192, 2048, 0, 5, 2),
+    ("paper", 3, 2048, 16384, 4096, 64, 1, 1),
+    ("paper-dense", 3, 2048, 16384, 4096, 0, 1, 1),
 ]
 
 
@@ -69,18 +70,20 @@ def main():
         if wanted != [""] and name not in wanted:
             continue
         shape = [str(v) for v in (n, d, n_latents, batch)]
-        ours, theirs, alone, about = {}, float("inf"), float("inf"), ""
+        ours, theirs, theirs_cpu, alone, about = {}, float("inf"), float("inf"), float("inf"), ""
         for _ in range(rounds):
             times, about = run([program, *shape, str(l0), str(steps), str(threads)], environment)
             ours = {k: min(v, ours.get(k, v)) for k, v in times.items()}
             alone = min(alone, run([program, *shape, str(l0), str(steps), "1"], environment)[0]["total"])
             command = [sys.executable, __file__, "--torch", *shape, str(steps), str(threads)]
-            theirs = min(theirs, run(command, environment)[0]["total"])
+            times = run(command, environment)[0]
+            theirs, theirs_cpu = min(theirs, times["total"]), min(theirs_cpu, times["cpu"])
         print(f"{name}: n={n} d={d} D={n_latents} B={batch}; {about}")
         print("  " + ", ".join(f"{k} {v * 1e3:.1f} ms" for k, v in ours.items()))
         print(f"  torch {theirs * 1e3:.1f} ms: {theirs / ours['total']:.2f} times as fast; "
               f"{batch / ours['total']:.0f} against {batch / theirs:.0f} tokens/s; "
-              f"{threads} threads {alone / ours['total']:.2f} times as fast as one; load {os.getloadavg()[0]:.2f}",
+              f"{threads} threads {alone / ours['total']:.2f} times as fast as one; processor time "
+              f"{theirs_cpu / ours['cpu']:.2f} times less; load {os.getloadavg()[0]:.2f}",
               flush=True)
 
 
