@@ -3,7 +3,6 @@ dist_check_SCRIPTS += tests/report/check-page.sh
 if HAVE_CHECK
 check_PROGRAMS += tests/report/test_report
 TESTS += tests/report/test_report tests/report/check-page.sh
-tests/report/check-page.sh.log: tests/report/test_report.log
 tests_report_test_report_SOURCES = tests/report/test_report.c
 tests_report_test_report_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_report_test_report_LDADD = $(LAYERS_REPORT) $(TEST_LIBS)
