@@ -1,6 +1,13 @@
 # Examples: programs for C programmers, readers for Python and R, the bundled pretraining run.
 EXTRA_DIST += examples/encode.c examples/train.c examples/attribute.c examples/installcheck.sh \
-  examples/read_results.py examples/read_results.R CONTRIBUTING SECURITY CITATION.cff
+  examples/read_results.py examples/read_results.R CONTRIBUTING SECURITY CITATION.cff examples/tiny-pythia
 
 installcheck-local:
-	$(SHELL) $(srcdir)/examples/installcheck.sh $(srcdir) $(DESTDIR)$(pkgconfigdir) $(DESTDIR)$(libdir) $(DESTDIR)$(bindir)
+	CC='$(CC)' CFLAGS='$(installcheck_cflags)' LDFLAGS='$(LDFLAGS)' PKG_CONFIG='$(PKG_CONFIG)' \
+	  $(SHELL) $(srcdir)/examples/installcheck.sh $(srcdir) $(DESTDIR)$(pkgconfigdir) $(DESTDIR)$(libdir) \
+	  $(DESTDIR)$(bindir) $(DESTDIR)
+if SANITIZERS
+installcheck_cflags = $(CFLAGS) -fsanitize=address,undefined
+else
+installcheck_cflags = $(CFLAGS)
+endif
