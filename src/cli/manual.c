@@ -134,7 +134,9 @@ static void print_overview(void) {
     "Every other command takes the same file with --config=FILE; options of the command line win.");
   print_exit_status();
   printf(".SH ENVIRONMENT\n.TP\n.B HF_HUB_CACHE, HF_HOME\nwhere the Hugging Face cache lies\n"
-         ".TP\n.B NO_COLOR\nno colours on a terminal\n");
+         ".TP\n.B NO_COLOR\nno colours on a terminal\n"
+         ".TP\n.B OMP_WAIT_POLICY\nset it to passive on a machine that is busy with other work: threads that wait then "
+         "sleep instead of\nspinning, which can be several times as fast\n");
 }
 
 void cli_print_manual(const cli_command *command) {
