@@ -26,6 +26,7 @@ void xci_gold_close(xci_gold *gold) {
   xci_free(gold->heldout);
   xci_free(gold->across);
   xci_free(gold->opposed);
+  xci_free(gold->agrees);
   xci_free(gold->language);
   for (size_t i = 0; i < gold->n_languages; i++) xci_free(gold->languages[i]);
   xci_free(gold->languages);
@@ -122,8 +123,8 @@ static xcoder_status read_number(const reader *r, const json_t *object, const ch
 
 static xcoder_status add_sentence(reader *r, const json_t *object, size_t line, xcoder_error *err) {
   const char *construction = "", *language = "";
-  const bool seen = false;
-  bool heldout = false;
+  const bool seen = false, shown = true;
+  bool heldout = false, agrees = true;
   int subject, attractor;
   xci_gold *gold = r->gold;
   const size_t k = gold->n;
@@ -134,10 +135,12 @@ static xcoder_status add_sentence(reader *r, const json_t *object, size_t line, 
   if (!status) status = xci_json_get_text(object, r->path, "construction", "", &construction, err);
   if (!status) status = xci_json_get_text(object, r->path, "language", "", &language, err);
   if (!status) status = xci_json_get_bool(object, r->path, "noun_heldout", &seen, &heldout, err);
+  if (!status) status = xci_json_get_bool(object, r->path, "agreement", &shown, &agrees, err);
   if (!status) status = find_language(gold, language, &gold->language[k], err);
   if (status) return status;
   gold->label[k] = subject == 1;
   gold->heldout[k] = heldout;
+  gold->agrees[k] = agrees;
   gold->across[k] = strcmp(construction, "pp") == 0 || strcmp(construction, "rc") == 0;
   gold->opposed[k] = gold->across[k] && attractor >= 0 && attractor != subject;
   gold->has_opposed |= attractor >= 0;
@@ -170,6 +173,7 @@ static xcoder_status allocate(reader *r, const char *bytes, size_t n_bytes, xcod
   if (!status) status = XCI_ALLOC(&r->gold->heldout, n, err);
   if (!status) status = XCI_ALLOC(&r->gold->across, n, err);
   if (!status) status = XCI_ALLOC(&r->gold->opposed, n, err);
+  if (!status) status = XCI_ALLOC(&r->gold->agrees, n, err);
   if (!status) status = XCI_ALLOC(&r->gold->language, n, err);
   return status;
 }

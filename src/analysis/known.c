@@ -76,11 +76,20 @@ static xcoder_status read_activations(search *s, xcoder_error *err) {
 /* ---- Conditions ---- */
 
 /* 0 everything, 1 held-out nouns, 2 across attractors, 3 attractors of the other number if the file tells, then the
- * languages. */
+ * languages, then if the file tells the languages across attractors of the other number. The pooled conditions leave out
+ * languages without agreement, where nothing is to be found. */
 static size_t first_language(const xci_gold *gold) { return gold->has_opposed ? 4 : 3; }
 
+static size_t count_conditions(const xci_gold *gold) {
+  return first_language(gold) + gold->n_languages * (gold->has_opposed ? 2 : 1);
+}
+
 static bool meets(const xci_gold *gold, size_t condition, size_t k) {
-  if (condition >= first_language(gold)) return gold->language[k] == condition - first_language(gold);
+  if (condition >= first_language(gold)) {
+    const size_t at = condition - first_language(gold);
+    return gold->language[k] == at % gold->n_languages && (at < gold->n_languages || gold->opposed[k]);
+  }
+  if (!gold->agrees[k]) return false;
   return condition == 0 || (condition == 1 && gold->heldout[k]) || (condition == 2 && gold->across[k]) ||
          (condition == 3 && gold->opposed[k]);
 }
@@ -88,13 +97,15 @@ static bool meets(const xci_gold *gold, size_t condition, size_t k) {
 /* A language is a question of its own: feature and probe are chosen in it. The other conditions ask how far what was
  * chosen on everything carries. */
 static bool chooses_for(const search *s, size_t condition, size_t k) {
-  return s->chooses[k] && (condition < first_language(s->gold) || meets(s->gold, condition, k));
+  return s->chooses[k] && meets(s->gold, condition < first_language(s->gold) ? 0 : condition, k);
 }
 
 static void name_condition(const xci_gold *gold, size_t condition, char *name, size_t size) {
   static const char *const names[] = {"all", "heldout nouns", "across attractors", "attractors of the other number"};
-  const size_t first = first_language(gold);
-  snprintf(name, size, "%s", condition < first ? names[condition] : gold->languages[condition - first]);
+  const size_t first = first_language(gold), at = condition - first;
+  if (condition < first) snprintf(name, size, "%s", names[condition]);
+  else snprintf(name, size, "%.24s%s", gold->languages[at % gold->n_languages],
+                at < gold->n_languages ? "" : ", attractors of the other number");
 }
 
 static size_t list_rows(const search *s, size_t condition, bool choosing, size_t *row) {
@@ -334,7 +345,7 @@ xcoder_status xcoder_compare_known(const xcoder_setting *setting, const char *go
   if (!status) status = xci_gold_open(gold_path, setting->tokenizer, &gold, err);
   if (!status) {
     known.n_sentences = gold.n;
-    known.n_conditions = first_language(&gold) + gold.n_languages;
+    known.n_conditions = count_conditions(&gold);
     status = XCI_ALLOC(&known.cell, bench.n * known.n_conditions, err);
   }
   if (!status) status = search_open(&s, seed, err);

@@ -12,6 +12,7 @@ typedef struct xci_gold {
   xcoder_tokens *tokens;   /* each sentence up to the position that is asked about, which is its last */
   uint8_t *label;          /* 1: plural */
   uint8_t *heldout, *across, *opposed; /* noun held out; pp or rc between; attractor of the other number */
+  uint8_t *agrees;         /* the language shows the label at all; others count in their own condition alone */
   bool has_opposed;        /* the file tells the attractor's number */
   uint32_t *language;
   char **languages;
@@ -37,7 +38,7 @@ typedef struct xci_known {
   const xci_bench *bench;
   const uint32_t *features;
   size_t n_features, n_sentences, n_conditions;
-  xci_known_cell *cell; /* [n, n_conditions]; condition 0 is everything */
+  xci_known_cell *cell; /* [n, n_conditions]; condition 0 is all sentences of languages that agree */
   double floor[XCODER_MAX_CHECKPOINTS];
 } xci_known;
 
