@@ -8,6 +8,9 @@ top=$(cd "$(dirname "$0")" && pwd)
 # shellcheck disable=SC2086
 install_packages $build_packages
 make_build "$top/build-demo"
+# Threads that wait for each other should not spin where other programs run as well.
+OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+export OMP_WAIT_POLICY
 say "Running examples/tiny-pythia/plan.yaml"
 "$top/build-demo/crosscoder" run "$top/examples/tiny-pythia/plan.yaml" --out="$top/build-demo/tiny-pythia"
 say "The report: $top/build-demo/tiny-pythia/report/index.html"

@@ -251,7 +251,7 @@ def make_gold(tok, avoid):
                     last[i] = k
                 seen.add(text)
                 out.append(dict(
-                    text=text, tokens=tokens, ids=enc.ids, language=name, construction=group,
+                    text=text, tokens=tokens, ids=enc.ids, language=name, agreement=name != "nul", construction=group,
                     kind=kind, subject_number=("sg", "pl")[number],
                     attractor_number=None if s.attractor_number is None
                     else ("sg", "pl")[s.attractor_number],
