@@ -26,6 +26,7 @@ static void write_checkpoint(xci_json_out *out, const xci_known *known, size_t c
   }
   xci_json_close(out, ']');
   xci_json_number(out, "top_joint", cell->top_joint);
+  xci_json_count(out, "n", cell->n);
   xci_json_number(out, "probe", cell->probe);
   xci_json_number(out, "floor", known->floor[c]);
   xci_json_open(out, "conditions", '[');

@@ -179,7 +179,8 @@ void xci_page_cards(xci_page *page) {
   xci_page_raw(page, "<h2 id=\"cards\">Features</h2>\n<p>One card for each of the strongest features. Orange: activation of the feature, which all "
                      "checkpoints share. Blue: what each checkpoint contributes to it (its share of the pre-activation, one scale for all).</p>\n"
                      "<div class=\"tool\"><input id=\"filter\" type=\"search\" placeholder=\"show cards that contain ...\" "
-                     "aria-label=\"show cards that contain\"> <span id=\"shown\" class=\"muted\"></span></div>\n");
+                     "aria-label=\"show cards that contain\"> <span id=\"shown\" class=\"muted\"></span></div>\n"
+                     "<p class=\"paper muted\">On paper: the first 24 cards.</p>\n");
   size_t k;
   json_t *feature;
   json_array_foreach(features, k, feature) {

@@ -95,6 +95,7 @@ static void find_ranges(const xci_chart *chart, plot *p) {
   if (!isfinite(p->y_low)) p->y_low = 0, p->y_high = 1;
   if (!isfinite(p->x_low)) p->x_low = p->log_x ? 1 : 0, p->x_high = p->x_low + 1;
   if (chart->y_zero) widen(&p->y_low, &p->y_high, 0);
+  if (chart->y_zero && p->y_high == 0) p->y_high = 1;
   double margin = (p->y_high - p->y_low) * 0.04;
   if (margin == 0) margin = fabs(p->y_high) * 0.1 + 1e-9;
   p->y_low -= chart->y_zero && p->y_low == 0 ? 0 : margin;

@@ -18,9 +18,12 @@ static size_t label_index(const xci_run_files *run, const char *label) {
   return c;
 }
 
-static bool is_new_task(const xci_csv *accuracy, size_t row, size_t task) {
+/* Whether `row`, a row of a whole task, is the first such row of its task. */
+static bool is_new_task(const xci_csv *accuracy, size_t row, size_t task, size_t group) {
   for (size_t r = 0; r < row; r++)
-    if (strcmp(xci_csv_at(accuracy, r, task), xci_csv_at(accuracy, row, task)) == 0) return false;
+    if (strcmp(xci_csv_at(accuracy, r, group), "all") == 0 &&
+        strcmp(xci_csv_at(accuracy, r, task), xci_csv_at(accuracy, row, task)) == 0)
+      return false;
   return true;
 }
 
@@ -37,7 +40,7 @@ static void add_accuracy_figure(xci_page *page, const xci_csv *accuracy) {
   if (page->status) return;
   xci_series series[MOST_SERIES];
   for (size_t row = 0; row < accuracy->n_rows && n_series < MOST_SERIES; row++) {
-    if (strcmp(xci_csv_at(accuracy, row, group), "all") != 0 || !is_new_task(accuracy, row, task)) continue;
+    if (strcmp(xci_csv_at(accuracy, row, group), "all") != 0 || !is_new_task(accuracy, row, task, group)) continue;
     double *at = values + n_series * n * 4;
     for (size_t i = 0; i < n * 4; i++) at[i] = i < n ? (double)i : NAN;
     for (size_t r = row; r < accuracy->n_rows; r++) {
@@ -99,45 +102,66 @@ void xci_page_accuracy(xci_page *page) {
 
 /* ---- Found against known ---- */
 
-static double best_top_feature(const json_t *checkpoint) {
-  double best = NAN;
+enum { MOST_LINES = 8, MOST_CHECKPOINTS = 32, FIXED_LINES = 2 };
+
+/* Whether a condition is a language of its own: neither a pooled one nor a part of a language. */
+static bool is_language(const char *name) {
+  static const char *const pooled[] = {"", "heldout nouns", "across attractors", "attractors of the other number"};
+  for (size_t i = 0; i < sizeof pooled / sizeof *pooled; i++)
+    if (strcmp(name, pooled[i]) == 0) return false;
+  return strchr(name, ',') == NULL;
+}
+
+static double single_under(const json_t *checkpoint, const char *name) {
   size_t i;
-  json_t *feature;
-  json_array_foreach(json_object_get(checkpoint, "top_features"), i, feature) {
-    double auc = xci_json_number_at(feature, "auc");
-    if (!(auc <= best)) best = auc;
-  }
-  return best;
+  json_t *condition;
+  json_array_foreach(json_object_get(checkpoint, "conditions"), i, condition)
+    if (strcmp(xci_json_text_at(condition, "condition"), name) == 0) return xci_json_number_at(condition, "single");
+  return NAN;
+}
+
+/* Lines: the probe, the floor, and the best single feature of every language (or of everything if there is none). */
+static size_t name_lines(const json_t *checkpoint, const char *name[MOST_LINES]) {
+  size_t n = FIXED_LINES, i;
+  json_t *condition;
+  name[0] = "linear probe (ceiling)";
+  name[1] = "shuffled labels (floor)";
+  json_array_foreach(json_object_get(checkpoint, "conditions"), i, condition)
+    if (n < MOST_LINES && is_language(xci_json_text_at(condition, "condition")))
+      name[n++] = xci_json_text_at(condition, "condition");
+  if (n == FIXED_LINES) name[n++] = "";
+  return n;
 }
 
 static void add_known_figure(xci_page *page, const json_t *checkpoints) {
-  enum { LINES = 4, MOST = 32 };
   size_t n = json_array_size(checkpoints);
-  if (n == 0 || n > MOST) return;
-  double x[MOST], y[LINES][MOST];
-  const char *labels[MOST];
+  if (n == 0 || n > MOST_CHECKPOINTS) return;
+  double x[MOST_CHECKPOINTS], y[MOST_LINES][MOST_CHECKPOINTS];
+  const char *labels[MOST_CHECKPOINTS], *name[MOST_LINES];
+  char shown[MOST_LINES][48];
+  size_t n_lines = name_lines(json_array_get(checkpoints, 0), name);
   for (size_t c = 0; c < n; c++) {
     const json_t *row = json_array_get(checkpoints, c);
     labels[c] = xci_json_text_at(row, "label");
     x[c] = (double)c;
     y[0][c] = xci_json_number_at(row, "probe");
-    y[1][c] = xci_json_number_at(json_object_get(row, "single"), "auc");
-    y[2][c] = best_top_feature(row);
-    y[3][c] = xci_json_number_at(row, "floor");
+    y[1][c] = xci_json_number_at(row, "floor");
+    for (size_t k = FIXED_LINES; k < n_lines; k++)
+      y[k][c] = *name[k] ? single_under(row, name[k]) : xci_json_number_at(json_object_get(row, "single"), "auc");
   }
-  static const char *const names[LINES] = {"linear probe (ceiling)", "best single feature", "best of top-IE features",
-                                           "shuffled labels (floor)"};
-  static const char *const colors[LINES] = {"#009e73", "#0072b2", "#d55e00", "#777777"};
-  xci_series series[LINES];
-  for (size_t k = 0; k < LINES; k++)
-    series[k] = (xci_series){.name = names[k], .color = colors[k], .n = n, .x = x, .y = y[k], .line = true,
-                             .points = true, .dashed = k == 3};
+  xci_series series[MOST_LINES];
+  for (size_t k = 0; k < n_lines; k++) {
+    snprintf(shown[k], sizeof shown[k], k < FIXED_LINES || !*name[k] ? "%.40s" : "best feature, %.24s",
+             *name[k] ? name[k] : "best feature");
+    series[k] = (xci_series){.name = shown[k], .n = n, .x = x, .y = y[k], .line = true, .points = true, .dashed = k == 1,
+                             .color = k == 0 ? "#333333" : k == 1 ? "#888888" : xci_checkpoint_color(k - FIXED_LINES, 6)};
+  }
   xci_chart chart = {.title = "How well the known label can be read off", .x_title = "checkpoint", .y_title = "AUC",
                      .width = 640, .y_min = 0.4, .y_max = 1.02, .categories = labels, .n_categories = n,
-                     .reference = 0.5, .reference_name = "chance", .series = series, .n_series = LINES};
+                     .reference = 0.5, .reference_name = "chance", .series = series, .n_series = n_lines};
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
-  xci_page_figure(page, "known", &svg, "Features by their own pre-activation x_c W_enc[c] at each checkpoint; chosen on one half of the sentences, measured on the other.");
+  xci_page_figure(page, "known", &svg, "Features by their own pre-activation x_c W_enc[c] at each checkpoint; chosen on one half of the sentences, measured on the other. A language without agreement has nothing to find and is left out of the probe's line.");
 }
 
 static void add_known_row(xci_page *page, xci_text *csv, const char *label, const char *condition, double n,
@@ -177,11 +201,11 @@ void xci_page_known(xci_page *page) {
     const json_t *single = json_object_get(row, "single");
     double feature = xci_json_number_at(single, "feature");
     const char *label = xci_json_text_at(row, "label");
-    add_known_row(page, &csv, label, "all", xci_json_number_at(known, "n_sentences"), feature,
+    add_known_row(page, &csv, label, "all", xci_json_number_at(row, "n"), feature,
                   xci_json_number_at(single, "auc"), xci_json_number_at(row, "probe"));
     json_array_foreach(json_object_get(row, "conditions"), k, condition)
         add_known_row(page, &csv, label, xci_json_text_at(condition, "condition"), xci_json_number_at(condition, "n"),
-                      feature, xci_json_number_at(condition, "single"), xci_json_number_at(condition, "probe"));
+                      xci_json_number_at(condition, "feature"), xci_json_number_at(condition, "single"), xci_json_number_at(condition, "probe"));
   }
   xci_page_raw(page, "</tbody></table></div>\n");
   xci_page_table(page, "known", &csv);

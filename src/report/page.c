@@ -26,10 +26,10 @@ static const char style[] =
     ".context{font:13px/1.9 'DejaVu Sans Mono',Menlo,Consolas,monospace;margin:3px 0;overflow-wrap:anywhere}"
     ".context i{font-style:normal;white-space:pre-wrap;border-radius:2px;padding:1px 0}"
     ".who{display:inline-block;min-width:6.5em;font:11px Helvetica,Arial,sans-serif;color:#555}\n"
-    ".tool{margin:10px 0}.tool input{font:inherit;padding:3px 8px;width:22em;max-width:90%}"
+    ".paper{display:none}.tool{margin:10px 0}.tool input{font:inherit;padding:3px 8px;width:22em;max-width:90%}"
     "nav a{margin-right:1em}a{color:#0b5394}summary{cursor:pointer}\n"
     "@media print{body{max-width:none;font-size:11px}nav,.tool{display:none}details{display:block}"
-    ".card{page-break-inside:avoid}}\n"
+    ".card{page-break-inside:avoid}.card~.card:nth-of-type(n+25){display:none}.paper{display:block}}\n"
     "@media (max-width:640px){body{padding:0 10px 40px}h1{font-size:21px}}\n";
 
 /* Sorting of tables and filtering of cards; the page is complete without it. Its hash stands in the policy and is

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static void add_verdicts(xci_page *page, const char *where, const json_t *verdicts, xci_text *csv) {
+/* The verdicts that passed, or those that did not; `csv` gets them too. */
+static void add_verdicts(xci_page *page, const char *where, const json_t *verdicts, bool wanted, xci_text *csv) {
   size_t i;
   json_t *verdict;
   json_array_foreach(verdicts, i, verdict) {
     bool pass = json_is_true(json_object_get(verdict, "pass"));
+    if (pass != wanted) continue;
     xci_page_raw(page, "<tr>");
     xci_page_raw(page, pass ? "<td class=\"t pass\">PASS</td>" : "<td class=\"t warn\">WARN</td>");
     xci_page_cell_text(page, where);
@@ -39,18 +41,15 @@ static void count_verdicts(const json_t *verdicts, size_t *n_pass, size_t *n_war
   json_array_foreach(verdicts, i, verdict) *(json_is_true(json_object_get(verdict, "pass")) ? n_pass : n_warn) += 1;
 }
 
-static void add_verdict_table(xci_page *page, const xci_run_files *run) {
-  xci_text csv = {0};
-  xci_text_add(&csv, "verdict,where,name,value,limit,remedy\n");
+static void add_verdict_table(xci_page *page, const xci_run_files *run, bool wanted, xci_text *csv) {
   xci_page_raw(page, "<div class=\"scroll\"><table><thead><tr><th class=\"t\"></th><th class=\"t\">where</th><th class=\"t\">what</th>"
                      "<th class=\"t\">found</th><th class=\"t\">asked for</th><th class=\"t\">remedy</th></tr></thead><tbody>\n");
-  add_verdicts(page, "eval", json_object_get(run->eval, "verdicts"), &csv);
+  add_verdicts(page, "eval", json_object_get(run->eval, "verdicts"), wanted, csv);
   for (size_t t = 0; t < run->n_tasks; t++) {
-    add_verdicts(page, run->task[t].name, json_object_get(run->task[t].effects_info, "verdicts"), &csv);
-    add_verdicts(page, run->task[t].name, json_object_get(run->task[t].ablation_info, "verdicts"), &csv);
+    add_verdicts(page, run->task[t].name, json_object_get(run->task[t].effects_info, "verdicts"), wanted, csv);
+    add_verdicts(page, run->task[t].name, json_object_get(run->task[t].ablation_info, "verdicts"), wanted, csv);
   }
   xci_page_raw(page, "</tbody></table></div>\n");
-  xci_page_table(page, "verdicts", &csv);
 }
 
 static void add_missing(xci_page *page, const xci_run_files *run) {
@@ -95,10 +94,15 @@ void xci_page_summary(xci_page *page) {
     count_verdicts(json_object_get(run->task[t].ablation_info, "verdicts"), &n_pass, &n_warn);
   }
   if (n_pass + n_warn == 0) return;
-  xci_text_format(&page->html, "<details%s><summary><b>Verdicts:</b> <span class=\"pass\">%zu PASS</span>, <span class=\"%s\">%zu WARN</span></summary>\n",
-                  n_warn ? " open" : "", n_pass, n_warn ? "warn" : "muted", n_warn);
-  add_verdict_table(page, run);
+  xci_text csv = {0};
+  xci_text_add(&csv, "verdict,where,name,value,limit,remedy\n");
+  xci_text_format(&page->html, "<details%s><summary><span class=\"%s\">%zu WARN</span></summary>\n", n_warn ? " open" : "",
+                  n_warn ? "warn" : "muted", n_warn);
+  if (n_warn) add_verdict_table(page, run, false, &csv);
+  xci_text_format(&page->html, "</details>\n<details><summary><span class=\"pass\">%zu PASS</span></summary>\n", n_pass);
+  if (n_pass) add_verdict_table(page, run, true, &csv);
   xci_page_raw(page, "</details>\n");
+  xci_page_table(page, "verdicts", &csv);
 }
 
 /* ---- Training ---- */

@@ -33,7 +33,18 @@ static void draw_corners(const xci_simplex *simplex, xci_text *svg) {
                "share of |IE| at each checkpoint; dashed: 0.7 (specific) and 0.3 (shared)");
 }
 
+enum { MOST_NAMES = 12 };
+
+/* A name is written only where it covers none before it. */
+static bool is_free(const double (*taken)[2], size_t n, double x, double y) {
+  for (size_t i = 0; i < n; i++)
+    if (fabs(taken[i][0] - x) < 26 && fabs(taken[i][1] - y) < 11) return false;
+  return true;
+}
+
 void xci_simplex_svg(const xci_simplex *simplex, xci_text *svg) {
+  double taken[MOST_NAMES][2];
+  size_t n_taken = 0;
   xci_svg_open(svg, WIDTH, HEIGHT, simplex->title);
   xci_svg_text(svg, 16, 18, "start", 13, "#111", simplex->title);
   for (size_t k = 0; k < 3; k++) {
@@ -52,8 +63,11 @@ void xci_simplex_svg(const xci_simplex *simplex, xci_text *svg) {
                     radius, simplex->colors ? simplex->colors[i] : "#444");
     if (simplex->names && simplex->names[i]) xci_text_xml(svg, simplex->names[i], strlen(simplex->names[i]));
     xci_text_add(svg, "</title></circle>\n");
-    if (simplex->names && simplex->names[i] && i < 12)
+    if (simplex->names && simplex->names[i] && i < MOST_NAMES && is_free((const double(*)[2])taken, n_taken, x, y)) {
       xci_svg_text(svg, x + radius + 2, y + 3, "start", 10, "#333", simplex->names[i]);
+      taken[n_taken][0] = x;
+      taken[n_taken++][1] = y;
+    }
   }
   xci_svg_close(svg);
 }

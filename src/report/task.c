@@ -52,7 +52,7 @@ static void add_simplex(xci_page *page, const xci_task_files *task, const size_t
   xci_simplex_svg(&figure, &svg);
   xci_text_format(&file, "relie-%s", task->name);
   xci_page_figure(page, file.bytes ? file.bytes : "relie", &svg,
-                  "A point is a feature, its area |IE|; numbers name the twelve strongest; grey: uncertain.");
+                  "A point is a feature, its area |IE|; numbers name the strongest where there is room; grey: uncertain.");
   xci_text_clear(&file);
 }
 
