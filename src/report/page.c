@@ -28,7 +28,8 @@ static const char style[] =
     ".who{display:inline-block;min-width:6.5em;font:11px Helvetica,Arial,sans-serif;color:#555}\n"
     ".paper{display:none}.tool{margin:10px 0}.tool input{font:inherit;padding:3px 8px;width:22em;max-width:90%}"
     "nav a{margin-right:1em}a{color:#0b5394}summary{cursor:pointer}\n"
-    "@media print{body{max-width:none;font-size:11px}nav,.tool{display:none}details{display:block}"
+    "@media print{body{max-width:none;font-size:11px}table{font-size:9px}th,td{white-space:normal;padding:2px 5px}"
+    ".scroll{overflow:visible}nav,.tool{display:none}details{display:block}"
     ".card{page-break-inside:avoid}.card~.card:nth-of-type(n+25){display:none}.paper{display:block}}\n"
     "@media (max-width:640px){body{padding:0 10px 40px}h1{font-size:21px}}\n";
 
