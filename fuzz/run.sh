@@ -7,6 +7,15 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 seconds=${1:-60}
 build=${FUZZ_BUILD:-$top/build-fuzz}
 command -v "${CC:-clang}" >/dev/null || { echo "fuzz: clang is needed, not found: skipped"; exit 77; }
+probe=$(mktemp -d)
+echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n); int LLVMFuzzerTestOneInput(
+const unsigned char *d, unsigned long n) { (void)d; (void)n; return 0; }' >"$probe/probe.c"
+if ! "${CC:-clang}" -fsanitize=fuzzer,address,undefined -o "$probe/probe" "$probe/probe.c" >/dev/null 2>&1; then
+  rm -rf "$probe"
+  echo "fuzz: this compiler has no libFuzzer: skipped"
+  exit 77
+fi
+rm -rf "$probe"
 [ -x "$top/configure" ] || (cd "$top" && ./bootstrap)
 mkdir -p "$build"
 cd "$build"

@@ -16,7 +16,8 @@ AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; builddir='$(builddir)'; top_srcdir='$
 dist_check_SCRIPTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
 TESTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
 CLEANFILES += symbols.tmp
-EXTRA_DIST += tests/symbols.txt tests/coverage.sh tests/session.sh packaging/setup.sh demo.sh check.sh
+EXTRA_DIST += tests/symbols.txt tests/coverage.sh tests/session.sh \
+  tests/sanitize.sh tests/valgrind.sh packaging/setup.sh demo.sh check.sh
 
 include tests/base/local.mk
 include tests/compute/local.mk
