@@ -6,9 +6,10 @@
 #include "model/family.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
-static const xci_family *const families[] = {&xci_family_gpt_neox};
+static const xci_family *const families[] = {&xci_family_gpt_neox, &xci_family_olmo, &xci_family_bloom};
 enum { N_FAMILIES = sizeof families / sizeof *families };
 static const size_t MAX_CONFIG_BYTES = (size_t)16 << 20;
 
@@ -78,9 +79,12 @@ static xcoder_status find_family(const json_t *json, const char *path, const xci
       *family = families[i];
       return XCODER_OK;
     }
+  char known[200] = "";
+  for (size_t i = 0, n = 0; i < N_FAMILIES && n < sizeof known; i++)
+    n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i > 0 ? ", " : "", families[i]->model_type);
   const char *name = architecture != NULL ? architecture : type;
-  return xci_fail(err, XCODER_UNSUPPORTED, "%s: model_type '%s' is not a family known here (gpt_neox)", path,
-                  xci_quote(quoted, sizeof quoted, name, strlen(name)));
+  return xci_fail(err, XCODER_UNSUPPORTED, "%s: model_type '%s' is not a family known here (%s)", path,
+                  xci_quote(quoted, sizeof quoted, name, strlen(name)), known);
 }
 
 xcoder_status xci_config_check_heads(const char *path, const xci_block *block, xcoder_error *err) {
@@ -90,6 +94,45 @@ xcoder_status xci_config_check_heads(const char *path, const xci_block *block, x
   if (block->n_heads % block->n_kv_heads != 0)
     return xci_fail(err, XCODER_FORMAT, "%s: %zu heads are not a multiple of %zu key heads", path, block->n_heads,
                     block->n_kv_heads);
+  return XCODER_OK;
+}
+
+/* {"rope_type": "default"} scales nothing; everything else would change the angles. */
+static xcoder_status refuse_scaling(const json_t *json, const char *path, const char *key, xcoder_error *err) {
+  const json_t *scaling = json_object_get(json, key);
+  if (scaling == NULL || json_is_null(scaling)) return XCODER_OK;
+  const char *type = json_string_value(json_object_get(scaling, "rope_type"));
+  if (type == NULL) type = json_string_value(json_object_get(scaling, "type"));
+  bool plain = json_is_object(scaling) && (type == NULL ? json_object_get(scaling, "factor") == NULL
+                                                        : strcmp(type, "default") == 0);
+  if (plain) return XCODER_OK;
+  char quoted[XCODER_ERROR_BYTES];
+  return xci_fail(err, XCODER_UNSUPPORTED, "%s: %s of type '%s' is not supported (only unscaled rotary embeddings)",
+                  path, key, type != NULL ? xci_quote(quoted, sizeof quoted, type, strlen(type)) : "unknown");
+}
+
+/* Newer files keep the rotary settings in rope_parameters, older ones beside the other keys under either name; the
+ * family's own names win over the general ones. */
+xcoder_status xci_config_rotary(const json_t *json, const char *path, double share, xci_block *block,
+                                xcoder_error *err) {
+  double base;
+  const json_t *nested = json_object_get(json, "rope_parameters");
+  xcoder_status status = refuse_scaling(json, path, "rope_scaling", err);
+  if (!status) status = refuse_scaling(json, path, "rope_parameters", err);
+  if (!status) status = xci_config_number(json, path, "partial_rotary_factor", share, 0, 1, &share, err);
+  if (!status) status = xci_config_number(json, path, "rope_theta", 10000, 0, 1e30, &base, err);
+  if (!status) status = xci_config_number(json, path, "rotary_pct", share, 0, 1, &share, err);
+  if (!status) status = xci_config_number(json, path, "rotary_emb_base", base, 0, 1e30, &base, err);
+  if (!status && json_is_object(nested)) {
+    status = xci_config_number(nested, path, "partial_rotary_factor", share, 0, 1, &share, err);
+    if (!status) status = xci_config_number(nested, path, "rope_theta", base, 0, 1e30, &base, err);
+  }
+  if (status) return status;
+  block->rotary_width = (size_t)((double)block->d_head * share);
+  block->rotary_base = (float)base;
+  if (block->rotary_width % 2 != 0)
+    return xci_fail(err, XCODER_UNSUPPORTED, "%s: rotary_pct or partial_rotary_factor %g of a head of %zu "
+                    "rotates %zu channels, an odd number", path, share, block->d_head, block->rotary_width);
   return XCODER_OK;
 }
 

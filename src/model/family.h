@@ -17,6 +17,8 @@ typedef struct xci_config {
   bool has_embedding_norm;
   bool tied;             /* the unembedding is the embedding */
   bool attention_bias;   /* biases of the attention's linear layers exist */
+  bool mlp_bias;         /* of the feed-forward layer's, in families where that is a choice */
+  bool has_alibi;        /* attention scores fall with distance; the slopes are made where the weights are loaded */
 } xci_config;
 
 /* Weights outside the blocks. */
@@ -53,7 +55,7 @@ typedef struct xci_family {
   xcoder_status (*read_config)(const json_t *json, const char *path, xci_config *config, xcoder_error *err);
 } xci_family;
 
-extern const xci_family xci_family_gpt_neox;
+extern const xci_family xci_family_gpt_neox, xci_family_olmo, xci_family_bloom;
 
 /* config.c. */
 xcoder_status xci_config_read(const char *folder, xci_config *config, xcoder_error *err);
@@ -69,5 +71,13 @@ xcoder_status xci_config_activation(const json_t *json, const char *path, const 
                                     xci_activation *value, xcoder_error *err);
 /* Heads must divide the width, key heads the heads; to be called before a width is divided by them. */
 xcoder_status xci_config_check_heads(const char *path, const xci_block *block, xcoder_error *err);
+
+/* Rotary settings: newer files keep them in rope_parameters, older ones beside the other keys; `share` and 10000 stand
+ * for absent ones. Scaled rotary embeddings are refused by name. Needs block->d_head. */
+xcoder_status xci_config_rotary(const json_t *json, const char *path, double share, xci_block *block,
+                                xcoder_error *err);
+
+/* alibi.c. The slope of each head, for any number of heads. */
+void xci_alibi_slopes(size_t n_heads, float *slopes);
 
 #endif

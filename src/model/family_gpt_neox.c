@@ -4,7 +4,6 @@
 #include "model/family.h"
 
 #include <math.h>
-#include <string.h>
 
 static bool has_attention_bias(const xci_config *config) { return config->attention_bias; }
 static bool is_untied(const xci_config *config) { return !config->tied; }
@@ -48,44 +47,6 @@ static const xci_tensor_rule layer[] = {
 static const char *const ignored[] = {".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq",
                                       ".rotary_emb.inv_freq", NULL};
 
-/* {"rope_type": "default"} scales nothing; everything else would change the angles. */
-static xcoder_status refuse_scaling(const json_t *json, const char *path, const char *key, xcoder_error *err) {
-  const json_t *scaling = json_object_get(json, key);
-  if (scaling == NULL || json_is_null(scaling)) return XCODER_OK;
-  const char *type = json_string_value(json_object_get(scaling, "rope_type"));
-  if (type == NULL) type = json_string_value(json_object_get(scaling, "type"));
-  bool plain = json_is_object(scaling) && (type == NULL ? json_object_get(scaling, "factor") == NULL
-                                                        : strcmp(type, "default") == 0);
-  if (plain) return XCODER_OK;
-  char quoted[XCODER_ERROR_BYTES];
-  return xci_fail(err, XCODER_UNSUPPORTED, "%s: %s of type '%s' is not supported (only unscaled rotary embeddings)",
-                  path, key, type != NULL ? xci_quote(quoted, sizeof quoted, type, strlen(type)) : "unknown");
-}
-
-/* Newer files keep the rotary settings in rope_parameters, older ones beside the other keys under either name; the
- * family's own names win over the general ones. */
-static xcoder_status read_rotary(const json_t *json, const char *path, xci_block *block, xcoder_error *err) {
-  double share, base;
-  const json_t *nested = json_object_get(json, "rope_parameters");
-  xcoder_status status = refuse_scaling(json, path, "rope_scaling", err);
-  if (!status) status = refuse_scaling(json, path, "rope_parameters", err);
-  if (!status) status = xci_config_number(json, path, "partial_rotary_factor", 0.25, 0, 1, &share, err);
-  if (!status) status = xci_config_number(json, path, "rope_theta", 10000, 0, 1e30, &base, err);
-  if (!status) status = xci_config_number(json, path, "rotary_pct", share, 0, 1, &share, err);
-  if (!status) status = xci_config_number(json, path, "rotary_emb_base", base, 0, 1e30, &base, err);
-  if (!status && json_is_object(nested)) {
-    status = xci_config_number(nested, path, "partial_rotary_factor", share, 0, 1, &share, err);
-    if (!status) status = xci_config_number(nested, path, "rope_theta", base, 0, 1e30, &base, err);
-  }
-  if (status) return status;
-  block->rotary_width = (size_t)((double)block->d_head * share);
-  block->rotary_base = (float)base;
-  if (block->rotary_width % 2 != 0)
-    return xci_fail(err, XCODER_UNSUPPORTED, "%s: rotary_pct %g of a head of %zu rotates %zu channels, an odd number",
-                    path, share, block->d_head, block->rotary_width);
-  return XCODER_OK;
-}
-
 static xcoder_status read_config(const json_t *json, const char *path, xci_config *config, xcoder_error *err) {
   xci_block *b = &config->block;
   const bool yes = true, no = false;
@@ -112,7 +73,7 @@ static xcoder_status read_config(const json_t *json, const char *path, xci_confi
   b->qkv_fused = b->qkv_interleaved = true;
   xci_norm norm = {.kind = XCI_NORM_LAYER, .epsilon = (float)epsilon};
   b->norm_attention = b->norm_mlp = config->final_norm = norm;
-  return read_rotary(json, path, b, err);
+  return xci_config_rotary(json, path, 0.25, b, err);
 }
 
 const xci_family xci_family_gpt_neox = {

@@ -169,10 +169,15 @@ xcoder_status xci_model_load(xcoder_model *model, long highest_layer, xcoder_err
     return xci_fail(err, XCODER_MEMORY, "%s: %zu layers", model->files.source, model->n_blocks);
   xcoder_status status = XCI_ALLOC(&model->weights, n_weights, err);
   if (!status) status = XCI_ALLOC(&model->blocks, model->n_blocks, err);
+  if (!status && config->has_alibi) {
+    status = XCI_ALLOC(&model->alibi_slopes, config->block.n_heads, err);
+    if (!status) xci_alibi_slopes(config->block.n_heads, model->alibi_slopes);
+  }
   for (const xci_tensor_rule *rule = f->outer; !status && rule->name != NULL; rule++)
     if (model->has_head || rule->stage == XCI_STAGE_INPUT) status = load_tensor(model, rule, -1, &model->outer, err);
   for (size_t layer = 0; !status && layer < model->n_blocks; layer++) {
     model->blocks[layer] = config->block;
+    model->blocks[layer].alibi_slopes = model->alibi_slopes;
     for (const xci_tensor_rule *rule = f->layer; !status && rule->name != NULL; rule++)
       status = load_tensor(model, rule, (long)layer, &model->blocks[layer], err);
   }

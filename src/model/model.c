@@ -43,6 +43,7 @@ void xcoder_model_close(xcoder_model *model) {
   for (size_t i = 0; i < model->n_weights; i++) ops->weight_free(model->device, model->weights[i]);
   xci_free(model->weights);
   xci_free(model->blocks);
+  xci_free(model->alibi_slopes);
   xci_free(model->start);
   xci_free(model->row);
   xci_free(model->token);

@@ -12,6 +12,7 @@ struct xcoder_model {
   xcoder_model_info info;
   xci_weight_files files;   /* weights may lie in these maps */
   xci_block *blocks;        /* [n_blocks] */
+  float *alibi_slopes;      /* [n_heads] or NULL */
   size_t n_blocks;          /* loaded ones, n_layers or fewer */
   xci_outer outer;
   xci_norm embedding_norm;  /* with weights */

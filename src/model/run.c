@@ -243,7 +243,8 @@ static xcoder_status reserve_tape(xcoder_model *model, size_t n_blocks, size_t n
   ops->tape_free(model->device, model->tape);
   model->tape = NULL;
   model->tape_blocks = model->tape_rows = 0;
-  xcoder_status status = ops->tape_create(model->device, &model->config.block, n_blocks, n_rows, &model->tape, err);
+  /* A loaded block, because its weights tell whether there is a gate. */
+  xcoder_status status = ops->tape_create(model->device, model->blocks, n_blocks, n_rows, &model->tape, err);
   if (status) return status;
   model->tape_blocks = n_blocks;
   model->tape_rows = n_rows;

@@ -15,8 +15,25 @@ TESTS += tests/model/test_checkpoint
 tests_model_test_checkpoint_SOURCES = tests/model/test_checkpoint.c tests/model/model_test.h
 tests_model_test_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
 tests_model_test_checkpoint_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
+check_PROGRAMS += tests/model/test_families
+TESTS += tests/model/test_families
+tests_model_test_families_SOURCES = tests/model/test_families.c tests/model/model_test.h
+tests_model_test_families_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
+tests_model_test_families_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
 endif
 EXTRA_DIST += tests/model/make_golden.py \
+  tests/model/golden/bloom-bare-bf16/config.json \
+  tests/model/golden/bloom-bare-bf16/expected.safetensors \
+  tests/model/golden/bloom-bare-bf16/model.safetensors \
+  tests/model/golden/bloom-f16/config.json \
+  tests/model/golden/bloom-f16/expected.safetensors \
+  tests/model/golden/bloom-f16/model.safetensors \
+  tests/model/golden/olmo-clip-f16/config.json \
+  tests/model/golden/olmo-clip-f16/expected.safetensors \
+  tests/model/golden/olmo-clip-f16/model.safetensors \
+  tests/model/golden/olmo-tied-bf16/config.json \
+  tests/model/golden/olmo-tied-bf16/expected.safetensors \
+  tests/model/golden/olmo-tied-bf16/model.safetensors \
   tests/model/golden/bare-bf16/config.json \
   tests/model/golden/bare-bf16/expected.safetensors \
   tests/model/golden/bare-bf16/model.safetensors \

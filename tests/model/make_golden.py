@@ -15,7 +15,8 @@ import sys
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import (AutoModelForCausalLM, BloomConfig, BloomForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM,
+                          LlamaConfig, LlamaForCausalLM, OlmoConfig, OlmoForCausalLM)
 
 LENGTHS = [1, 7, 2, 19]
 
@@ -28,13 +29,36 @@ def config(**changes):
     return GPTNeoXConfig(**values)
 
 
+def gated(kind, **changes):
+    values = dict(vocab_size=37, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=28,
+                  max_position_embeddings=32, tie_word_embeddings=False)
+    values.update(changes)
+    return kind(**values)
+
+
+def bloom(**changes):
+    values = dict(vocab_size=37, hidden_size=24, n_layer=2, n_head=6)
+    values.update(changes)
+    return BloomConfig(**values)
+
+
+def stream_modules(model):
+    """The module whose output is the first residual stream, and the blocks."""
+    base = model.base_model
+    if hasattr(base, "embed_in"):
+        return base.embed_in, base.layers
+    if hasattr(base, "word_embeddings_layernorm"):
+        return base.word_embeddings_layernorm, base.h
+    return base.embed_tokens, base.layers
+
+
 def randomise(model, seed):
     """Weights large enough that attention is far from uniform and no bias or norm weight is trivial."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if "layernorm" in name or "layer_norm" in name:
+            if "norm" in name or "ln_f" in name:
                 p.copy_((1.0 if name.endswith("weight") else 0.0) + 0.2 * noise)
             elif p.dim() == 1:
                 p.copy_(0.2 * noise)
@@ -44,8 +68,9 @@ def randomise(model, seed):
                 p.copy_(noise / p.shape[1] ** 0.5 * 1.5)
 
 
-def evaluate(folder, path, seed, prefix_added=False):
-    model = GPTNeoXForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager").double()
+def evaluate(folder, path, seed):
+    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager")
+    model.double()
     model.eval()
     n_layers = model.config.num_hidden_layers
     vocab = model.config.vocab_size
@@ -65,8 +90,8 @@ def evaluate(folder, path, seed, prefix_added=False):
             value.retain_grad()
             states.append(value)
 
-        handles = [model.gpt_neox.embed_in.register_forward_hook(hook)]
-        handles += [layer.register_forward_hook(hook) for layer in model.gpt_neox.layers]
+        first, layers = stream_modules(model)
+        handles = [module.register_forward_hook(hook) for module in (first, *layers)]
         logits = model(ids).logits[0]
         for handle in handles:
             handle.remove()
@@ -88,14 +113,37 @@ def clean(folder):
 
 
 def make(root, name, seed, dtype, shards=None, **changes):
+    return save(GPTNeoXForCausalLM(config(**changes)), root, name, seed, dtype, shards)
+
+
+def save(model, root, name, seed, dtype, shards=None):
     folder = os.path.join(root, name)
     shutil.rmtree(folder, ignore_errors=True)
-    model = GPTNeoXForCausalLM(config(**changes))
     randomise(model, seed)
     model.to(dtype).save_pretrained(folder, safe_serialization=True, **({"max_shard_size": shards} if shards else {}))
     evaluate(folder, os.path.join(folder, "expected.safetensors"), seed)
     clean(folder)
     return folder
+
+
+def rename(folder, keys):
+    """Renames keys of the config; a new name of None removes one."""
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        values = json.load(f)
+    for old, new in keys.items():
+        value = values.pop(old, None)
+        if new is not None:
+            values[new] = value
+    with open(path, "w") as f:
+        json.dump(values, f, indent=2)
+    return values
+
+
+def drop_transformer_prefix(folder):
+    path = os.path.join(folder, "model.safetensors")
+    tensors = {k.removeprefix("transformer."): v for k, v in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def drop_prefix(folder):
@@ -148,6 +196,28 @@ def main(root):
          num_attention_heads=3)
     make(root, "tied-f32", 6, torch.float32, hidden_size=18, num_attention_heads=1, tie_word_embeddings=True,
          rotary_pct=0.25, hidden_act="relu", attention_bias=False)
+    make_olmo(root)
+    make_bloom(root)
+
+
+def make_olmo(root):
+    save(OlmoForCausalLM(gated(OlmoConfig, clip_qkv=1.25, num_key_value_heads=2)), root, "olmo-clip-f16", 11,
+         torch.float16)
+    folder = save(OlmoForCausalLM(gated(OlmoConfig, tie_word_embeddings=True, rope_theta=500.0, attention_bias=True)),
+                  root, "olmo-tied-bf16", 12, torch.bfloat16)
+    values = rename(folder, {"clip_qkv": None, "num_key_value_heads": None, "rope_scaling": None, "model_type": None})
+    values["rope_parameters"] = {"rope_theta": values.pop("rope_theta"), "rope_type": "default"}
+    with open(os.path.join(folder, "config.json"), "w") as f:
+        json.dump(values, f, indent=2)
+
+
+def make_bloom(root):
+    save(BloomForCausalLM(bloom()), root, "bloom-f16", 21, torch.float16)
+    settings = bloom(n_head=12, n_layer=1, hidden_size=36, apply_residual_connection_post_layernorm=True)
+    folder = save(BloomForCausalLM(settings), root, "bloom-bare-bf16", 22, torch.bfloat16)
+    drop_transformer_prefix(folder)
+    rename(folder, {"hidden_size": "n_embed", "n_head": "num_attention_heads", "n_layer": "num_hidden_layers",
+                    "tie_word_embeddings": None})
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ static const change changes[] = {
   {"rotary_pct", "7.5", XCODER_FORMAT, "rotary_pct"},
   {"rotary_pct", "0", XCODER_FORMAT, "rotary_pct"},
   {"rotary_pct", "0.125", XCODER_UNSUPPORTED, "odd"},
-  {"rotary_pct", "0.375", XCODER_UNSUPPORTED, "rotary_pct 0.375"},
+  {"rotary_pct", "0.375", XCODER_UNSUPPORTED, "factor 0.375"},
   {"rotary_emb_base", "-10000", XCODER_FORMAT, "rotary_emb_base"},
   {"rope_scaling", "null", XCODER_OK, ""},
   {"rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", XCODER_UNSUPPORTED, "rope_scaling of type 'linear'"},

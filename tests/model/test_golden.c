@@ -9,7 +9,8 @@
 static const double BOUND = 1e-5;
 
 static const char *const models[] = {"tiny-neox",  "sequential-f32", "bare-bf16",
-                                     "newer-f32", "sharded-f16",    "tied-f32"};
+                                     "newer-f32", "sharded-f16",    "tied-f32",
+                                     "olmo-clip-f16", "olmo-tied-bf16", "bloom-f16", "bloom-bare-bf16"};
 
 typedef struct golden {
   xci_safetensors *file;
