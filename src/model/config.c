@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const xci_family *const families[] = {&xci_family_gpt_neox, &xci_family_olmo, &xci_family_bloom};
+static const xci_family *const families[] = {&xci_family_gpt_neox, &xci_family_olmo, &xci_family_bloom,
+                                           &xci_family_llama, &xci_family_olmo2};
 enum { N_FAMILIES = sizeof families / sizeof *families };
 static const size_t MAX_CONFIG_BYTES = (size_t)16 << 20;
 

@@ -55,7 +55,7 @@ typedef struct xci_family {
   xcoder_status (*read_config)(const json_t *json, const char *path, xci_config *config, xcoder_error *err);
 } xci_family;
 
-extern const xci_family xci_family_gpt_neox, xci_family_olmo, xci_family_bloom;
+extern const xci_family xci_family_gpt_neox, xci_family_olmo, xci_family_bloom, xci_family_llama, xci_family_olmo2;
 
 /* config.c. */
 xcoder_status xci_config_read(const char *folder, xci_config *config, xcoder_error *err);

@@ -22,6 +22,15 @@ tests_model_test_families_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLA
 tests_model_test_families_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
 endif
 EXTRA_DIST += tests/model/make_golden.py \
+  tests/model/golden/llama-bf16/config.json \
+  tests/model/golden/llama-bf16/expected.safetensors \
+  tests/model/golden/llama-bf16/model.safetensors \
+  tests/model/golden/llama-heads-f32/config.json \
+  tests/model/golden/llama-heads-f32/expected.safetensors \
+  tests/model/golden/llama-heads-f32/model.safetensors \
+  tests/model/golden/olmo2-f16/config.json \
+  tests/model/golden/olmo2-f16/expected.safetensors \
+  tests/model/golden/olmo2-f16/model.safetensors \
   tests/model/golden/bloom-bare-bf16/config.json \
   tests/model/golden/bloom-bare-bf16/expected.safetensors \
   tests/model/golden/bloom-bare-bf16/model.safetensors \

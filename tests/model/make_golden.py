@@ -15,8 +15,9 @@ import sys
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (AutoModelForCausalLM, BloomConfig, BloomForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM,
-                          LlamaConfig, LlamaForCausalLM, OlmoConfig, OlmoForCausalLM)
+from transformers import (AutoConfig, AutoModelForCausalLM, BloomConfig, BloomForCausalLM, GPTNeoXConfig,
+                          GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, OlmoConfig, OlmoForCausalLM)
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 LENGTHS = [1, 7, 2, 19]
 
@@ -40,6 +41,63 @@ def bloom(**changes):
     values = dict(vocab_size=37, hidden_size=24, n_layer=2, n_head=6)
     values.update(changes)
     return BloomConfig(**values)
+
+
+class Olmo2Attention(torch.nn.Module):
+    """OLMo-2's attention, restated: this version of transformers does not have the family."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        heads, keys = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = config.hidden_size // heads
+        bias = config.attention_bias
+        self.q_proj = torch.nn.Linear(config.hidden_size, heads * self.head_dim, bias=bias)
+        self.k_proj = torch.nn.Linear(config.hidden_size, keys * self.head_dim, bias=bias)
+        self.v_proj = torch.nn.Linear(config.hidden_size, keys * self.head_dim, bias=bias)
+        self.o_proj = torch.nn.Linear(heads * self.head_dim, config.hidden_size, bias=bias)
+        self.q_norm = LlamaRMSNorm(heads * self.head_dim, config.rms_norm_eps)
+        self.k_norm = LlamaRMSNorm(keys * self.head_dim, config.rms_norm_eps)
+
+    def forward(self, x, cos, sin):
+        n = x.shape[1]
+        group = self.config.num_attention_heads // self.config.num_key_value_heads
+        q, k, v = self.q_norm(self.q_proj(x)), self.k_norm(self.k_proj(x)), self.v_proj(x)
+        q, k, v = (t.view(1, n, -1, self.head_dim).transpose(1, 2) for t in (q, k, v))
+        q, k = apply_rotary_pos_emb(q, k, cos, sin)
+        k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+        scores = q @ k.transpose(2, 3) / self.head_dim ** 0.5
+        scores = scores.masked_fill(torch.ones(n, n, dtype=torch.bool).triu(1), float("-inf"))
+        return self.o_proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(1, n, -1))
+
+
+class Olmo2Layer(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.self_attn = Olmo2Attention(config)
+        self.mlp = LlamaMLP(config)
+        self.post_attention_layernorm = LlamaRMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_feedforward_layernorm = LlamaRMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, x, position_embeddings=None, **ignored):
+        x = x + self.post_attention_layernorm(self.self_attn(x, *position_embeddings))
+        return x + self.post_feedforward_layernorm(self.mlp(x)), None
+
+
+class Olmo2Config(LlamaConfig):
+    model_type = "olmo2"
+
+
+class Olmo2ForCausalLM(LlamaForCausalLM):
+    config_class = Olmo2Config
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model.layers = torch.nn.ModuleList([Olmo2Layer(config) for _ in range(config.num_hidden_layers)])
+
+
+AutoConfig.register("olmo2", Olmo2Config)
+AutoModelForCausalLM.register(Olmo2Config, Olmo2ForCausalLM)
 
 
 def stream_modules(model):
@@ -92,7 +150,7 @@ def evaluate(folder, path, seed):
 
         first, layers = stream_modules(model)
         handles = [module.register_forward_hook(hook) for module in (first, *layers)]
-        logits = model(ids).logits[0]
+        logits = model(ids, use_cache=False).logits[0]
         for handle in handles:
             handle.remove()
         (logits[-1, out["wrong"][s]] - logits[-1, out["right"][s]]).backward()
@@ -198,6 +256,17 @@ def main(root):
          rotary_pct=0.25, hidden_act="relu", attention_bias=False)
     make_olmo(root)
     make_bloom(root)
+    make_llama(root)
+
+
+def make_llama(root):
+    save(LlamaForCausalLM(gated(LlamaConfig, num_key_value_heads=2, rope_theta=5000.0)), root, "llama-bf16", 31,
+         torch.bfloat16)
+    save(LlamaForCausalLM(gated(LlamaConfig, num_key_value_heads=1, head_dim=4, attention_bias=True, mlp_bias=True,
+                                tie_word_embeddings=True, rms_norm_eps=1e-3)), root, "llama-heads-f32", 32,
+         torch.float32)
+    save(Olmo2ForCausalLM(gated(Olmo2Config, num_key_value_heads=2, rms_norm_eps=1e-4)), root, "olmo2-f16", 33,
+         torch.float16)
 
 
 def make_olmo(root):

@@ -10,7 +10,8 @@ static const double BOUND = 1e-5;
 
 static const char *const models[] = {"tiny-neox",  "sequential-f32", "bare-bf16",
                                      "newer-f32", "sharded-f16",    "tied-f32",
-                                     "olmo-clip-f16", "olmo-tied-bf16", "bloom-f16", "bloom-bare-bf16"};
+                                     "olmo-clip-f16", "olmo-tied-bf16", "bloom-f16", "bloom-bare-bf16",
+                                     "llama-bf16", "llama-heads-f32", "olmo2-f16"};
 
 typedef struct golden {
   xci_safetensors *file;
