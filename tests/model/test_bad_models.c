@@ -313,13 +313,13 @@ END_TEST
 
 /* ---- Memory ---- */
 
-static xcoder_status use_everything(xcoder_device **cpu, xcoder_model **model) {
+static xcoder_status use_everything(const char *name, xcoder_device **cpu, xcoder_model **model) {
   static const uint32_t ids[6] = {1, 2, 3, 4, 5, 6}, right[2] = {1, 2}, wrong[2] = {3, 4};
   static const size_t start[3] = {0, 2, 6};
   static float hidden[6 * 24], gradient[6 * 24], log_probs[6];
   double metric[2];
   xcoder_status status = xcoder_device_open("cpu", cpu, NULL);
-  if (!status) status = xcoder_model_open(golden_path("sharded-f16", ""), *cpu, -1, model, NULL);
+  if (!status) status = xcoder_model_open(golden_path(name, ""), *cpu, -1, model, NULL);
   if (!status) status = xcoder_model_hidden(*model, ids, start, 2, 0, hidden, NULL);
   if (!status)
     status = xcoder_model_metric(*model, 0, hidden, start, 2, right, wrong, metric, gradient, NULL);
@@ -330,13 +330,14 @@ static xcoder_status use_everything(xcoder_device **cpu, xcoder_model **model) {
 
 /* The n-th allocation fails, and then also all after it, for every n. */
 START_TEST(test_allocations) {
+  static const char *const names[] = {"sharded-f16", "bloom-f16", "olmo2-f16"};
   xcoder_status status = XCODER_MEMORY;
   xcoder_set_threads(1); /* hundreds of short runs: starting teams would be all of their time */
   for (long n = 1; status; n++) {
     xcoder_device *cpu = NULL;
     xcoder_model *model = NULL;
-    xci_fail_allocation(n, _i);
-    status = use_everything(&cpu, &model);
+    xci_fail_allocation(n, _i % 2);
+    status = use_everything(names[_i / 2], &cpu, &model);
     xci_fail_allocation(0, 0);
     ck_assert_msg(status == XCODER_OK || status == XCODER_MEMORY, "allocation %ld: %s", n, xcoder_status_name(status));
     xcoder_model_close(model);
@@ -357,7 +358,7 @@ int main(void) {
   tcase_add_test(tcase, test_no_weights);
   tcase_add_test(tcase, test_index);
   tcase_add_test(tcase, test_calls);
-  tcase_add_loop_test(tcase, test_allocations, 0, 2);
+  tcase_add_loop_test(tcase, test_allocations, 0, 6);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK);
