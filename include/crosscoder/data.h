@@ -117,8 +117,8 @@ typedef struct xcoder_pairs_options {
   uint64_t max_pairs;        /* 0: all */
 } xcoder_pairs_options;
 
-/* `task`: "pairs:PATH", "blimp:PATH" (later clams:, multiblimp:); PATH is a file or a folder (files in name
- * order). An answer longer than one token after the common prefix is handled by the authors' rule (METHOD,
+/* `task`: "pairs:PATH", "blimp:PATH", "clams:PATH", "multiblimp:PATH"; PATH is a file or a folder (files in name
+ * order; of the last two also a folder of folders named by language). An answer longer than one token after the common prefix is handled by the authors' rule (METHOD,
  * FORMATS 7.1) or skipped, with a count and a reason. */
 XCODER_API xcoder_status xcoder_pairs_load(const char *task, const xcoder_tokenizer *tokenizer,
                                            const xcoder_pairs_options *options, xcoder_pairs **pairs, xcoder_error *err);

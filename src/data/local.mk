@@ -10,8 +10,11 @@ src_libdata_la_SOURCES = \
   src/data/normalize.c src/data/normalize.h \
   src/data/pairs.c src/data/pairs.h \
   src/data/pairs_blimp.c \
+  src/data/pairs_clams.c \
+  src/data/pairs_multiblimp.c \
   src/data/pairs_own.c \
   src/data/pairs_rule.c \
+  src/data/pairs_words.c \
   src/data/pattern.c src/data/pattern.h \
   src/data/pattern_rewrite.c \
   src/data/pretokenize.c \

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "data/encode.h"
+#include "data/lines.h"
 #include <crosscoder/data.h>
 #include <jansson.h>
 
@@ -13,6 +14,7 @@ typedef struct xci_item {
   const char *prefix, *good, *bad;
   size_t n_prefix, n_good, n_bad;
   const char *separator;
+  bool by_words; /* the authors' rule takes the answers as words by themselves, not as the rest of the tokens */
   const char *counterfactual, *group, *language; /* NULL: none */
 } xci_item;
 
@@ -24,6 +26,7 @@ typedef enum xci_skip {
   XCI_SKIP_CONTAINS, /* one answer's tokens begin with all of the other's */
   XCI_SKIP_EMPTY,    /* no token stands before the answers */
   XCI_SKIP_FORM,     /* the item is not of the form prefix, right word, wrong word */
+  XCI_SKIP_SENTENCE, /* a sentence is empty, or the words of one begin with all of the other's */
   XCI_N_SKIPS
 } xci_skip;
 
@@ -40,7 +43,9 @@ typedef struct xci_pairs_builder {
   const xcoder_pairs_options *options;
   xci_encoder *encoder;
   uint32_t end_of_text;
-  xci_text joined; /* scratch */
+  xci_text joined, good_words, bad_words; /* scratch */
+  xci_text file_group;                    /* what the path of the file being read tells, "" if nothing */
+  char file_language[4];
   xci_ids good, bad, other;
   xci_ids ids;    /* of all prefixes */
   xci_text texts; /* of all pairs, zero-terminated each */
@@ -59,6 +64,31 @@ xcoder_status xci_read_own_item(xci_pairs_builder *builder, const json_t *line, 
                                 xcoder_error *err);
 xcoder_status xci_read_blimp_item(xci_pairs_builder *builder, const json_t *line, const char *path, uint64_t number,
                                   xcoder_error *err);
+
+xcoder_status xci_read_multiblimp_item(xci_pairs_builder *builder, const json_t *line, const char *path,
+                                       uint64_t number, xcoder_error *err);
+
+/* Reads a whole file that is no JSON; its first line that is not empty has been read. */
+typedef xcoder_status (*xci_table_reader)(xci_pairs_builder *builder, xci_lines *lines, const char *line,
+                                          size_t n_bytes, xcoder_error *err);
+xcoder_status xci_read_clams(xci_pairs_builder *builder, xci_lines *lines, const char *line, size_t n_bytes,
+                             xcoder_error *err);
+xcoder_status xci_read_multiblimp(xci_pairs_builder *builder, xci_lines *lines, const char *line, size_t n_bytes,
+                                  xcoder_error *err);
+/* The next line, of bounded length; NULL at the end. */
+xcoder_status xci_pairs_line(xci_lines *lines, const char **line, size_t *n_bytes, xcoder_error *err);
+/* Refuses a line that is not UTF-8 or holds a NUL. */
+xcoder_status xci_pairs_check_text(const xci_lines *lines, const char *line, size_t n_bytes, xcoder_error *err);
+
+/* Language and group that a file's place tells ("" if nothing): for CLAMS en/TASK.txt, en_evalset/TASK.txt or
+ * en_TASK.txt; for MultiBLiMP fra/data.tsv or fra.tsv. `stem` is the file's name without its endings. */
+void xci_clams_place(const char *folder, const char *stem, char language[4], xci_text *group);
+void xci_multiblimp_place(const char *folder, const char *stem, char language[4], xci_text *group);
+
+/* Two sentences (UTF-8, zero-terminated): their common first words are the prefix, the next word of each an answer,
+ * the rest is dropped. `capitalize`: as Python's str.capitalize(). */
+xcoder_status xci_pairs_add_sentences(xci_pairs_builder *builder, const char *good, const char *bad, bool capitalize,
+                                      const char *group, const char *language, xcoder_error *err);
 
 /* A text member of a line; NULL if it is absent or null. */
 xcoder_status xci_item_text(const json_t *line, const char *path, uint64_t number, const char *key, const char **text,

@@ -80,14 +80,28 @@ static xcoder_status encode_again(xci_pairs_builder *b, xci_ids *ids, size_t fro
   return status;
 }
 
-/* The authors' rule: afterwards b->other holds the tokens of the prompt. */
-static xcoder_status choose_by_authors(xci_pairs_builder *b, size_t n, xci_pair_record *record, xci_skip *skip,
-                                       xcoder_error *err) {
+/* Prompt and answers of the authors' rule: what the tokens have in common and what is left of them. */
+static xcoder_status cut_tokens(xci_pairs_builder *b, size_t n, xci_skip *skip, xcoder_error *err) {
   b->other.n = 0;
   xcoder_status status = xci_ids_add(&b->other, b->good.ids, n, err);
   *skip = b->good.n == n || b->bad.n == n ? XCI_SKIP_CONTAINS : XCI_KEPT;
   if (!status && !*skip) status = encode_again(b, &b->good, n, err);
   if (!status && !*skip) status = encode_again(b, &b->bad, n, err);
+  return status;
+}
+
+/* The same where words were cut: the prefix and each answer, with its blank, by themselves. */
+static xcoder_status cut_words(xci_pairs_builder *b, const xci_item *item, xcoder_error *err) {
+  xcoder_status status = encode_text(b, item->prefix, item->n_prefix, &b->other, err);
+  if (!status) status = encode_sentence(b, "", 0, " ", item->good, item->n_good, &b->good, err);
+  if (!status) status = encode_sentence(b, "", 0, " ", item->bad, item->n_bad, &b->bad, err);
+  return status;
+}
+
+/* The authors' rule: afterwards b->other holds the tokens of the prompt. */
+static xcoder_status choose_by_authors(xci_pairs_builder *b, const xci_item *item, size_t n, xci_pair_record *record,
+                                       xci_skip *skip, xcoder_error *err) {
+  xcoder_status status = item->by_words ? cut_words(b, item, err) : cut_tokens(b, n, skip, err);
   if (status || *skip) return status;
   size_t length = b->good.n, k = 0;
   if (length != b->bad.n) *skip = XCI_SKIP_LENGTHS;
@@ -146,7 +160,7 @@ xcoder_status xci_pairs_add(xci_pairs_builder *b, const xci_item *item, xcoder_e
   size_t n_prefix = common_length(&b->good, &b->bad);
   const xci_ids *prefix = &b->good;
   if (b->options->authors_rule) {
-    status = choose_by_authors(b, n_prefix, &record, &skip, err);
+    status = choose_by_authors(b, item, n_prefix, &record, &skip, err);
     prefix = &b->other;
     n_prefix = b->other.n;
   } else {

@@ -35,6 +35,11 @@ TESTS += tests/data/test_memory
 tests_data_test_memory_SOURCES = tests/data/test_memory.c tests/data/helpers.h
 tests_data_test_memory_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_data_test_memory_LDADD = $(LAYERS_TEXT) $(TEST_LIBS)
+check_PROGRAMS += tests/data/test_sentences
+TESTS += tests/data/test_sentences
+tests_data_test_sentences_SOURCES = tests/data/test_sentences.c tests/data/helpers.h
+tests_data_test_sentences_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_data_test_sentences_LDADD = $(LAYERS_TEXT) $(TEST_LIBS)
 endif
 # Folders: golden values with the script that made them, and files good and bad.
 EXTRA_DIST += tests/data/make_golden.py tests/data/make_cases.py tests/data/golden tests/data/cases.tsv tests/data/good \

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Minimal pairs made of two sentences: CLAMS and MultiBLiMP. */
+#include "helpers.h"
+
+#include "base/memory.h"
+#include <sys/stat.h>
+
+static xcoder_status read_task(const char *kind, const char *path, const xcoder_tokenizer *tokenizer,
+                               const xcoder_pairs_options *options, xcoder_pairs **pairs, xcoder_error *err) {
+  char task[1200];
+  snprintf(task, sizeof task, "%s:%s", kind, path);
+  xcoder_status status = xcoder_pairs_load(task, tokenizer, options, pairs, err);
+  ck_assert(!*pairs == (status != XCODER_OK));
+  return status;
+}
+
+static xcoder_pairs *load(const char *kind, const char *path, const xcoder_tokenizer *tokenizer,
+                          const xcoder_pairs_options *options) {
+  xcoder_pairs *pairs = NULL;
+  OK(read_task(kind, path, tokenizer, options, &pairs, err));
+  return pairs;
+}
+
+/* `ids` holds `n_prefix` tokens, the right one, the wrong one. */
+static void expect_pair(const xcoder_pairs *pairs, size_t index, const uint32_t *ids, size_t n_prefix,
+                        const char *group, const char *language) {
+  const xcoder_pair *pair = xcoder_pairs_get(pairs, index);
+  ck_assert_ptr_nonnull(pair);
+  ck_assert_uint_eq(pair->n_prefix, n_prefix);
+  for (size_t i = 0; i < n_prefix; i++) ck_assert_uint_eq(pair->prefix[i], ids[i]);
+  ck_assert_uint_eq(pair->right, ids[n_prefix]);
+  ck_assert_uint_eq(pair->wrong, ids[n_prefix + 1]);
+  ck_assert_str_eq(pair->group, group);
+  ck_assert_str_eq(pair->language, language);
+}
+
+/* Letters are tokens; "ab" is one, the blank is 0, the end of text 1. */
+static xcoder_tokenizer *open_letters(void) {
+  static const char text[] =
+    "{\"added_tokens\":[{\"id\":1,\"content\":\"<|endoftext|>\",\"special\":true}],"
+    "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{\"type\":\"BPE\",\"vocab\":{"
+    "\"\\u0120\":0,\"a\":2,\"b\":3,\"c\":4,\"A\":5,\"B\":6,\"\\u00c3\":7,\"\\u012b\":8,\"\\u012a\":9,"
+    "\"\\u0120a\":10,\"\\u0120b\":11,\"\\u0120c\":12,\"\\u00a9\":13,\"\\u012b\\u0120\":14,\"\\u0125\":15,"
+    "\"\\u00ab\":16,\"\\\"\":17},"
+    "\"merges\":[\"\\u0120 a\",\"\\u0120 b\",\"\\u0120 c\"]}}";
+  return open_tokenizer(write_temporary("letters.tokenizer", text, sizeof text - 1));
+}
+
+static const char *write_in(const char *folder, const char *name, const char *text) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  (void)mkdir(temporary_file(folder), 0700);
+  return write_temporary(path, text, strlen(text));
+}
+
+START_TEST(clams_rules) {
+  static const char text[] = "True\ta B a c\r\nFalse\ta b b\n\nTrue\tA ab\nTrue\tb\n" /* Pairs need not alternate. */
+                             "False\ta aba\nFalse\ta\nTrue\tb a\nFalse\tb\nTrue\ta aaa\nFalse\ta bbb";
+  xcoder_tokenizer *tokenizer = open_letters();
+  const char *path = write_in("fr_evalset", "x_y.txt", text);
+  xcoder_pairs *pairs = load("clams", path, tokenizer, NULL);
+  ck_assert_str_eq(xcoder_pairs_name(pairs), "clams-fr-x_y");
+  ck_assert_str_eq(xcoder_pairs_summary(pairs), "kept 2 of 5: 3 skipped (answer longer than 2 tokens: 1, one answer "
+                                                "begins with the other: 1, one sentence begins with the other: 1)");
+  expect_pair(pairs, 0, (uint32_t[]){1, 5, 11, 10, 11}, 3, "x_y", "fr"); /* A b |a |b */
+  expect_pair(pairs, 1, (uint32_t[]){1, 6, 5}, 1, "x_y", "fr");          /* |B |A */
+  xcoder_pairs_free(pairs);
+  /* By themselves the words have a blank before them. */
+  pairs = load("clams", path, tokenizer, &(xcoder_pairs_options){.authors_rule = true, .no_prepend = true});
+  ck_assert_uint_eq(xcoder_pairs_count(pairs), 2);
+  expect_pair(pairs, 0, (uint32_t[]){5, 11, 10, 11}, 2, "x_y", "fr");
+  expect_pair(pairs, 1, (uint32_t[]){0, 6, 5}, 1, "x_y", "fr");
+  xcoder_pairs_free(pairs);
+  ck_assert_int_eq(unlink(path), 0);
+  path = write_in("fr_evalset", "two.txt", "True\ta ba\nFalse\ta bc\nTrue\ta bca\nFalse\ta bcb\n");
+  pairs = load("clams", path, tokenizer, &(xcoder_pairs_options){.authors_rule = true, .no_prepend = true});
+  ck_assert_str_eq(xcoder_pairs_summary(pairs), "kept 1 of 2: 1 skipped (answer longer than 2 tokens: 1)");
+  expect_pair(pairs, 0, (uint32_t[]){5, 11, 2, 4}, 2, "two", "fr"); /* the shared first token joins the prefix */
+  xcoder_pairs_free(pairs);
+  /* Letters beyond ASCII change their case too: c3 a9 is e with an acute, c3 89 its capital. */
+  path = write_in("fr_evalset", "two.txt", "True\t\303\211\303\211 a\nFalse\t\303\251\303\251 b\n");
+  pairs = load("clams", temporary_file("fr_evalset"), tokenizer, &(xcoder_pairs_options){.no_prepend = true});
+  ck_assert_str_eq(xcoder_pairs_name(pairs), "clams-fr_evalset");
+  ck_assert_str_eq(xcoder_pairs_get(pairs, 0)->text, "\303\211\303\251");
+  xcoder_pairs_free(pairs);
+  pairs = load("clams", temporary_folder(), tokenizer, NULL); /* a folder of languages */
+  ck_assert_uint_eq(xcoder_pairs_count(pairs), 1);
+  ck_assert_str_eq(xcoder_pairs_get(pairs, 0)->language, "fr");
+  xcoder_pairs_free(pairs);
+  ck_assert_int_eq(unlink(temporary_file("fr_evalset/two.txt")), 0);
+  ck_assert_int_eq(rmdir(temporary_file("fr_evalset")), 0);
+  path = write_temporary("en_z.txt", "True\ta b\nFalse\ta c\n", 18);
+  pairs = load("clams", path, tokenizer, NULL);
+  ck_assert_str_eq(xcoder_pairs_name(pairs), "clams-en-z");
+  expect_pair(pairs, 0, (uint32_t[]){1, 5, 11, 12}, 2, "z", "en");
+  xcoder_pairs_free(pairs);
+  ck_assert_int_eq(unlink(path), 0);
+  xcoder_tokenizer_close(tokenizer);
+}
+END_TEST
+
+/* Quotes, an embedded newline, unknown columns, NBSP and control characters as blanks. */
+START_TEST(multiblimp_rules) {
+  static const char text[] = "verb\tsen\tphenomenon\twrong_sen\r\n"
+                             "x\ta b\302\240 a\034b c\tSV-#\ta b a c\r\n"
+                             "\r\n"
+                             "\"x\ty\n\r\nz\"\t\"\"\"a\"\" b\"\tSV-G\t\"\"\"a\"\"\nc\"\n"
+                             "x\"y\t\tSV-P\ta\n"
+                             "x\ta b\tSV-P\ta b c\n";
+  static const char rows[] =
+    "{\"sen\": \"a b\", \"wrong_sen\": \"a c\", \"phenomenon\": \"SV-#\"}\n"
+    "{\"sen\": \"a b\", \"wrong_sen\": \"a c\", \"phenomenon\": \"SV-#\", \"language\": \"por\"}";
+  xcoder_tokenizer *tokenizer = open_letters();
+  const char *path = write_in("fra", "data.tsv", text);
+  xcoder_pairs *pairs = load("multiblimp", path, tokenizer, NULL);
+  ck_assert_str_eq(xcoder_pairs_name(pairs), "multiblimp-fra");
+  ck_assert_str_eq(xcoder_pairs_summary(pairs), "kept 2 of 4: 2 skipped (one sentence begins with the other: 2)");
+  expect_pair(pairs, 0, (uint32_t[]){1, 2, 11, 10, 11, 12}, 4, "SV-#", "fra");
+  expect_pair(pairs, 1, (uint32_t[]){1, 17, 2, 17, 11, 12}, 4, "SV-G", "fra");
+  xcoder_pairs_free(pairs);
+  pairs = load("multiblimp", path, tokenizer, &(xcoder_pairs_options){.max_pairs = 1});
+  ck_assert_uint_eq(xcoder_pairs_count(pairs), 1);
+  xcoder_pairs_free(pairs);
+  pairs = load("multiblimp", temporary_folder(), tokenizer, NULL);
+  ck_assert_uint_eq(xcoder_pairs_count(pairs), 2);
+  xcoder_pairs_free(pairs);
+  ck_assert_int_eq(unlink(path), 0);
+  ck_assert_int_eq(rmdir(temporary_file("fra")), 0);
+  path = write_temporary("spa.jsonl", rows, sizeof rows - 1);
+  pairs = load("multiblimp", path, tokenizer, &(xcoder_pairs_options){.authors_rule = true, .no_prepend = true});
+  ck_assert_str_eq(xcoder_pairs_name(pairs), "multiblimp-spa");
+  expect_pair(pairs, 0, (uint32_t[]){2, 11, 12}, 1, "SV-#", "spa");
+  expect_pair(pairs, 1, (uint32_t[]){2, 11, 12}, 1, "SV-#", "por");
+  xcoder_pairs_free(pairs);
+  ck_assert_int_eq(unlink(path), 0);
+  xcoder_tokenizer_close(tokenizer);
+}
+END_TEST
+
+#define HEADER "sen\twrong_sen\tphenomenon\n"
+
+START_TEST(refused) {
+  static const struct {
+    const char *kind, *text;
+    size_t n_bytes; /* 0: to the first NUL */
+    xcoder_status status;
+    const char *words;
+  } cases[] = {
+    {"clams", "", 0, XCODER_MISMATCH, "kept 0 of 0"},
+    {"clams", "True\ta b\nFalse a c\n", 0, XCODER_FORMAT, "line 2: expected True or False"},
+    {"clams", "True\ta b\nfalse\ta c\n", 0, XCODER_FORMAT, "line 2: expected True or False"},
+    {"clams", "True\t\n", 0, XCODER_FORMAT, "line 1: expected True or False"},
+    {"clams", "True\ta b\nFalse\ta c\nTrue\ta b\n", 0, XCODER_FORMAT, "1 sentences marked True have no partner"},
+    {"clams", "False\ta b\n", 0, XCODER_FORMAT, "1 sentences marked False have no partner"},
+    {"clams", "True\ta b\nFalse\ta \377\n", 0, XCODER_FORMAT, "line 2: not UTF-8"},
+    {"clams", "True\ta\0b\nFalse\ta c\n", 20, XCODER_FORMAT, "line 1: not UTF-8"},
+    {"clams", "True\ta b\nFalse\ta b\n", 0, XCODER_MISMATCH, "one sentence begins with the other: 1"},
+    {"multiblimp", "", 0, XCODER_MISMATCH, "kept 0 of 0"},
+    {"multiblimp", HEADER, 0, XCODER_MISMATCH, "kept 0 of 0"},
+    {"multiblimp", "sen\twrong_sen\n", 0, XCODER_FORMAT, "line 1: no column 'phenomenon'"},
+    {"multiblimp", "sen,wrong_sen,phenomenon\n", 0, XCODER_FORMAT, "line 1: no column 'sen'"},
+    {"multiblimp", "sen\twrong_sen\tphenomenon\tsen\n", 0, XCODER_FORMAT, "two columns have the same name"},
+    {"multiblimp", HEADER "a b\ta c\n", 0, XCODER_FORMAT, "line 2: 2 columns, the header has 3"},
+    {"multiblimp", HEADER "a b\ta c\tx\t\n", 0, XCODER_FORMAT, "line 2: 4 columns, the header has 3"},
+    {"multiblimp", HEADER "\"a b\ta c\tx\n", 0, XCODER_FORMAT, "line 2: the closing quote"},
+    {"multiblimp", HEADER "\"a b\"c\ta c\tx\n", 0, XCODER_FORMAT, "line 2: characters behind the closing quote"},
+    {"multiblimp", HEADER "a \355\240\200\ta c\tx\n", 0, XCODER_FORMAT, "line 2: not UTF-8"},
+    {"multiblimp", HEADER "a\0\ta c\tx\n", 35, XCODER_FORMAT, "line 2: not UTF-8"},
+    {"multiblimp", "{\"sen\": \"a b\", \"wrong_sen\": \"a c\"}\n", 0, XCODER_FORMAT, "no key 'phenomenon'"},
+    {"multiblimp", "{\"sen\": 1}\n", 0, XCODER_FORMAT, "'sen' is no text"},
+    {"multiblimp", "{\"sen\": \n", 0, XCODER_FORMAT, "line 1"},
+  };
+  xcoder_tokenizer *tokenizer = open_letters();
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    xcoder_pairs *pairs = NULL;
+    size_t n = cases[i].n_bytes ? cases[i].n_bytes : strlen(cases[i].text);
+    const char *path = write_temporary("bad", cases[i].text, n);
+    FAILS(cases[i].status, cases[i].words, read_task(cases[i].kind, path, tokenizer, NULL, &pairs, err));
+    ck_assert_int_eq(unlink(path), 0);
+  }
+  /* A row of more than 1 MiB in many lines, and as many lines of one kind as nobody has. */
+  FILE *file = fopen(temporary_file("bad"), "w");
+  fputs(HEADER "\"", file);
+  for (int i = 0; i < 300000; i++) fputs("aaaa\n", file);
+  ck_assert_int_eq(fclose(file), 0);
+  xcoder_pairs *pairs = NULL;
+  FAILS(XCODER_FORMAT, "line 2: a row of more than 1 MiB",
+        read_task("multiblimp", temporary_file("bad"), tokenizer, NULL, &pairs, err));
+  ck_assert_int_eq(unlink(temporary_file("bad")), 0);
+  FAILS(XCODER_MISSING, "without .tsv files",
+        read_task("multiblimp", temporary_folder(), tokenizer, NULL, &pairs, err));
+  FAILS(XCODER_MISSING, "without .txt files", read_task("clams", temporary_folder(), tokenizer, NULL, &pairs, err));
+  xcoder_tokenizer_close(tokenizer);
+}
+END_TEST
+
+START_TEST(every_allocation_fails_once) {
+  static const char *const kinds[] = {"clams", "multiblimp"};
+  static const char *const texts[] = {"True\ta b\nTrue\ta b\nFalse\ta c\nFalse\ta c\n", HEADER "\"a b\"\ta c\tx\n"};
+  xcoder_tokenizer *tokenizer = open_letters();
+  for (int k = 0; k < 4; k++) {
+    const xcoder_pairs_options options = {.authors_rule = k >= 2};
+    const char *path = write_temporary("fra.txt", texts[k % 2], strlen(texts[k % 2]));
+    xcoder_status status = XCODER_MEMORY;
+    for (long n = 1; status; n++) {
+      xcoder_error error = {0};
+      xcoder_pairs *pairs = NULL;
+      ck_assert_int_lt(n, 2000);
+      xci_fail_allocation(n, (int)(n % 2));
+      status = read_task(kinds[k % 2], path, tokenizer, &options, &pairs, &error);
+      xci_fail_allocation(0, 0);
+      ck_assert_msg(!status || status == XCODER_MEMORY, "allocation %ld: %s", n, error.message);
+      xcoder_pairs_free(pairs);
+      if (!status) ck_assert_int_gt(n, 20);
+    }
+    ck_assert_int_eq(unlink(path), 0);
+  }
+  xcoder_tokenizer_close(tokenizer);
+}
+END_TEST
+
+/* Pairs of the published files that are kept with Pythia's tokenizer, by the authors' rule and by ours; computed with
+ * the tokenizers library and a restatement of both rules in Python. */
+static const struct {
+  const char *language, *task;
+  size_t authors, ours;
+} published[] = {
+  {"en", "long_vp_coord", 400, 400},
+  {"en", "obj_rel_across_anim", 857, 857},
+  {"en", "obj_rel_within_anim", 748, 1000},
+  {"en", "prep_anim", 857, 857},
+  {"en", "simple_agrmt", 120, 120},
+  {"en", "subj_rel", 857, 857},
+  {"en", "vp_coord", 720, 720},
+  {"fr", "long_vp_coord", 200, 400},
+  {"fr", "obj_rel_across_anim", 714, 1000},
+  {"fr", "obj_rel_within_anim", 250, 500},
+  {"fr", "prep_anim", 715, 1000},
+  {"fr", "simple_agrmt", 200, 280},
+  {"fr", "subj_rel", 714, 1000},
+  {"fr", "vp_coord", 700, 980},
+};
+
+START_TEST(clams_as_published) {
+  const char *path = shared_file("tokenizers/pythia-20b.tokenizer.json");
+  if (!path || !shared_file("clams")) return;
+  xcoder_tokenizer *tokenizer = open_tokenizer(path);
+  const xcoder_pairs_options authors = {.authors_rule = true, .no_prepend = true};
+  for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+    char name[128];
+    snprintf(name, sizeof name, "clams/%s/%s.txt", published[i].language, published[i].task);
+    path = shared_file(name);
+    ck_assert_ptr_nonnull(path);
+    xcoder_pairs *ours = load("clams", path, tokenizer, NULL), *theirs = load("clams", path, tokenizer, &authors);
+    ck_assert_msg(xcoder_pairs_count(ours) == published[i].ours && xcoder_pairs_count(theirs) == published[i].authors,
+                  "%s: %s; %s", name, xcoder_pairs_summary(ours), xcoder_pairs_summary(theirs));
+    ck_assert_str_eq(xcoder_pairs_get(ours, 0)->language, published[i].language);
+    ck_assert_str_eq(xcoder_pairs_get(ours, 0)->group, published[i].task);
+    xcoder_pairs_free(ours);
+    xcoder_pairs_free(theirs);
+  }
+  xcoder_tokenizer_close(tokenizer);
+}
+END_TEST
+
+int main(void) {
+  TCase *tcase = new_case("sentences");
+  tcase_add_test(tcase, clams_rules);
+  tcase_add_test(tcase, multiblimp_rules);
+  tcase_add_test(tcase, refused);
+  tcase_add_test(tcase, every_allocation_fails_once);
+  tcase_add_test(tcase, clams_as_published);
+  int failed = run_case(tcase, "sentences");
+  unlink(temporary_file("letters.tokenizer"));
+  rmdir(temporary_folder());
+  return failed;
+}
