@@ -84,7 +84,8 @@ typedef struct xcoder_tokens_options {
 XCODER_API xcoder_status xcoder_tokens_build(xcoder_corpus *corpus, const xcoder_tokenizer *tokenizer,
                                              const xcoder_tokens_options *options, const xcoder_monitor *monitor,
                                              xcoder_tokens **tokens, xcoder_error *err);
-/* .npy of shape [n_sequences, length] (integers) or [n] with `length` given; raw token files later. */
+/* .npy of shape [n_sequences, length] (integers) or [n] with `length` given; by their endings also PATH.idx beside PATH.bin (Megatron)
+ * and plain little-endian .u16 and .u32. */
 XCODER_API xcoder_status xcoder_tokens_load(const char *path, size_t length, xcoder_tokens **tokens, xcoder_error *err);
 XCODER_API xcoder_status xcoder_tokens_save(const xcoder_tokens *tokens, const char *path, xcoder_error *err);
 XCODER_API xcoder_status xcoder_tokens_from_array(const uint32_t *ids, const size_t *start, size_t n_sequences,

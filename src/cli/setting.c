@@ -134,6 +134,11 @@ xcoder_status cli_need_models(cli_setting *setting, long highest, xcoder_error *
 
 /* Opened without blocking, so that a FIFO is told and not waited for. */
 bool cli_is_npy(const char *path) {
+  static const char *const endings[] = {".idx", ".u16", ".u32"};
+  size_t n = strlen(path);
+  for (size_t i = 0; i < 3; i++)
+    if (n > 4 && strcmp(path + n - 4, endings[i]) == 0)
+      return true;
   char magic[6];
   int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (file < 0)

@@ -28,4 +28,5 @@ src_libdata_la_SOURCES = \
   src/data/tokens.c src/data/tokens.h \
   src/data/tokens_build.c \
   src/data/tokens_file.c \
+  src/data/tokens_raw.c \
   src/data/unicode.c src/data/unicode.h

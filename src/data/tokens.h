@@ -16,4 +16,9 @@ struct xcoder_tokens {
 xcoder_status xci_tokens_take_equal(uint32_t **ids, size_t n_sequences, size_t length, xcoder_tokens **tokens,
                                     xcoder_error *err);
 
+/* Little-endian numbers of `width` 2 or 4 bytes; Megatron's index PATH.idx beside PATH.bin. */
+xcoder_status xci_tokens_load_raw(const char *path, size_t width, size_t length, xcoder_tokens **tokens,
+                                  xcoder_error *err);
+xcoder_status xci_tokens_load_megatron(const char *path, size_t length, xcoder_tokens **tokens, xcoder_error *err);
+
 #endif

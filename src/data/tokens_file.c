@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "data/tokens.h"
 #include "formats/npy.h"
+#include <string.h>
 
 /* One integer of the file; false if it is no token id. */
 static bool load_id(const unsigned char *p, xci_dtype dtype, uint32_t *id) {
@@ -42,11 +43,19 @@ static xcoder_status check_shape(const xci_npy *npy, const char *path, size_t *l
   return XCODER_OK;
 }
 
+static bool ends_with(const char *path, const char *ending) {
+  size_t n = strlen(path), m = strlen(ending);
+  return n > m && strcmp(path + n - m, ending) == 0;
+}
+
 xcoder_status xcoder_tokens_load(const char *path, size_t length, xcoder_tokens **tokens, xcoder_error *err) {
   xci_npy npy = {0};
   uint32_t *ids = NULL;
   size_t n_sequences = 0;
   *tokens = NULL;
+  if (ends_with(path, ".idx")) return xci_tokens_load_megatron(path, length, tokens, err);
+  if (ends_with(path, ".u16")) return xci_tokens_load_raw(path, 2, length, tokens, err);
+  if (ends_with(path, ".u32")) return xci_tokens_load_raw(path, 4, length, tokens, err);
   xcoder_status status = xci_npy_open(path, &npy, err);
   if (status) return status;
   status = check_shape(&npy, path, &length, &n_sequences, err);

@@ -197,8 +197,50 @@ START_TEST(files) {
 }
 END_TEST
 
+START_TEST(raw_files) {
+  static const unsigned char numbers[] = {1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0};
+  unsigned char idx[34 + 2 * 12 + 16] = "MMIDIDX";
+  xcoder_tokens *tokens = NULL;
+  const char *path = write_temporary("r.u16", numbers, 12);
+  OK(xcoder_tokens_load(path, 5, &tokens, err));
+  expect_ids(tokens, (uint32_t[]){1, 2, 3, 4, 5}, 5, (size_t[]){0, 5}, 1);
+  xcoder_tokens_free(tokens);
+  FAILS(XCODER_MISMATCH, "less than one", xcoder_tokens_load(path, 7, &tokens, err));
+  FAILS(XCODER_FORMAT, "no multiple", xcoder_tokens_load(write_temporary("r.u16", numbers, 11), 1, &tokens, err));
+  FAILS(XCODER_MISMATCH, "0 tokens", xcoder_tokens_load(write_temporary("r.u16", numbers, 0), 1, &tokens, err));
+  FAILS(XCODER_FORMAT, "no token id", xcoder_tokens_load(write_temporary("r.u32", "\1\0\0\377", 4), 1, &tokens, err));
+  idx[9] = 1, idx[17] = 8, idx[18] = 2, idx[26] = 2;
+  idx[34] = 3, idx[38] = 3, idx[50] = 6; /* two rows of three */
+  write_temporary("r.bin", numbers, 12);
+  path = write_temporary("r.idx", idx, sizeof idx);
+  OK(xcoder_tokens_load(path, 2, &tokens, err));
+  expect_ids(tokens, (uint32_t[]){1, 2, 4, 5}, 4, (size_t[]){0, 2, 4}, 2);
+  xcoder_tokens_free(tokens);
+  static const struct {
+    size_t at;
+    unsigned char value;
+    const char *words;
+  } bad[] = {{0, 'X', "MMIDIDX"}, {9, 2, "version 2"}, {17, 6, "type code 6"}, {18, 3, "do not fit"},
+             {25, 255, "do not fit"}, {33, 255, "do not fit"}, {38, 4, "sequence 1"}, {37, 255, "sequence 0"},
+             {50, 7, "sequence 1"}, {57, 128, "sequence 1"}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    unsigned char kept = idx[bad[i].at];
+    idx[bad[i].at] = bad[i].value;
+    path = write_temporary("r.idx", idx, sizeof idx);
+    FAILS(XCODER_FORMAT, bad[i].words, xcoder_tokens_load(path, 2, &tokens, err));
+    ck_assert_ptr_null(tokens);
+    idx[bad[i].at] = kept;
+  }
+  FAILS(XCODER_FORMAT, "MMIDIDX", xcoder_tokens_load(write_temporary("r.idx", idx, 33), 2, &tokens, err));
+  FAILS(XCODER_FORMAT, "do not fit", xcoder_tokens_load(write_temporary("r.idx", idx, 73), 2, &tokens, err));
+  static const char *const names[] = {"r.u16", "r.u32", "r.bin", "r.idx"};
+  for (size_t i = 0; i < 4; i++) ck_assert_int_eq(unlink(temporary_file(names[i])), 0);
+}
+END_TEST
+
 int main(void) {
   TCase *tcase = new_case("tokens");
+  tcase_add_test(tcase, raw_files);
   tcase_add_test(tcase, layouts);
   tcase_add_test(tcase, refused);
   tcase_add_test(tcase, threads_change_nothing);
