@@ -3,7 +3,8 @@
 EXTRA_DIST += fuzz/run.sh
 fuzz_cflags = $(AM_CFLAGS) -fsanitize=fuzzer
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
-fuzz_targets = fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy fuzz/fuzz_safetensors fuzz/fuzz_tokenizer
+fuzz_targets = fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy fuzz/fuzz_safetensors fuzz/fuzz_tokenizer \
+  fuzz/fuzz_torch
 if FUZZERS
 EXTRA_PROGRAMS += $(fuzz_targets)
 fuzzers: $(fuzz_targets) tests/formats/write_corpus
@@ -24,6 +25,10 @@ fuzz_fuzz_tokenizer_SOURCES = fuzz/fuzz_tokenizer.c fuzz/fuzz_file.h
 fuzz_fuzz_tokenizer_CFLAGS = $(fuzz_cflags)
 fuzz_fuzz_tokenizer_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_tokenizer_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
+fuzz_fuzz_torch_SOURCES = fuzz/fuzz_torch.c
+fuzz_fuzz_torch_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_torch_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_torch_LDADD = $(LAYERS_FORMATS) $(XCODER_LIBS)
 fuzz_fuzz_jsonl_SOURCES = fuzz/fuzz_jsonl.c fuzz/fuzz_file.h
 fuzz_fuzz_jsonl_CFLAGS = $(fuzz_cflags)
 fuzz_fuzz_jsonl_LDFLAGS = $(fuzz_ldflags)

@@ -77,8 +77,8 @@ static xcoder_status check_surplus(const xci_config *config, const xci_weight_fi
   const xci_family *f = config->family;
   size_t n_prefix = strlen(f->prefix), n_layer_prefix = strlen(f->layer_prefix);
   for (size_t i = 0; i < files->n_files; i++)
-    for (size_t k = 0; k < xci_safetensors_count(files->file[i]); k++) {
-      const char *name = xci_safetensors_at(files->file[i], k)->name, *p = name;
+    for (size_t k = 0; k < xci_weight_file_count(&files->file[i]); k++) {
+      const char *name = xci_weight_file_at(&files->file[i], k)->name, *p = name;
       if (strncmp(p, f->prefix, n_prefix) == 0) p += n_prefix;
       if (strncmp(p, f->layer_prefix, n_layer_prefix) != 0) continue;
       p += n_layer_prefix;
@@ -89,7 +89,7 @@ static xcoder_status check_surplus(const xci_config *config, const xci_weight_fi
       if (ignored || strtoull(p, NULL, 10) < config->n_layers) continue;
       char quoted[XCODER_ERROR_BYTES];
       return xci_fail(err, XCODER_MISMATCH, "%s: tensor '%s' is of a block that config.json (%zu layers) does not have",
-                      xci_safetensors_path(files->file[i]), xci_quote(quoted, sizeof quoted, name, strlen(name)),
+                      xci_weight_file_path(&files->file[i]), xci_quote(quoted, sizeof quoted, name, strlen(name)),
                       config->n_layers);
     }
   return XCODER_OK;

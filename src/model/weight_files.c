@@ -12,10 +12,22 @@
 static const size_t MAX_INDEX_BYTES = (size_t)100 << 20;
 enum { MAX_SHARDS = 4096, CHUNK_VALUES = 4096 };
 
-static const char SINGLE[] = "model.safetensors", INDEX[] = "model.safetensors.index.json";
+/* In the order in which they are looked for. */
+static const struct {
+  const char *name;
+  bool is_index, is_torch;
+} kinds[] = {
+    {"model.safetensors", false, false},
+    {"model.safetensors.index.json", true, false},
+    {"pytorch_model.bin", false, true},
+    {"pytorch_model.bin.index.json", true, true},
+};
 
 void xci_weight_files_close(xci_weight_files *files) {
-  for (size_t i = 0; i < files->n_files; i++) xci_safetensors_close(files->file[i]);
+  for (size_t i = 0; i < files->n_files; i++) {
+    xci_safetensors_close(files->file[i].safetensors);
+    xci_torch_close(files->file[i].torch);
+  }
   xci_free(files->file);
   xci_free(files->folder);
   xci_free(files->source);
@@ -27,13 +39,31 @@ static bool is_plain_name(const char *name) {
          strchr(name, '\\') == NULL;
 }
 
-static xcoder_status open_file(xci_weight_files *files, const char *name, xcoder_error *err) {
+static xcoder_status open_file(xci_weight_files *files, const char *name, bool is_torch, xcoder_error *err) {
   char *path = NULL;
+  xci_weight_file *file = &files->file[files->n_files];
   xcoder_status status = xci_join_path(files->folder, name, &path, err);
-  if (!status) status = xci_safetensors_open(path, &files->file[files->n_files], err);
+  if (!status)
+    status = is_torch ? xci_torch_open(path, &file->torch, err) : xci_safetensors_open(path, &file->safetensors, err);
   if (!status) files->n_files++;
   xci_free(path);
   return status;
+}
+
+size_t xci_weight_file_count(const xci_weight_file *file) {
+  return file->torch ? xci_torch_count(file->torch) : xci_safetensors_count(file->safetensors);
+}
+
+const xci_tensor *xci_weight_file_at(const xci_weight_file *file, size_t index) {
+  return file->torch ? xci_torch_at(file->torch, index) : xci_safetensors_at(file->safetensors, index);
+}
+
+const char *xci_weight_file_path(const xci_weight_file *file) {
+  return file->torch ? xci_torch_path(file->torch) : xci_safetensors_path(file->safetensors);
+}
+
+static const xci_tensor *find_tensor(const xci_weight_file *file, const char *name) {
+  return file->torch ? xci_torch_find(file->torch, name) : xci_safetensors_find(file->safetensors, name);
 }
 
 static int compare_names(const void *a, const void *b) {
@@ -74,14 +104,14 @@ static xcoder_status check_index(const xci_weight_files *files, const json_t *ma
   json_object_foreach((json_t *)map, tensor, value) {
     const char *name = json_string_value(value);
     const char **at = bsearch(&name, names, files->n_files, sizeof *names, compare_names);
-    if (at == NULL || xci_safetensors_find(files->file[at - (const char **)names], tensor) == NULL)
+    if (at == NULL || find_tensor(&files->file[at - (const char **)names], tensor) == NULL)
       return xci_fail(err, XCODER_FORMAT, "%s: tensor '%s' is not in the file that the index names", files->source,
                       xci_quote(quoted, sizeof quoted, tensor, strlen(tensor)));
   }
   return XCODER_OK;
 }
 
-static xcoder_status open_shards(xci_weight_files *files, xcoder_error *err) {
+static xcoder_status open_shards(xci_weight_files *files, bool is_torch, xcoder_error *err) {
   json_t *index = NULL;
   const char **names = NULL;
   size_t n_names = 0;
@@ -91,7 +121,7 @@ static xcoder_status open_shards(xci_weight_files *files, xcoder_error *err) {
     status = xci_fail(err, XCODER_FORMAT, "%s: expected an object 'weight_map' with tensors", files->source);
   if (!status) status = list_shards(map, files->source, &names, &n_names, err);
   if (!status) status = XCI_ALLOC(&files->file, n_names, err);
-  for (size_t i = 0; !status && i < n_names; i++) status = open_file(files, names[i], err);
+  for (size_t i = 0; !status && i < n_names; i++) status = open_file(files, names[i], is_torch, err);
   if (!status) status = check_index(files, map, names, err);
   xci_free(names);
   json_decref(index);
@@ -99,8 +129,7 @@ static xcoder_status open_shards(xci_weight_files *files, xcoder_error *err) {
 }
 
 static xcoder_status explain_absence(const char *folder, xcoder_error *err) {
-  static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
-                                       "flax_model.msgpack"};
+  static const char *const others[] = {"tf_model.h5", "flax_model.msgpack"};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     char *path = NULL;
     xcoder_status status = xci_join_path(folder, others[i], &path, err);
@@ -108,24 +137,35 @@ static xcoder_status explain_absence(const char *folder, xcoder_error *err) {
     bool there = xci_exists(path);
     xci_free(path);
     if (there)
-      return xci_fail(err, XCODER_UNSUPPORTED, "%s: the weights are in %s, only safetensors are read (convert them "
-                      "with save_pretrained)", folder, others[i]);
+      return xci_fail(err, XCODER_UNSUPPORTED, "%s: the weights are in %s, only safetensors and pytorch_model.bin are "
+                      "read (convert them with save_pretrained)", folder, others[i]);
   }
-  return xci_fail(err, XCODER_MISSING, "%s: no weights (%s or %s)", folder, SINGLE, INDEX);
+  return xci_fail(err, XCODER_MISSING, "%s: no weights (%s, %s, %s or %s)", folder, kinds[0].name, kinds[1].name,
+                  kinds[2].name, kinds[3].name);
+}
+
+/* Sets files->source to the first kind that is there; its number is n_kinds if none is. */
+static xcoder_status choose_kind(xci_weight_files *files, size_t n_kinds, size_t *chosen, xcoder_error *err) {
+  xcoder_status status = XCODER_OK;
+  for (*chosen = 0; *chosen < n_kinds; ++*chosen) {
+    status = xci_join_path(files->folder, kinds[*chosen].name, &files->source, err);
+    if (status || xci_exists(files->source)) return status;
+    xci_free(files->source);
+    files->source = NULL;
+  }
+  return explain_absence(files->folder, err);
 }
 
 xcoder_status xci_weight_files_open(const char *folder, xci_weight_files *files, xcoder_error *err) {
+  size_t kind = 0;
   *files = (xci_weight_files){0};
   xcoder_status status = xci_copy_text(folder, &files->folder, err);
-  if (!status) status = xci_join_path(folder, SINGLE, &files->source, err);
-  if (!status && xci_exists(files->source)) {
-    status = XCI_ALLOC(&files->file, 1, err);
-    if (!status) status = open_file(files, SINGLE, err);
+  if (!status) status = choose_kind(files, sizeof kinds / sizeof *kinds, &kind, err);
+  if (!status && kinds[kind].is_index) {
+    status = open_shards(files, kinds[kind].is_torch, err);
   } else if (!status) {
-    xci_free(files->source);
-    files->source = NULL;
-    status = xci_join_path(folder, INDEX, &files->source, err);
-    if (!status) status = xci_exists(files->source) ? open_shards(files, err) : explain_absence(folder, err);
+    status = XCI_ALLOC(&files->file, 1, err);
+    if (!status) status = open_file(files, kinds[kind].name, kinds[kind].is_torch, err);
   }
   if (status) xci_weight_files_close(files);
   return status;
@@ -133,9 +173,9 @@ xcoder_status xci_weight_files_open(const char *folder, xci_weight_files *files,
 
 const xci_tensor *xci_weight_files_find(const xci_weight_files *files, const char *name, const char **path) {
   for (size_t i = 0; i < files->n_files; i++) {
-    const xci_tensor *tensor = xci_safetensors_find(files->file[i], name);
+    const xci_tensor *tensor = find_tensor(&files->file[i], name);
     if (tensor == NULL) continue;
-    if (path != NULL) *path = xci_safetensors_path(files->file[i]);
+    if (path != NULL) *path = xci_weight_file_path(&files->file[i]);
     return tensor;
   }
   return NULL;

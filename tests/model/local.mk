@@ -65,4 +65,10 @@ EXTRA_DIST += tests/model/make_golden.py \
   tests/model/golden/tiny-neox/config.json \
   tests/model/golden/tiny-neox/expected.safetensors \
   tests/model/golden/tiny-neox/model.safetensors \
-  tests/model/golden/tiny-neox/tokenizer.json
+  tests/model/golden/tiny-neox/tokenizer.json \
+  tests/model/golden/torch-single/config.json \
+  tests/model/golden/torch-single/pytorch_model.bin \
+  tests/model/golden/torch-sharded/config.json \
+  tests/model/golden/torch-sharded/pytorch_model-00001-of-00002.bin \
+  tests/model/golden/torch-sharded/pytorch_model-00002-of-00002.bin \
+  tests/model/golden/torch-sharded/pytorch_model.bin.index.json

@@ -228,7 +228,17 @@ START_TEST(test_no_weights) {
   unlink(in_folder("model.safetensors"));
   expect(XCODER_MISSING, "model.safetensors", "no weights");
   write_text("pytorch_model.bin", "x");
-  expect(XCODER_UNSUPPORTED, "pytorch_model.bin", "other weights");
+  expect(XCODER_FORMAT, "pytorch_model.bin", "no torch file");
+  unlink(in_folder("pytorch_model.bin"));
+  write_text("pytorch_model.bin.index.json", "{\"weight_map\": {\"a\": \"../b.bin\"}}");
+  expect(XCODER_FORMAT, "plain name", "torch shard elsewhere");
+  write_text("pytorch_model.bin.index.json", "{\"weight_map\": {\"a\": \"none.bin\"}}");
+  expect(XCODER_MISSING, "none.bin", "torch shard missing");
+  write_text("pytorch_model.bin.index.json", "{\"weight_map\": {\"a\": \"pytorch_model.bin.index.json\"}}");
+  expect(XCODER_FORMAT, "neither zip", "torch shard is the index");
+  unlink(in_folder("pytorch_model.bin.index.json"));
+  write_text("tf_model.h5", "x");
+  expect(XCODER_UNSUPPORTED, "tf_model.h5", "other weights");
   write_text("model.safetensors", "");
   expect(XCODER_FORMAT, "model.safetensors", "empty weights");
 }
