@@ -27,7 +27,10 @@ learning-rate: 2.0e-3
 l1: 0.4
 PLAN
 "$program" run plan.yaml --out=run --quiet >out 2>err || { cat err; exit 1; }
-awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "class") column = i; next }
+awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "class") column = i
+    if (!column) { print "no column \"class\""; missing = 1; exit 1 }
+    next }
   $column != "none" { n++ } $column ~ /^specific/ { specific++ }
-  END { printf "%d specific of %d features with an effect\n", specific, n; exit n < 20 || specific > 0.05 * n }' \
+  END { if (missing) exit 1
+    printf "%d specific of %d features with an effect\n", specific, n; exit n < 20 || specific > 0.05 * n }' \
   run/effects/pairs-en_pp.csv
