@@ -42,6 +42,10 @@ XCODER_API xcoder_status xcoder_model_open(const char *path, xcoder_device *devi
 XCODER_API void xcoder_model_close(xcoder_model *model);
 XCODER_API const xcoder_model_info *xcoder_model_describe(const xcoder_model *model);
 
+/* From here on every call that runs the model ends with XCODER_INTERRUPTED within one block after `*stop` became
+ * non-zero; NULL: never. `stop` must outlive the model. */
+XCODER_API void xcoder_model_set_stop(xcoder_model *model, const volatile sig_atomic_t *stop);
+
 /* Residual stream after block `layer` (-1: the embedding output) of `n_sequences` sequences packed
  * one after the other: sequence s is ids[start[s]] .. ids[start[s+1]-1].
  * hidden: [start[n_sequences], d_model]. The last bits of a row may depend on which sequences share the call (never

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,24 +200,12 @@ static void print_progress_line(cli_progress *progress, const xcoder_progress *p
   fflush(stderr);
 }
 
-void cli_show_progress(void *context, const xcoder_progress *p) {
-  cli_progress *progress = context;
-  double now = cli_seconds();
-  const char *stage = p->stage ? p->stage : "";
-  if (strncmp(stage, progress->stage, sizeof progress->stage - 1) != 0 || p->done < progress->first_done) {
-    snprintf(progress->stage, sizeof progress->stage, "%s", stage);
-    progress->stage_started = now;
-    progress->first_done = p->done;
-    progress->last_shown = progress->terminal ? 0 : now; /* short stages stay silent outside a terminal */
-  }
+static void show(cli_progress *progress, const xcoder_progress *p, double rate, double left, double now) {
   bool finished = p->total && p->done >= p->total;
   double pause = progress->terminal ? terminal_pause : plain_pause;
   if (progress->quiet || (now - progress->last_shown < pause && !(finished && progress->line_open)))
     return;
   progress->last_shown = now;
-  double elapsed = now - progress->stage_started;
-  double rate = elapsed > 0 ? (double)(p->done - progress->first_done) / elapsed : 0;
-  double left = rate > 0 && p->total > p->done ? (double)(p->total - p->done) / rate : 0;
   double all = progress->seconds_after >= 0 ? left + progress->seconds_after : -1;
   if (progress->json)
     print_progress_json(p, rate, left, all);
@@ -224,4 +213,48 @@ void cli_show_progress(void *context, const xcoder_progress *p) {
     print_progress_line(progress, p, rate, left, all);
   if (finished)
     cli_end_line(progress);
+}
+
+static void start_stage(cli_progress *progress, const char *stage, uint64_t done, double now) {
+  snprintf(progress->stage, sizeof progress->stage, "%s", stage);
+  progress->stage_started = now;
+  progress->first_done = done;
+  progress->fill_seconds = progress->fill_samples = 0;
+  progress->last_shown = progress->terminal ? 0 : now; /* short stages stay silent outside a terminal */
+}
+
+/* Windows are filled within a stage, whose clock stands still meanwhile; what they take is spread over all samples. */
+static void show_fill(cli_progress *progress, const xcoder_progress *p, double now) {
+  if (progress->fill_started <= 0 || p->done == 0)
+    progress->fill_started = now;
+  double elapsed = now - progress->fill_started, rate = elapsed > 0 ? (double)p->done / elapsed : 0;
+  if (!progress->stage[0])
+    start_stage(progress, "fill", 0, now);
+  double after = progress->seconds_after;
+  progress->seconds_after = -1; /* of the whole, only the stage knows */
+  show(progress, p, rate, rate > 0 ? (double)(p->total - p->done) / rate : 0, now);
+  progress->seconds_after = after;
+  if (p->done < p->total)
+    return;
+  progress->fill_seconds += elapsed;
+  progress->fill_samples += (double)p->total;
+  progress->stage_started += elapsed;
+  progress->fill_started = 0;
+}
+
+void cli_show_progress(void *context, const xcoder_progress *p) {
+  cli_progress *progress = context;
+  double now = cli_seconds();
+  const char *stage = p->stage ? p->stage : "";
+  if (strcmp(stage, "fill") == 0) {
+    show_fill(progress, p, now);
+    return;
+  }
+  if (strncmp(stage, progress->stage, sizeof progress->stage - 1) != 0 || p->done < progress->first_done)
+    start_stage(progress, stage, p->done, now);
+  double elapsed = now - progress->stage_started, done = (double)(p->done - progress->first_done);
+  double fill = progress->fill_seconds / fmax(fmax(progress->fill_samples, done), 1);
+  double rate = elapsed > 0 && done > 0 ? 1 / (elapsed / done + fill) : 0;
+  double left = rate > 0 && p->total > p->done ? (double)(p->total - p->done) / rate : 0;
+  show(progress, p, rate, left, now);
 }

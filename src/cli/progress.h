@@ -11,6 +11,9 @@ typedef struct cli_progress {
   double last_shown;      /* seconds, monotonic */
   double stage_started;
   uint64_t first_done;    /* of the stage: a resumed stage does not start at 0 */
+  double fill_started;    /* of the window of samples that is being filled within the stage; 0: none is */
+  double fill_seconds;    /* spent on windows that are full, and the samples in them */
+  double fill_samples;
   char stage[64];
   double seconds_after;   /* expected for the stages after this one; < 0: unknown */
   char *log_path;         /* log.jsonl of the run, NULL before there is one */

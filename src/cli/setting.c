@@ -124,6 +124,8 @@ xcoder_status cli_need_models(cli_setting *setting, long highest, xcoder_error *
   setting->models_highest = highest;
   for (size_t i = 0; !status && i < setting->n_checkpoints; i++) {
     status = xcoder_model_open(setting->folders[i], setting->device, highest, &setting->models[i], err);
+    if (!status)
+      xcoder_model_set_stop(setting->models[i], &cli_stop);
     if (!status && cli_stop)
       status = cli_fail(err, XCODER_INTERRUPTED, "stopped");
   }

@@ -110,7 +110,7 @@ static void add_field(xci_text *text, double value) {
   if (!isnan(value)) xci_text_number(text, value); /* no value: an empty field */
 }
 
-static xcoder_status write_row(xci_trainer *trainer, const row *r, xcoder_error *err) {
+static xcoder_status make_row(const xci_trainer *trainer, const row *r, xci_text *out, xcoder_error *err) {
   xci_text text = {0};
   xci_text_format(&text, "%" PRIu64 ",%s,%" PRIu64, trainer->step, r->split,
                   trainer->step * trainer->options.batch_size);
@@ -119,7 +119,8 @@ static xcoder_status write_row(xci_trainer *trainer, const row *r, xcoder_error 
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) add_field(&text, fields[i]);
   for (size_t c = 0; c < trainer->info.n_checkpoints; c++) add_field(&text, r->quality->ev_checkpoint[c]);
   xci_text_add(&text, "\n");
-  return append_text(trainer->metrics, &text, err);
+  *out = text;
+  return xci_text_status(out, err);
 }
 
 static xcoder_status write_timing(xci_trainer *trainer, xcoder_error *err) {
@@ -151,7 +152,10 @@ xcoder_status xci_log_train(xci_trainer *trainer, const xci_losses *losses, cons
            .reconstruction = losses->reconstruction, .sparsity = losses->sparsity, .l0 = losses->l0,
            .dead_share = share_dead(trainer), .gradient_norm = losses->gradient_norm, .quality = quality};
   trainer->last_ev = quality->ev_pooled;
-  xcoder_status status = write_row(trainer, &r, err);
+  xci_text text = {0};
+  xcoder_status status = make_row(trainer, &r, &text, err);
+  if (!status) status = append_text(trainer->metrics, &text, err);
+  xci_text_clear(&text);
   return status ? status : write_timing(trainer, err);
 }
 
@@ -224,7 +228,10 @@ xcoder_status xci_log_validation(xci_trainer *trainer, xcoder_error *err) {
   if (n_batches > trainer->options.validation_batches) n_batches = trainer->options.validation_batches;
   memset(trainer->fired, 0, n_latents);
   xcoder_status status = trainer->device->ops->coder_norms(trainer->device, trainer->coder, trainer->norms, err);
-  for (uint64_t k = 0; k < n_batches && !status; k++) status = validate_batch(trainer, k * count, count, &all, err);
+  for (uint64_t k = 0; k < n_batches && !status; k++) {
+    if (xci_train_must_stop(trainer)) status = xci_fail(err, XCODER_INTERRUPTED, "stopped");
+    else status = validate_batch(trainer, k * count, count, &all, err);
+  }
   if (status) return status;
   divide_quality(&all.quality, all.n_batches, trainer->info.n_checkpoints);
   for (size_t i = 0; i < n_latents; i++) n_dead += !trainer->fired[i];
@@ -233,5 +240,10 @@ xcoder_status xci_log_validation(xci_trainer *trainer, xcoder_error *err) {
            .l0 = all.l0 / all.n_batches, .dead_share = (double)n_dead / (double)n_latents, .gradient_norm = NAN,
            .quality = &all.quality};
   r.loss = r.reconstruction + r.lambda * r.sparsity;
-  return write_row(trainer, &r, err);
+  xci_text_clear(&trainer->held);
+  return make_row(trainer, &r, &trainer->held, err);
+}
+
+xcoder_status xci_log_release(xci_trainer *trainer, xcoder_error *err) {
+  return trainer->held.n_bytes > 0 ? append_text(trainer->metrics, &trainer->held, err) : XCODER_OK;
 }

@@ -23,7 +23,7 @@ void xci_train_warn(const xci_trainer *trainer, const char *format, ...) {
   trainer->monitor->warn(trainer->monitor->context, message);
 }
 
-static bool must_stop(const xci_trainer *trainer) {
+bool xci_train_must_stop(const xci_trainer *trainer) {
   return trainer->monitor != NULL && trainer->monitor->stop != NULL && *trainer->monitor->stop != 0;
 }
 
@@ -121,6 +121,7 @@ static xcoder_status run_step(xci_trainer *trainer, xcoder_error *err) {
   xci_losses losses = {0};
   size_t count = trainer->options.batch_size;
   xcoder_status status = xci_train_read(trainer, trainer->train, trainer->step * count, count, &finite, err);
+  if (!status) status = xci_log_release(trainer, err);
   if (!status) status = finite ? learn(trainer, &losses, err) : reject_batch(trainer, "an activation", NAN, err);
   if (status) return status;
   trainer->step++;
@@ -137,6 +138,7 @@ static xcoder_status save_if_due(xci_trainer *trainer, bool stop, xcoder_error *
   bool last = stop || trainer->step == trainer->n_steps;
   if (!last && trainer->step % trainer->options.save_every != 0) return XCODER_OK;
   xcoder_status status = xci_checkpoint_save(trainer, &why);
+  if (!status) trainer->saved_step = trainer->step;
   if (status == XCODER_IO && !last) {
     xci_train_warn(trainer, "no checkpoint at step %" PRIu64 ", trying again later: %s", trainer->step, why.message);
     return XCODER_OK;
@@ -145,13 +147,22 @@ static xcoder_status save_if_due(xci_trainer *trainer, bool stop, xcoder_error *
   return status;
 }
 
+/* Stopped while samples were made, before any of the step was done: the state is that after the step before. */
+static xcoder_status stop_between(xci_trainer *trainer, xcoder_error *err) {
+  xcoder_status status = trainer->step > trainer->saved_step ? xci_checkpoint_save(trainer, err) : XCODER_OK;
+  if (status) return status;
+  return xci_fail(err, XCODER_INTERRUPTED, "stopped after step %" PRIu64 " of %" PRIu64 "%s", trainer->step,
+                  trainer->n_steps, trainer->step > 0 ? ", state saved" : "");
+}
+
 static xcoder_status run_steps(xci_trainer *trainer, xcoder_error *err) {
   xcoder_status status = XCODER_OK;
   while (trainer->step < trainer->n_steps && !status) {
     if (trainer->step % trainer->options.validate_every == 0) status = xci_log_validation(trainer, err);
     if (!status) status = run_step(trainer, err);
+    if (status == XCODER_INTERRUPTED) status = stop_between(trainer, err);
     if (status) break;
-    bool stop = must_stop(trainer);
+    bool stop = xci_train_must_stop(trainer);
     status = save_if_due(trainer, stop, err);
     if (!status && stop)
       status = xci_fail(err, XCODER_INTERRUPTED, "stopped after step %" PRIu64 " of %" PRIu64 ", state saved",
@@ -162,6 +173,7 @@ static xcoder_status run_steps(xci_trainer *trainer, xcoder_error *err) {
 
 static xcoder_status finish(xci_trainer *trainer, xcoder_error *err) {
   xcoder_status status = xci_log_validation(trainer, err);
+  if (!status) status = xci_log_release(trainer, err);
   if (!status) status = xci_log_sync(trainer, NULL, NULL, err);
   return status ? status : xci_checkpoint_result(trainer, err);
 }
@@ -243,6 +255,7 @@ static xcoder_status start(xci_trainer *trainer, bool resume, xcoder_error *err)
   xcoder_status status = xci_join_path(trainer->run, "checkpoints", &checkpoints, err);
   if (!status && resume) status = xci_checkpoint_clear(trainer->run, false, err);
   if (!status && resume) status = xci_checkpoint_restore(trainer, &found, err);
+  if (!status && found) trainer->saved_step = trainer->step;
   if (!status && resume && !found)
     xci_train_warn(trainer, "%s: no checkpoint yet, starting from the first step", trainer->run);
   if (!status && !found) status = start_anew(trainer, err);
@@ -257,6 +270,7 @@ static void free_trainer(xci_trainer *trainer) {
   xcoder_device_close(trainer->own);
   xci_spread_free(&trainer->spread);
   xci_config_free(&trainer->config);
+  xci_text_clear(&trainer->held);
   xci_free_labels(trainer->labels, trainer->train->n_checkpoints);
   xci_free(trainer->scales);
   xci_free(trainer->raw);

@@ -76,11 +76,13 @@ typedef struct xci_trainer {
   unsigned char *fired; /* [n_latents], in the validation batches */
 
   uint64_t step;        /* steps done */
+  uint64_t saved_step;  /* steps of the newest saved state, 0: none */
   uint64_t skipped;     /* of these, without an update */
   uint64_t *last_fired; /* [n_latents], steps done when it last fired, 0: never */
   double last_ev;       /* of the last row, for the progress line */
 
   xci_writer *metrics, *timing;
+  xci_text held;                        /* a row of validation, until the step it stands before is sure to be done */
   uint64_t metrics_bytes, timing_bytes; /* where the checkpoint that was restored stood */
   double seconds_before;                /* spent before the restored checkpoint */
   double started, last_row_seconds;
@@ -112,7 +114,10 @@ xcoder_status xci_log_close(xci_trainer *trainer, xcoder_error *err);
 double xci_log_seconds(const xci_trainer *trainer); /* spent on this run so far */
 xcoder_status xci_log_train(xci_trainer *trainer, const xci_losses *losses, const xci_quality *quality,
                             xcoder_error *err);
-/* Runs the validation batches and writes their row. */
+/* Runs the validation batches; their row is written by xci_log_release(), so that a state that is saved in between
+ * (because of an interruption) has no row that the continued run would write again. */
 xcoder_status xci_log_validation(xci_trainer *trainer, xcoder_error *err);
+xcoder_status xci_log_release(xci_trainer *trainer, xcoder_error *err);
+bool xci_train_must_stop(const xci_trainer *trainer);
 
 #endif

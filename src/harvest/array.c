@@ -21,9 +21,10 @@ static void close_array(void *context) {
 }
 
 static xcoder_status fill_array(void *context, const xci_blocks *blocks, const size_t *chosen, size_t n_chosen,
-                                uint16_t *window, xcoder_error *err) {
+                                uint16_t *window, const xcoder_monitor *monitor, xcoder_error *err) {
   const array_context *array = context;
   (void)blocks;
+  (void)monitor;
   (void)err;
   for (size_t i = 0; i < n_chosen; i++)
     memcpy(window + i * array->width, array->samples + chosen[i] * array->width, array->width * sizeof *window);

@@ -109,20 +109,26 @@ static xcoder_status fill_block(xci_live *live, const xci_blocks *blocks, size_t
 
 /* One model at a time keeps its weights in the caches, all at a time keep the text there; the bits are the same. */
 static xcoder_status fill_live(void *context, const xci_blocks *blocks, const size_t *chosen, size_t n_chosen,
-                               uint16_t *window, xcoder_error *err) {
+                               uint16_t *window, const xcoder_monitor *monitor, xcoder_error *err) {
   xci_live *live = context;
   const size_t n_outer = live->sequential ? live->n_models : 1, n_inner = live->sequential ? 1 : live->n_models;
+  uint64_t done = 0, total = 0;
   xcoder_status status = XCODER_OK;
+  for (size_t i = 0; i < n_chosen; i++) total += xci_blocks_samples(blocks, chosen[i]);
   for (size_t outer = 0; outer < n_outer; outer++) {
     uint16_t *at = window;
     for (size_t i = 0; i < n_chosen; i++) {
-      for (size_t inner = 0; inner < n_inner && !status; inner++)
-        status = fill_block(live, blocks, chosen[i], outer + inner, at, err);
+      const size_t n_samples = xci_blocks_samples(blocks, chosen[i]);
+      for (size_t inner = 0; inner < n_inner && !status; inner++) {
+        status = xci_fill_tick(monitor, done / live->n_models, total, err);
+        if (!status) status = fill_block(live, blocks, chosen[i], outer + inner, at, err);
+        done += n_samples; /* of one model */
+      }
       if (status) return status;
-      at += xci_blocks_samples(blocks, chosen[i]) * live->n_models * live->d_model;
+      at += n_samples * live->n_models * live->d_model;
     }
   }
-  return status;
+  return xci_fill_tick(monitor, total, total, err);
 }
 
 static void close_live(void *context) {

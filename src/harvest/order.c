@@ -162,6 +162,14 @@ static xcoder_status allocate_window(xcoder_source *source, xcoder_error *err) {
   return status;
 }
 
+xcoder_status xci_fill_tick(const xcoder_monitor *monitor, uint64_t done, uint64_t total, xcoder_error *err) {
+  if (monitor == NULL) return XCODER_OK;
+  if (monitor->stop != NULL && *monitor->stop != 0) return xci_fail(err, XCODER_INTERRUPTED, "stopped");
+  const xcoder_progress progress = {.stage = "fill", .unit = "samples", .done = done, .total = total};
+  if (monitor->progress != NULL) monitor->progress(monitor->context, &progress);
+  return XCODER_OK;
+}
+
 static xcoder_status load_window(xcoder_source *source, size_t window, xcoder_error *err) {
   if (source->loaded && holds_epoch(source)) source->loaded_epoch = source->table_epoch;
   if (source->loaded && source->loaded_epoch == source->table_epoch && source->loaded_window == window)
@@ -171,7 +179,8 @@ static xcoder_status load_window(xcoder_source *source, size_t window, xcoder_er
   source->loaded = false;
   size_t first = source->window_rank[window], count = source->window_rank[window + 1] - first;
   for (size_t i = 0; i < count; i++) source->chosen[i] = block_at_rank(source, source->table_epoch, first + i);
-  status = source->ops->fill(source->context, &source->blocks, source->chosen, count, source->window, err);
+  status = source->ops->fill(source->context, &source->blocks, source->chosen, count, source->window,
+                                       source->monitor, err);
   if (status) return status;
   source->loaded = true;
   source->loaded_epoch = source->table_epoch;

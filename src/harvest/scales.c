@@ -70,6 +70,7 @@ xcoder_status xcoder_source_scales(xcoder_source *source, float *scales, double 
   uint16_t *samples = NULL;
   double error = INFINITY;
   xcoder_status status = XCI_ALLOC(&samples, CHUNK_SAMPLES * n * d, err);
+  source->monitor = monitor;
   while (!status && sums.n < most && (sums.n < MIN_SAMPLES || !(error < wanted_error))) {
     size_t count = most - sums.n < CHUNK_SAMPLES ? (size_t)(most - sums.n) : CHUNK_SAMPLES;
     if (monitor && monitor->stop && *monitor->stop) status = xci_fail(err, XCODER_INTERRUPTED, "stopped");
@@ -79,6 +80,7 @@ xcoder_status xcoder_source_scales(xcoder_source *source, float *scales, double 
     error = relative_error_of(&sums, n);
     report(monitor, sums.n, most);
   }
+  source->monitor = NULL;
   if (!status) status = finish(&sums, n, d, scales, err);
   if (!status && relative_error) *relative_error = error;
   xci_free(samples);

@@ -24,9 +24,10 @@ void xci_blocks_free(xci_blocks *blocks);
 size_t xci_blocks_samples(const xci_blocks *blocks, size_t block); /* unmasked positions */
 
 typedef struct xci_source_ops {
-  /* Writes the samples of the given blocks, one block after the other, to window [samples, n_checkpoints, d_model]. */
+  /* Writes the samples of the given blocks, one block after the other, to window [samples, n_checkpoints, d_model].
+   * Filling takes as long as hundreds of training steps, so it reports progress and can be stopped. */
   xcoder_status (*fill)(void *context, const xci_blocks *blocks, const size_t *chosen, size_t n_chosen,
-                        uint16_t *window, xcoder_error *err);
+                        uint16_t *window, const xcoder_monitor *monitor, xcoder_error *err);
   void (*close)(void *context);
 } xci_source_ops;
 
@@ -37,6 +38,7 @@ struct xcoder_source {
   uint64_t seed, window_samples, n_samples; /* n_samples: of an epoch */
   uint64_t scale_samples;                   /* most that an estimate of scales may read */
   xci_blocks blocks;
+  const xcoder_monitor *monitor;            /* of the work that reads at the moment, or NULL */
 
   /* The windows of one epoch: window w has the blocks of rank window_rank[w] .. and the samples window_sample[w] .. */
   uint64_t table_epoch;
@@ -57,6 +59,9 @@ struct xcoder_source {
 xcoder_status xci_source_make(const xci_source_ops *ops, void *context, xci_blocks *blocks, size_t n_checkpoints,
                               size_t d_model, const xcoder_source_options *options, uint64_t scale_samples,
                               const char *label, xcoder_source **source, xcoder_error *err);
+
+/* XCODER_INTERRUPTED if the monitor asks to stop; else tells it that `done` of `total` samples of a window are there. */
+xcoder_status xci_fill_tick(const xcoder_monitor *monitor, uint64_t done, uint64_t total, xcoder_error *err);
 
 /* Live models as a context of their own, also used to write stores. */
 typedef struct xci_live {

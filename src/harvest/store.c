@@ -149,9 +149,11 @@ static size_t copy_sequence(const store_context *c, const xci_blocks *blocks, co
 }
 
 static xcoder_status fill_store(void *context, const xci_blocks *blocks, const size_t *chosen, size_t n_chosen,
-                                uint16_t *window, xcoder_error *err) {
+                                uint16_t *window, const xcoder_monitor *monitor, xcoder_error *err) {
   store_context *c = context;
-  for (size_t i = 0; i < n_chosen; i++)
+  for (size_t i = 0; i < n_chosen; i++) {
+    xcoder_status stopped = xci_fill_tick(monitor, i, n_chosen, err);
+    if (stopped) return stopped;
     for (size_t s = blocks->first[chosen[i]]; s < blocks->first[chosen[i] + 1]; s++) {
       const xci_tensor *tensor = NULL;
       size_t shard = find_shard(&c->store, s);
@@ -159,6 +161,7 @@ static xcoder_status fill_store(void *context, const xci_blocks *blocks, const s
       if (status) return status;
       window += copy_sequence(c, blocks, tensor, c->store.shards[shard].first_sequence, s, window);
     }
+  }
   return XCODER_OK;
 }
 

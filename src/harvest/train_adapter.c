@@ -3,6 +3,7 @@
 #include <crosscoder/train.h>
 
 #include "crosscoder/trainer.h"
+#include "harvest/source.h"
 
 static xcoder_status read_source(void *context, uint64_t first, size_t count, uint16_t *bf16, xcoder_error *err) {
   return xcoder_source_read(context, first, count, bf16, err);
@@ -19,6 +20,11 @@ xcoder_status xcoder_train(xcoder_source *source, xcoder_source *validation, con
                            const xcoder_monitor *monitor, xcoder **coder, xcoder_error *err) {
   xci_batches train = adapt(source), held_out = {0};
   if (validation != NULL) held_out = adapt(validation);
-  return xci_train(&train, validation != NULL ? &held_out : NULL, scales, options, run, resume, device, monitor, coder,
-                   err);
+  source->monitor = monitor;
+  if (validation != NULL) validation->monitor = monitor;
+  xcoder_status status = xci_train(&train, validation != NULL ? &held_out : NULL, scales, options, run, resume, device,
+                                   monitor, coder, err);
+  source->monitor = NULL;
+  if (validation != NULL) validation->monitor = NULL;
+  return status;
 }

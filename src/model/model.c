@@ -51,4 +51,6 @@ void xcoder_model_close(xcoder_model *model) {
   xci_free(model);
 }
 
+void xcoder_model_set_stop(xcoder_model *model, const volatile sig_atomic_t *stop) { model->stop = stop; }
+
 const xcoder_model_info *xcoder_model_describe(const xcoder_model *model) { return &model->info; }

@@ -27,6 +27,7 @@ struct xcoder_model {
   size_t *start, *row;      /* of one batch */
   uint32_t *token;
   size_t start_capacity, row_capacity, token_capacity;
+  const volatile sig_atomic_t *stop; /* NULL: never stopped */
 };
 
 /* load.c. Checks every tensor that the config asks for against the files, allocating nothing. */

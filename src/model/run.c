@@ -82,11 +82,20 @@ static xcoder_status next_batch(batch *b, xcoder_error *err) {
   return XCODER_OK;
 }
 
+/* Asked between blocks: a batch of a large model takes longer than anybody waits. */
+static xcoder_status check_stop(const xcoder_model *model, xcoder_error *err) {
+  if (model->stop == NULL || *model->stop == 0) return XCODER_OK;
+  return xci_fail(err, XCODER_INTERRUPTED, "stopped");
+}
+
 static xcoder_status run_blocks(batch *b, size_t from, size_t to, xci_tape *tape, xcoder_error *err) {
   xcoder_model *m = b->model;
   xcoder_status status = XCODER_OK;
-  for (size_t i = from; !status && i < to; i++)
-    status = m->device->ops->block_forward(m->device, &m->blocks[i], &b->rows, &m->h, tape, i - from, err);
+  for (size_t i = from; !status && i < to; i++) {
+    status = check_stop(m, err);
+    if (!status)
+      status = m->device->ops->block_forward(m->device, &m->blocks[i], &b->rows, &m->h, tape, i - from, err);
+  }
   return status;
 }
 
@@ -266,8 +275,11 @@ static xcoder_status backward(batch *b, size_t from, float *gradient, xcoder_err
   if (!status)
     status = ops->head_backward(m->device, &m->head, &m->h, b->n_rows, m->row, b->n, m->token, 2, weight, &m->gradient,
                                 err);
-  for (size_t i = m->n_blocks; !status && i-- > from;)
-    status = ops->block_backward(m->device, &m->blocks[i], &b->rows, m->tape, i - from, &m->gradient, err);
+  for (size_t i = m->n_blocks; !status && i-- > from;) {
+    status = check_stop(m, err);
+    if (!status)
+      status = ops->block_backward(m->device, &m->blocks[i], &b->rows, m->tape, i - from, &m->gradient, err);
+  }
   if (!status)
     status = ops->download(m->device, &m->gradient, 0, gradient + b->row0 * d, b->n_rows * d * sizeof *gradient, err);
   xci_free(weight);

@@ -61,7 +61,7 @@ bool same_file(const char *a, const char *b) {
 /* ---- The world ---- */
 
 void make_world(world *w, size_t n_checkpoints, size_t d_model, size_t n_features, double density, uint64_t seed) {
-  *w = (world){n_checkpoints, d_model, n_features, density, seed, NULL, 0, 0, 0};
+  *w = (world){n_checkpoints, d_model, n_features, density, seed, NULL, 0, 0, 0, 0};
   size_t n_rows = n_features * n_checkpoints;
   OK(XCI_ALLOC(&w->direction, n_rows * d_model, &error));
   for (size_t r = 0; r < n_rows; r++) {
@@ -100,6 +100,7 @@ static xcoder_status read_world(void *context, uint64_t first, size_t count, uin
   xcoder_status status = XCI_ALLOC(&sample, row, err);
   for (size_t b = 0; b < count && !status; b++) {
     uint64_t index = first + b;
+    if (w->n_read + 1 == w->stop_at_read) status = xci_fail(err, XCODER_INTERRUPTED, "stopped");
     world_sample(w, index, sample);
     if (index >= w->bad_from && index < w->bad_to) sample[row / 2] = NAN;
     xci_f32_to_bf16_array(sample, bf16 + b * row, row);

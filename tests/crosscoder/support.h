@@ -33,6 +33,7 @@ typedef struct world {
   float *direction; /* [n_features, n_checkpoints, d_model], unit rows times strength */
   uint64_t bad_from, bad_to; /* samples from .. to-1 hold a NaN */
   uint64_t n_read;
+  uint64_t stop_at_read; /* this read is interrupted, as the filling of a window is; 0: none */
 } world;
 
 void make_world(world *w, size_t n_checkpoints, size_t d_model, size_t n_features, double density, uint64_t seed);

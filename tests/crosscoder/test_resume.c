@@ -85,6 +85,27 @@ START_TEST(test_interruptions) {
 }
 END_TEST
 
+/* Stopped while samples are made: in the first step, behind a validation (whose row must not stand twice), within one,
+ * in the middle of a step, in the validation at the end. */
+START_TEST(test_stopped_while_reading) {
+  synthetic.n_read = 0;
+  OK(run("run", false, 0, 2, NULL));
+  const uint64_t all = synthetic.n_read, one = 64; /* samples of a validation */
+  const uint64_t stops[] = {1, one + 1, one + 32 + 5, one + 12 * 32 + 3, 2 * one + 12 * 32 + 1, 2 * one + 16 * 32 + 1,
+                            all / 2, all - 1};
+  for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+    synthetic.n_read = 0;
+    synthetic.stop_at_read = stops[i];
+    ck_assert_int_eq(run("run", false, 0, 1 + (int)i % 3, NULL), XCODER_INTERRUPTED);
+    ck_assert(strstr(error.message, "stopped") != NULL);
+    ck_assert(!xci_exists(in_folder("run/crosscoder.safetensors")));
+    synthetic.stop_at_read = 0;
+    OK(run("run", true, 0, 2, NULL));
+    check_same_as_whole("run");
+  }
+}
+END_TEST
+
 START_TEST(test_chain) {
   ck_assert_int_eq(run("run", false, 3, 2, NULL), XCODER_INTERRUPTED);
   for (uint64_t step = 9; step < 60; step += 6)
@@ -317,6 +338,7 @@ int main(void) {
   TCase *tests = tcase_create("resume");
   tcase_add_checked_fixture(tests, set_up, tear_down);
   tcase_add_test(tests, test_interruptions);
+  tcase_add_test(tests, test_stopped_while_reading);
   tcase_add_test(tests, test_chain);
   tcase_add_test(tests, test_death);
   tcase_add_test(tests, test_skipped);

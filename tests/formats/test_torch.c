@@ -25,6 +25,7 @@ static xcoder_status try_bytes(const unsigned char *bytes, size_t n, xcoder_erro
   fclose(out);
   xci_torch *torch = NULL;
   static volatile unsigned sink;
+  (void)sink;
   xcoder_status status = xci_torch_open(scratch, &torch, error);
   ck_assert(!status == (torch != NULL));
   for (size_t i = 0; !status && i < xci_torch_count(torch); i++) {

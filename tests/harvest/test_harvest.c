@@ -230,6 +230,29 @@ static void stop_after(void *context, const xcoder_progress *progress) {
   if (--calls_left == 0) stop = 1;
 }
 
+/* A window is filled for longer than anybody waits for an interruption. */
+START_TEST(filling_can_be_stopped) {
+  const xcoder_source_options options = {.batch_tokens = 20};
+  const xcoder_monitor monitor = {.progress = stop_after, .stop = &stop};
+  float scales[N], again[N];
+  xcoder_source *source;
+  for (int calls = 1; calls < 8; calls += 3) {
+    fakes[0].n_calls = fakes[1].n_calls = fakes[2].n_calls = 0;
+    stop = 0;
+    calls_left = calls;
+    OK(xcoder_source_live(models, N, 2, &tokens, &options, &source, &error));
+    ck_assert_int_eq(xcoder_source_scales(source, scales, NULL, &monitor, &error), XCODER_INTERRUPTED);
+    ck_assert_uint_eq(fakes[0].n_calls + fakes[1].n_calls + fakes[2].n_calls, (size_t)calls);
+    OK(xcoder_source_scales(source, scales, NULL, NULL, &error)); /* the monitor is not kept */
+    xcoder_source_close(source);
+  }
+  OK(xcoder_source_live(models, N, 2, &tokens, &options, &source, &error));
+  OK(xcoder_source_scales(source, again, NULL, NULL, &error));
+  ck_assert_int_eq(memcmp(scales, again, sizeof scales), 0);
+  xcoder_source_close(source);
+}
+END_TEST
+
 static void hash_folder(const char *path, char hex[33]) {
   char **names, all[4096] = "";
   size_t n;
@@ -471,6 +494,7 @@ int main(void) {
   tcase_add_test(sources, scales_are_those_of_the_mean_norm);
   tcase_add_test(sources, scales_refuse_zero_and_nan);
   tcase_add_test(sources, scales_stop_when_sure);
+  tcase_add_test(sources, filling_can_be_stopped);
   tcase_add_test(sources, sequences_in_order);
   tcase_add_test(sources, interrupted_harvest_continues);
   tcase_add_test(sources, missing_shard_is_made_again);

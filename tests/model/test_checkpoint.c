@@ -170,6 +170,33 @@ static void compute(const char *spec, outputs *out) {
   xcoder_device_close(device);
 }
 
+START_TEST(test_stop) {
+  xcoder_device *device;
+  xcoder_model *model;
+  const uint32_t ids[3] = {1, 2, 3}, right = 4, wrong = 5;
+  const size_t start[2] = {0, 3};
+  static float hidden[3 * 64], gradient[3 * 64];
+  float log_probs[3];
+  double metric;
+  volatile sig_atomic_t stop = 0;
+  xcoder_error error;
+  ck_ok(xcoder_device_open("cpu", &device, err));
+  ck_ok(xcoder_model_open(golden_path("tiny-neox", ""), device, -1, &model, err));
+  ck_assert_uint_le(xcoder_model_describe(model)->d_model, 64);
+  xcoder_model_set_stop(model, &stop);
+  ck_ok(xcoder_model_hidden(model, ids, start, 1, 1, hidden, err));
+  stop = 1;
+  ck_assert_int_eq(xcoder_model_hidden(model, ids, start, 1, 1, hidden, &error), XCODER_INTERRUPTED);
+  ck_assert_int_eq(xcoder_model_log_probs(model, ids, start, 1, log_probs, &error), XCODER_INTERRUPTED);
+  ck_assert_int_eq(xcoder_model_metric(model, 0, hidden, start, 1, &right, &wrong, &metric, gradient, &error),
+                   XCODER_INTERRUPTED);
+  stop = 0;
+  ck_ok(xcoder_model_log_probs(model, ids, start, 1, log_probs, err));
+  xcoder_model_close(model);
+  xcoder_device_close(device);
+}
+END_TEST
+
 START_TEST(test_threads) {
   static outputs one, more;
   xcoder_set_threads(1);
@@ -222,6 +249,7 @@ int main(void) {
   tcase_add_test(tcase, test_roots);
   tcase_add_test(tcase, test_inspect);
   tcase_add_test(tcase, test_partial);
+  tcase_add_test(tcase, test_stop);
   tcase_add_test(tcase, test_threads);
   tcase_add_test(tcase, test_reference_device);
   tcase_add_test(tcase, test_devices);
