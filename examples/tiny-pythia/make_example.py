@@ -65,13 +65,13 @@ def documents(seed):
         yield grammar.document(rng)
 
 
-def train_tokenizer():
+def train_tokenizer(text="train-%d" % SEED):
     tok = Tokenizer(models.BPE())
     tok.normalizer = normalizers.NFC()
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
     tok.post_processor = processors.ByteLevel(trim_offsets=True)
-    source = documents("train-%d" % SEED)
+    source = documents(text)
     tok.train_from_iterator(
         (next(source)[0] for _ in range(20000)),
         trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=[EOT, PAD], show_progress=False,
@@ -316,14 +316,19 @@ def learning_rate(step):
     return LR * (LR_END + (1 - LR_END) * 0.5 * (1 + math.cos(math.pi * x)))
 
 
-def train(tok, steps, save, watch):
+def new_model():
+    return GPTNeoXForCausalLM(GPTNeoXConfig(**MODEL))
+
+
+def train(tok, steps, save, watch, create=new_model, text="train-%d" % SEED):
+    """The training run: `create` makes the untrained model, `text` seeds the documents."""
     torch.manual_seed(MODEL_SEED)
-    model = GPTNeoXForCausalLM(GPTNeoXConfig(**MODEL))
+    model = create()
     decay = [p for p in model.parameters() if p.dim() >= 2]
     rest = [p for p in model.parameters() if p.dim() < 2]
     opt = torch.optim.AdamW([dict(params=decay, weight_decay=WEIGHT_DECAY),
                              dict(params=rest, weight_decay=0.0)], lr=LR, betas=BETAS)
-    source, buffer = documents("train-%d" % SEED), np.empty(0, dtype=np.int64)
+    source, buffer = documents(text), np.empty(0, dtype=np.int64)
     begin, last = time.time(), steps[-1]
     for step in range(last + 1):
         if step in steps:
@@ -350,6 +355,18 @@ def train(tok, steps, save, watch):
 
 
 WATCH = {}
+
+
+def save_half(model, tok, directory):
+    """The checkpoint as a folder that transformers loads, its weights in fp16."""
+    shutil.rmtree(directory, ignore_errors=True)
+    half = type(model)(model.config)
+    half.load_state_dict(model.state_dict())
+    half = half.half()
+    assert all(torch.isfinite(p).all() for p in half.parameters())
+    half.save_pretrained(directory, safe_serialization=True)
+    os.chmod(os.path.join(directory, "model.safetensors"), 0o644)
+    save_tokenizer(tok, directory)
 
 
 def watch_line(step, model, tok, begin):
@@ -418,15 +435,7 @@ def main():
     losses = {}
 
     def save(step, model):
-        d = os.path.join(out, "step%d" % step)
-        shutil.rmtree(d, ignore_errors=True)
-        half = GPTNeoXForCausalLM(model.config)
-        half.load_state_dict(model.state_dict())
-        half = half.half()
-        assert all(torch.isfinite(p).all() for p in half.parameters())
-        half.save_pretrained(d, safe_serialization=True)
-        os.chmod(os.path.join(d, "model.safetensors"), 0o644)
-        save_tokenizer(tok, d)
+        save_half(model, tok, os.path.join(out, "step%d" % step))
         losses[step] = loss_on(model, WATCH["stream"])
 
     if args.no_training:

@@ -99,10 +99,28 @@ XCODER_API xcoder_status xcoder_explain(const xcoder_setting *setting, const uin
 XCODER_API xcoder_status xcoder_top_features(const char *run_directory, const char *task, size_t k,
                                              uint32_t **features, size_t *n_features, xcoder_error *err);
 
-/* ---- Ablation (METHOD section 8) -> ablation/TASK.csv, ablation/TASK.json ---- */
+/* ---- Ablation (METHOD section 8) -> ablation/TASK.csv, ablation/TASK.json, ablation/TASK.curves.csv ---- */
 
+typedef enum xcoder_ablation_value {
+  XCODER_ABLATE_ZERO,    /* f_i = 0 */
+  XCODER_ABLATE_MEAN,    /* the mean of f_i over the positions of the task's prompts */
+  XCODER_ABLATE_RESAMPLE /* f_i of another prompt of the task, positions counted from the end */
+} xcoder_ablation_value;
+
+typedef struct xcoder_ablate_options {
+  xcoder_ablation_value value; /* XCODER_ABLATE_ZERO */
+  bool curves;                 /* true: faithfulness and completeness over k, from effects/TASK.csv where it is */
+  uint64_t bootstrap;          /* resamples for the intervals, 1000 */
+  uint64_t seed;
+} xcoder_ablate_options;
+XCODER_API void xcoder_ablate_defaults(xcoder_ablate_options *options);
+
+/* Replaces each of `features` alone, then all of them together, at every unmasked position; the reconstruction error
+ * stays. Rank correlations of |change| / sum |change| with RelIE and RelDec have intervals from a bootstrap over
+ * features. The curves ablate the k features of largest |IE| of each checkpoint, and all others. `options` may be NULL. */
 XCODER_API xcoder_status xcoder_ablate(const xcoder_setting *setting, const xcoder_pairs *task,
-                                       const uint32_t *features, size_t n_features, const char *run_directory,
+                                       const uint32_t *features, size_t n_features,
+                                       const xcoder_ablate_options *options, const char *run_directory,
                                        xcoder_verdicts *verdicts, xcoder_error *err);
 
 /* ---- Feature cards (METHOD section 9) -> features/features.json, features/features.csv ---- */

@@ -1,6 +1,7 @@
 # Layer analysis: what the features do and mean.
 noinst_LTLIBRARIES += src/libanalysis.la
-src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src/analysis/ablation_file.c \
+src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src/analysis/ablation_curves.c \
+  src/analysis/ablation_edit.c src/analysis/ablation_file.c \
   src/analysis/accuracy.c src/analysis/accuracy.h src/analysis/attribute.c src/analysis/attribution.c \
   src/analysis/attribution.h src/analysis/contexts.c src/analysis/contexts.h src/analysis/csv_in.c \
   src/analysis/csv_in.h src/analysis/effect_table.c src/analysis/effect_table.h src/analysis/effects.c \

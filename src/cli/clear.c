@@ -9,6 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What follows the name of a task in effects/ and ablation/. */
+enum { N_ENDS = 4 };
+static const char *const ends[N_ENDS] = {".csv", ".json", ".safetensors", ".curves.csv"};
+
 /* Removes a file or folder with what is in it, without following links. */
 static void remove_tree(const char *path, int depth) {
   struct stat st;
@@ -58,8 +62,7 @@ void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
     remove_names(job, files[stage]);
     return;
   }
-  static const char *const ends[] = {".csv", ".json", ".safetensors"};
-  for (size_t i = 0; i < 3; i++) {
+  for (size_t i = 0; i < N_ENDS; i++) {
     char *path = cli_format("%s/%s/%s%s", job->out, files[stage][0], task, ends[i]);
     if (path)
       unlink(path);
@@ -67,17 +70,22 @@ void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
   }
 }
 
+static bool is_file_of(const char *file, const char *task) {
+  size_t n = strlen(task);
+  for (size_t i = 0; i < N_ENDS; i++)
+    if (strncmp(file, task, n) == 0 && strcmp(file + n, ends[i]) == 0)
+      return true;
+  return false;
+}
+
 /* Effects of tasks that the plan does not name any more would count among the top features. */
 void cli_remove_other_tasks(cli_job *job, cli_stage stage) {
   char *path = cli_job_path(job, stage == STAGE_ATTRIBUTE ? "effects" : "ablation");
   DIR *folder = path ? opendir(path) : NULL;
   for (struct dirent *entry; folder && (entry = readdir(folder));) {
-    const char *dot = strrchr(entry->d_name, '.');
-    bool known = entry->d_name[0] == '.' || !dot;
-    for (size_t i = 0; !known && i < job->setting.n_tasks; i++) {
-      const char *name = xcoder_pairs_name(job->setting.tasks[i]);
-      known = strlen(name) == (size_t)(dot - entry->d_name) && strncmp(name, entry->d_name, strlen(name)) == 0;
-    }
+    bool known = entry->d_name[0] == '.' || !strchr(entry->d_name, '.');
+    for (size_t i = 0; !known && i < job->setting.n_tasks; i++)
+      known = is_file_of(entry->d_name, xcoder_pairs_name(job->setting.tasks[i]));
     char *file = known ? NULL : cli_join(path, entry->d_name);
     if (file)
       unlink(file);

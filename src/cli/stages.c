@@ -128,15 +128,23 @@ static xcoder_status work_ablate(cli_job *job, size_t task, xcoder_error *err) {
   uint32_t *features = NULL;
   size_t n_features = 0;
   bool owned = false;
+  const cli_values *values = job->setting.values;
   const char *name = xcoder_pairs_name(job->setting.tasks[task]);
+  xcoder_ablate_options options;
+  xcoder_ablate_defaults(&options);
+  options.value = (xcoder_ablation_value)cli_integer(values, OPT_ABLATION);
+  options.curves = cli_flag(values, OPT_CURVES);
+  options.bootstrap = (uint64_t)cli_integer(values, OPT_BOOTSTRAP);
+  options.seed = (uint64_t)cli_integer(values, OPT_SEED);
   cli_remove_other_tasks(job, STAGE_ABLATE);
   cli_stage_clear(job, STAGE_ABLATE, name);
   xcoder_status status = make_setting(job, &setting, err);
   if (!status)
-    status = choose_features(job, name, (size_t)cli_integer(job->setting.values, OPT_ABLATE_FEATURES), &features,
-                             &n_features, &owned, err);
+    status = choose_features(job, name, (size_t)cli_integer(values, OPT_ABLATE_FEATURES), &features, &n_features, &owned,
+                             err);
   if (!status)
-    status = xcoder_ablate(&setting, job->setting.tasks[task], features, n_features, job->out, &verdicts, err);
+    status = xcoder_ablate(&setting, job->setting.tasks[task], features, n_features, &options, job->out, &verdicts,
+                           err);
   xcoder_verdicts_free(&verdicts);
   free_features(features, owned);
   return status;

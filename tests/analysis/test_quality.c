@@ -118,7 +118,7 @@ START_TEST(ablation_is_that_of_torch) {
   float *clean = scene_golden(&in, "difference.clean", NULL), *ablated = scene_golden(&in, "difference.ablated", NULL);
   ck_ok(xcoder_attribute(&in.setting, in.pairs, NULL, in.run, &verdicts, err));
   xcoder_verdicts_free(&verdicts);
-  ck_ok(xcoder_ablate(&in.setting, in.pairs, features, F, in.run, &verdicts, err));
+  ck_ok(xcoder_ablate(&in.setting, in.pairs, features, F, NULL, in.run, &verdicts, err));
   xcoder_verdicts_free(&verdicts);
   snprintf(path, sizeof path, "ablation/%s.csv", xcoder_pairs_name(in.pairs));
   ck_ok(xci_csv_open(scene_path(&in, path), &csv, err));
@@ -147,7 +147,7 @@ START_TEST(ablation_is_that_of_torch) {
   xci_free(clean);
   xci_free(ablated);
   const uint32_t missing = 40;
-  ck_assert_int_eq(xcoder_ablate(&in.setting, in.pairs, &missing, 1, in.run, &verdicts, NULL), XCODER_USAGE);
+  ck_assert_int_eq(xcoder_ablate(&in.setting, in.pairs, &missing, 1, NULL, in.run, &verdicts, NULL), XCODER_USAGE);
   scene_close(&in);
 }
 END_TEST
@@ -320,7 +320,7 @@ START_TEST(allocations_may_fail) {
       xci_fail_allocation(n, 0);
       if (what == 0) status = xcoder_attribute(&in.setting, in.pairs, &options, in.run, &verdicts, NULL);
       else if (what == 1) status = xcoder_evaluate(&in.setting, in.held_out, tasks, 1, NULL, in.run, &verdicts, NULL);
-      else if (what == 2) status = xcoder_ablate(&in.setting, in.pairs, features, 2, in.run, &verdicts, NULL);
+      else if (what == 2) status = xcoder_ablate(&in.setting, in.pairs, features, 2, NULL, in.run, &verdicts, NULL);
       else if (what == 3)
         status = xcoder_describe_features(&in.setting, in.held_out, features, 2, NULL, in.run, NULL);
       else status = xcoder_compare_known(&in.setting, in.gold_path, features, 2, 0, in.run, NULL);
