@@ -9,7 +9,8 @@ src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src
   src/analysis/evaluate.h src/analysis/evaluate_file.c src/analysis/explain.c src/analysis/feature_cards.c \
   src/analysis/feature_cards.h src/analysis/features_file.c src/analysis/gold.c src/analysis/histogram.c \
   src/analysis/histogram.h src/analysis/json_out.c src/analysis/json_out.h src/analysis/known.c src/analysis/known.h \
-  src/analysis/known_file.c src/analysis/lens.c src/analysis/path.c src/analysis/probe.c src/analysis/probe.h \
+  src/analysis/known_file.c src/analysis/lens.c src/analysis/match.c \
+  src/analysis/match.h src/analysis/path.c src/analysis/probe.c src/analysis/probe.h \
   src/analysis/quadrature.c src/analysis/quadrature.h src/analysis/relative_effect.c src/analysis/relative_effect.h \
   src/analysis/splice.c src/analysis/splice.h src/analysis/statistics.c src/analysis/statistics.h \
   src/analysis/surroundings.c src/analysis/task_quality.c src/analysis/token_profile.c src/analysis/token_profile.h \
