@@ -22,6 +22,7 @@ typedef struct xcoder_setting {
   xcoder_model *const *models;
   const xcoder_tokenizer *tokenizer;
   const xcoder_monitor *monitor; /* may be NULL */
+  const double *tokens_seen;     /* [n_checkpoints] of pretraining, NaN where unknown; may be NULL */
 } xcoder_setting;
 
 /* ---- Accuracy on minimal pairs (METHOD section 5) ---- */
@@ -36,7 +37,29 @@ typedef struct xcoder_accuracy {
 XCODER_API xcoder_status xcoder_measure_accuracy(xcoder_model *model, const xcoder_pairs *pairs, uint8_t *correct,
                                                  double *difference, xcoder_accuracy *result,
                                                  const xcoder_monitor *monitor, xcoder_error *err);
-/* The CSV "checkpoint,task,language,group,n,correct,accuracy,low,high,log_prob_difference" over models and tasks,
+/* What the score of a whole sentence, the sum of the log-probabilities of its tokens over the whole vocabulary, is divided
+ * by. XCODER_SUM is lm-evaluation-harness's acc, XCODER_PER_CHARACTER its acc_norm, XCODER_PER_BYTE its acc_bytes. */
+typedef enum xcoder_normalization { XCODER_SUM, XCODER_PER_CHARACTER, XCODER_PER_BYTE, XCODER_PER_TOKEN }
+  xcoder_normalization;
+
+/* Scores of pairs that were loaded as sentences: good[n], bad[n], not divided. */
+XCODER_API xcoder_status xcoder_score_sentences(xcoder_model *model, const xcoder_pairs *pairs, double *good, double *bad,
+                                                const xcoder_monitor *monitor, xcoder_error *err);
+
+/* A table of accuracies that grows model by model, so that no two need to be open at once. Its CSV has the columns
+ * "checkpoint,task,language,group,n,correct,accuracy,low,high,log_prob_difference,scoring,tokens_seen"; `scoring` is
+ * "next token", or "sentence" with what it is divided by. Tasks may be of both kinds. */
+typedef struct xcoder_accuracies xcoder_accuracies;
+XCODER_API xcoder_status xcoder_accuracies_create(xcoder_normalization normalization, xcoder_accuracies **table,
+                                                  xcoder_error *err);
+/* `tokens_seen`: of pretraining, NaN: unknown (an empty field). */
+XCODER_API xcoder_status xcoder_accuracies_add(xcoder_accuracies *table, xcoder_model *model, const char *label,
+                                               double tokens_seen, const xcoder_pairs *task,
+                                               const xcoder_monitor *monitor, xcoder_error *err);
+XCODER_API xcoder_status xcoder_accuracies_write(xcoder_accuracies *table, const char *csv_path, xcoder_error *err);
+XCODER_API void xcoder_accuracies_free(xcoder_accuracies *table);
+
+/* The same CSV over models and tasks,
  * a row for each (checkpoint, task, language, group) and one for each (checkpoint, task) with group "all". */
 XCODER_API xcoder_status xcoder_write_accuracy(xcoder_model *const *models, const char *const *labels, size_t n_models,
                                                const xcoder_pairs *const *tasks, size_t n_tasks, const char *csv_path,

@@ -38,6 +38,10 @@ XCODER_API size_t xcoder_tokenizer_size(const xcoder_tokenizer *tokenizer); /* l
  * tokenizer_config.json (eos_token). False if there is none. */
 XCODER_API bool xcoder_tokenizer_end_of_text(const xcoder_tokenizer *tokenizer, uint32_t *id);
 
+/* The token that whole sentences are scored behind: bos_token of tokenizer_config.json, else its eos_token, else end of
+ * text (lm-evaluation-harness's rule). False if there is none. */
+XCODER_API bool xcoder_tokenizer_start_of_text(const xcoder_tokenizer *tokenizer, uint32_t *id);
+
 /* ---- Corpora ---- */
 
 typedef struct xcoder_corpus xcoder_corpus;
@@ -110,12 +114,20 @@ typedef struct xcoder_pair {
   const char *group;      /* construction or paradigm, "" if none */
   const char *language;   /* "" if none */
   const char *text;       /* the prefix as text */
+  /* Whole sentences (options.sentences), else NULL: ids with the start token, scored from the second id on. Then there
+   * is no prefix (n_prefix 0, right and wrong 0) and `text` is the right sentence. */
+  const uint32_t *good, *bad;
+  size_t n_good, n_bad;                     /* ids */
+  size_t good_bytes, bad_bytes;             /* of the sentences as text, without delimiter */
+  size_t good_characters, bad_characters;   /* code points */
 } xcoder_pair;
 
 typedef struct xcoder_pairs_options {
   bool no_prepend;           /* prompts as the authors make them */
   bool authors_rule;         /* BLiMP, CLAMS: exactly the authors' preprocessing */
   uint64_t max_pairs;        /* 0: all */
+  bool sentences;            /* whole sentences instead of prefix and next token: every paradigm of a data set */
+  const char *delimiter;     /* sentences: what stands before each; NULL: " " for BLiMP and CLAMS, else nothing */
 } xcoder_pairs_options;
 
 /* `task`: "pairs:PATH", "blimp:PATH", "clams:PATH", "multiblimp:PATH"; PATH is a file or a folder (files in name
@@ -130,6 +142,9 @@ XCODER_API const xcoder_pair *xcoder_pairs_get(const xcoder_pairs *pairs, size_t
 XCODER_API const char *xcoder_pairs_name(const xcoder_pairs *pairs);
 /* One line for people: "kept 3477 of 4000: 523 skipped (answer longer than 2 tokens: 500, ...)". */
 XCODER_API const char *xcoder_pairs_summary(const xcoder_pairs *pairs);
+
+/* The same for every file, one line each: "NAME: kept 918 of 1000: 82 skipped (...)\n". */
+XCODER_API const char *xcoder_pairs_files(const xcoder_pairs *pairs);
 
 #ifdef __cplusplus
 }

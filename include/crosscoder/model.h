@@ -4,6 +4,7 @@
 #define CROSSCODER_MODEL_H
 
 #include <crosscoder/device.h>
+#include <stdbool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +29,14 @@ typedef struct xcoder_model_info {
  * the local Hugging Face cache and never downloaded. `*path` is freed with xcoder_free().
  * Errors: XCODER_MISSING, naming the folders that were looked at. */
 XCODER_API xcoder_status xcoder_checkpoint_find(const char *spec, char **path, xcoder_error *err);
+
+/* Tokens of pretraining that a published revision has seen, for the axis of plots. `model`: ORG/NAME or a path that names
+ * it (may be NULL). Pythia: step x 2,097,152 (only where the model's name starts with "pythia-"; main is step 143000);
+ * OLMo: what the revision says ("step1000-tokens2B"); BLOOM: "global_stepN", by its batch ramp (192 to 256 sequences of
+ * 2048 tokens over the first 9,765,625). False where neither says it. */
+XCODER_API bool xcoder_tokens_seen(const char *model, const char *revision, double *tokens);
+/* The number behind "step" in a name. */
+XCODER_API bool xcoder_revision_step(const char *revision, uint64_t *step);
 
 /* Reads config.json and the header of the weight files only (no weights), e.g. for estimates. */
 XCODER_API xcoder_status xcoder_model_inspect(const char *path, xcoder_model_info *info, xcoder_error *err);

@@ -60,10 +60,12 @@ done:
   return status;
 }
 
-static xcoder_status measure_all(xcoder_model *model, const xcoder_pairs *pairs, double *difference,
-                                 const xcoder_monitor *monitor, xcoder_error *err) {
+static xcoder_status measure_all(xcoder_model *model, const xcoder_pairs *pairs, xcoder_normalization normalization,
+                                 double *difference, const xcoder_monitor *monitor, xcoder_error *err) {
   const size_t n = xcoder_pairs_count(pairs);
   xcoder_tokens *prompts = NULL;
+  if (n && xcoder_pairs_get(pairs, 0)->good)
+    return xci_sentence_differences(model, pairs, normalization, difference, monitor, err);
   xcoder_status status = xci_prompts(pairs, NULL, n, false, &prompts, err);
   for (size_t first = 0, count; !status && first < n; first += count) {
     count = xci_stretch_fit(prompts, first, XCI_ROWS_PER_CALL);
@@ -82,7 +84,7 @@ xcoder_status xcoder_measure_accuracy(xcoder_model *model, const xcoder_pairs *p
   const size_t n = xcoder_pairs_count(pairs);
   double *own = NULL;
   xcoder_status status = XCI_ALLOC(&own, n, err);
-  if (!status) status = measure_all(model, pairs, own, monitor, err);
+  if (!status) status = measure_all(model, pairs, XCODER_SUM, own, monitor, err);
   if (!status) {
     xci_accuracy_of(own, NULL, n, result);
     for (size_t i = 0; correct && i < n; i++) correct[i] = own[i] >= 0;
@@ -94,10 +96,21 @@ xcoder_status xcoder_measure_accuracy(xcoder_model *model, const xcoder_pairs *p
 
 /* ---- accuracy.csv ---- */
 
-static void write_row(xci_text *text, const char *label, const char *task, const char *language, const char *group,
+struct xcoder_accuracies {
+  xci_text text;
+  xcoder_normalization normalization;
+};
+
+/* What all rows of one model and task share. */
+typedef struct row_head {
+  const char *label, *task, *scoring;
+  double tokens_seen;
+} row_head;
+
+static void write_row(xci_text *text, const row_head *head, const char *language, const char *group,
                       const xcoder_accuracy *a) {
   const double number[] = {a->accuracy, a->low, a->high, a->mean_log_prob_difference};
-  const char *name[] = {label, task, language, group};
+  const char *name[] = {head->label, head->task, language, group};
   for (size_t i = 0; i < 4; i++) {
     xci_text_csv(text, name[i], strlen(name[i]));
     xci_text_add(text, ",");
@@ -107,6 +120,8 @@ static void write_row(xci_text *text, const char *label, const char *task, const
     xci_text_add(text, ",");
     xci_text_number(text, number[i]);
   }
+  xci_text_format(text, ",%s,", head->scoring);
+  if (isfinite(head->tokens_seen)) xci_text_number(text, head->tokens_seen);
   xci_text_add(text, "\n");
 }
 
@@ -115,10 +130,10 @@ static bool same_cell(const xcoder_pair *a, const xcoder_pair *b) {
 }
 
 /* A row for each cell (language, group) in the order of their first pairs, then one for the whole task. */
-static xcoder_status write_task(xci_text *text, const char *label, const xcoder_pairs *pairs, const double *difference,
-                                xcoder_error *err) {
+static xcoder_status write_task(xci_text *text, const row_head *head, const xcoder_pairs *pairs,
+                                const double *difference, xcoder_error *err) {
   const size_t n = xcoder_pairs_count(pairs);
-  const char *task = xcoder_pairs_name(pairs), *language = xcoder_pairs_get(pairs, 0)->language;
+  const char *language = n ? xcoder_pairs_get(pairs, 0)->language : "";
   uint8_t *chosen = NULL, *done = NULL;
   xcoder_accuracy accuracy;
   xcoder_status status = XCI_ALLOC(&chosen, n, err);
@@ -132,32 +147,72 @@ static xcoder_status write_task(xci_text *text, const char *label, const xcoder_
       done[k] |= chosen[k];
     }
     xci_accuracy_of(difference, chosen, n, &accuracy);
-    write_row(text, label, task, pair->language, pair->group, &accuracy);
+    write_row(text, head, pair->language, pair->group, &accuracy);
   }
   if (!status) {
     xci_accuracy_of(difference, NULL, n, &accuracy);
-    write_row(text, label, task, language, "all", &accuracy);
+    write_row(text, head, language, "all", &accuracy);
   }
   xci_free(chosen);
   xci_free(done);
   return status;
 }
 
+xcoder_status xcoder_accuracies_create(xcoder_normalization normalization, xcoder_accuracies **table,
+                                       xcoder_error *err) {
+  xcoder_status status = XCI_ALLOC(table, 1, err);
+  if (status) return status;
+  (*table)->normalization = normalization;
+  xci_text_add(&(*table)->text, "checkpoint,task,language,group,n,correct,accuracy,low,high,log_prob_difference,"
+                                "scoring,tokens_seen\n");
+  status = xci_text_status(&(*table)->text, err);
+  if (status) {
+    xcoder_accuracies_free(*table);
+    *table = NULL;
+  }
+  return status;
+}
+
+xcoder_status xcoder_accuracies_add(xcoder_accuracies *table, xcoder_model *model, const char *label,
+                                    double tokens_seen, const xcoder_pairs *task, const xcoder_monitor *monitor,
+                                    xcoder_error *err) {
+  static const char *const names[] = {"sentence", "sentence / characters", "sentence / bytes", "sentence / tokens"};
+  const size_t n = xcoder_pairs_count(task);
+  const bool sentences = n && xcoder_pairs_get(task, 0)->good;
+  const row_head head = {label, xcoder_pairs_name(task), sentences ? names[table->normalization] : "next token",
+                         tokens_seen};
+  double *difference = NULL;
+  xcoder_status status = XCI_ALLOC(&difference, n, err);
+  if (!status) status = measure_all(model, task, table->normalization, difference, monitor, err);
+  if (!status) status = write_task(&table->text, &head, task, difference, err);
+  xci_free(difference);
+  return status;
+}
+
+xcoder_status xcoder_accuracies_write(xcoder_accuracies *table, const char *csv_path, xcoder_error *err) {
+  xci_text copy = {0};
+  xci_text_append(&copy, table->text.bytes, table->text.n_bytes);
+  if (table->text.failed) copy.failed = true;
+  xcoder_status status = xci_write_text(csv_path, &copy, err);
+  xci_text_clear(&copy);
+  return status;
+}
+
+void xcoder_accuracies_free(xcoder_accuracies *table) {
+  if (!table) return;
+  xci_text_clear(&table->text);
+  xci_free(table);
+}
+
 xcoder_status xcoder_write_accuracy(xcoder_model *const *models, const char *const *labels, size_t n_models,
                                     const xcoder_pairs *const *tasks, size_t n_tasks, const char *csv_path,
                                     const xcoder_monitor *monitor, xcoder_error *err) {
-  xci_text text = {0};
-  xcoder_status status = XCODER_OK;
-  xci_text_add(&text, "checkpoint,task,language,group,n,correct,accuracy,low,high,log_prob_difference\n");
+  xcoder_accuracies *table = NULL;
+  xcoder_status status = xcoder_accuracies_create(XCODER_SUM, &table, err);
   for (size_t c = 0; !status && c < n_models; c++)
-    for (size_t t = 0; !status && t < n_tasks; t++) {
-      double *difference = NULL;
-      status = XCI_ALLOC(&difference, xcoder_pairs_count(tasks[t]), err);
-      if (!status) status = measure_all(models[c], tasks[t], difference, monitor, err);
-      if (!status) status = write_task(&text, labels[c], tasks[t], difference, err);
-      xci_free(difference);
-    }
-  if (!status) status = xci_write_text(csv_path, &text, err);
-  xci_text_clear(&text);
+    for (size_t t = 0; !status && t < n_tasks; t++)
+      status = xcoder_accuracies_add(table, models[c], labels[c], NAN, tasks[t], monitor, err);
+  if (!status) status = xcoder_accuracies_write(table, csv_path, err);
+  xcoder_accuracies_free(table);
   return status;
 }

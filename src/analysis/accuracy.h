@@ -13,4 +13,9 @@ void xci_accuracy_of(const double *difference, const uint8_t *chosen, size_t n, 
 void xci_answers(const xcoder_pairs *pairs, const size_t *chosen, size_t first, size_t count, uint32_t *right,
                  uint32_t *wrong);
 
+/* difference[n] = score(good) - score(bad) of pairs that are whole sentences. */
+xcoder_status xci_sentence_differences(xcoder_model *model, const xcoder_pairs *pairs,
+                                       xcoder_normalization normalization, double *difference,
+                                       const xcoder_monitor *monitor, xcoder_error *err);
+
 #endif

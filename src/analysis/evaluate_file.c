@@ -95,7 +95,8 @@ static void write_head(xci_json_out *out, const xci_bench *bench, const xci_eval
   xci_json_count(out, "format", 1);
   xci_json_integer(out, "layer", bench->info->layer);
   xci_json_texts(out, "labels", bench->info->labels, bench->n);
-  xci_json_number(out, "tokens_seen", NAN);
+  if (bench->setting->tokens_seen) xci_json_numbers(out, "tokens_seen", bench->setting->tokens_seen, bench->n);
+  else xci_json_number(out, "tokens_seen", NAN);
   xci_json_line(out);
   xci_json_count(out, "n_features", bench->n_latents);
   xci_json_count(out, "n_tokens", e->n_tokens);

@@ -16,3 +16,4 @@ src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src
   src/analysis/surroundings.c src/analysis/task_quality.c src/analysis/token_profile.c src/analysis/token_profile.h \
   src/analysis/top_features.c src/analysis/verdict.c src/analysis/verdict.h src/analysis/workbench.c \
   src/analysis/workbench.h
+src_libanalysis_la_SOURCES += src/analysis/sentences.c

@@ -36,7 +36,7 @@ static xcoder_status add_checkpoint(cli_setting *setting, size_t index, char *la
     status = check_label(setting, index, err);
   if (!status)
     status = xcoder_checkpoint_find(spec, &folder, err);
-  if (!status && !(setting->folders[index] = cli_copy(folder)))
+  if (!status && (!(setting->folders[index] = cli_copy(folder)) || !(setting->specs[index] = cli_copy(spec))))
     status = cli_fail_memory(err);
   if (!status)
     status = xcoder_model_inspect(folder, &setting->infos[index], err);
@@ -90,13 +90,14 @@ xcoder_status cli_need_checkpoints(cli_setting *setting, xcoder_error *err) {
     return cli_fail(err, XCODER_USAGE, "checkpoints are missing (--checkpoints=LABEL=DIR,... or --model and "
                     "--revisions, or --config=PLAN)");
   size_t n = list->n_items ? list->n_items : revisions->n_items ? revisions->n_items : 1;
-  if (n > XCODER_MAX_CHECKPOINTS)
-    return cli_fail(err, XCODER_USAGE, "--checkpoints: %zu were found, expected 1 to %d", n,
-                    (int)XCODER_MAX_CHECKPOINTS);
+  size_t most = setting->call->command->mask & ONE_BY_ONE ? CLI_MOST_REVISIONS : XCODER_MAX_CHECKPOINTS;
+  if (n > most)
+    return cli_fail(err, XCODER_USAGE, "--checkpoints: %zu were found, expected 1 to %zu", n, most);
   setting->labels = calloc(n, sizeof *setting->labels);
   setting->folders = calloc(n, sizeof *setting->folders);
   setting->infos = calloc(n, sizeof *setting->infos);
-  if (!setting->labels || !setting->folders || !setting->infos)
+  setting->specs = calloc(n, sizeof *setting->specs);
+  if (!setting->labels || !setting->folders || !setting->infos || !setting->specs)
     return cli_fail_memory(err);
   setting->n_checkpoints = n;
   xcoder_status status = XCODER_OK;
@@ -109,5 +110,8 @@ xcoder_status cli_need_checkpoints(cli_setting *setting, xcoder_error *err) {
     else
       status = add_item(setting, i, model, err);
   }
-  return status ? status : check_sizes(setting, err);
+  if (!status)
+    status = check_sizes(setting, err);
+  return status ? status : cli_find_tokens_seen(&setting->call->values, setting->labels, setting->specs,
+                                                setting->folders, n, &setting->tokens_seen, err);
 }

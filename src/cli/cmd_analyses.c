@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crosscoder eval, attribute, ablate, features, report, accuracy: one stage each, always done anew. */
+/* crosscoder eval, attribute, ablate, features, report: one stage each, always done anew. */
 #include "job.h"
 #include "plan.h"
 #include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The options that RUN was made with hold for what was not given otherwise. */
 static xcoder_status read_run_plan(cli_call *call, const char *run, xcoder_error *err) {
@@ -110,56 +109,6 @@ xcoder_status cli_report(cli_call *call, xcoder_error *err) {
   xcoder_run_close(lock);
   if (!status)
     printf("%s%s/index.html\n", job.out, elsewhere ? "" : "/report");
-  cli_job_close(&job);
-  return status;
-}
-
-/* Copies a small file to standard output. */
-static xcoder_status print_file(const char *path, xcoder_error *err) {
-  char *text = NULL;
-  size_t n_bytes = 0;
-  xcoder_status status = xcoder_read_file(path, (size_t)1 << 30, &text, &n_bytes, err);
-  if (!status)
-    fwrite(text, 1, n_bytes, stdout);
-  xcoder_free(text);
-  return status;
-}
-
-static xcoder_status measure_accuracy(cli_setting *setting, const char *path, xcoder_error *err) {
-  xcoder_status status = cli_need_models(setting, -1, err);
-  if (!status)
-    status = xcoder_write_accuracy(setting->models, (const char *const *)setting->labels, setting->n_checkpoints,
-                                   (const xcoder_pairs *const *)setting->tasks, setting->n_tasks, path,
-                                   &setting->call->monitor, err);
-  return status;
-}
-
-xcoder_status cli_accuracy(cli_call *call, xcoder_error *err) {
-  cli_job job;
-  cli_job_init(&job, call);
-  const cli_value *out = &call->values.value[OPT_OUT];
-  const char *given = out->origin == FROM_COMMAND_LINE ? out->text : NULL; /* a plan's out is a run directory */
-  const char *temporary = getenv("TMPDIR");
-  char *path = given ? cli_copy(given)
-                     : cli_format("%s/crosscoder-accuracy-%ld.csv", temporary && *temporary ? temporary : "/tmp",
-                                  (long)getpid());
-  xcoder_status status = path ? XCODER_OK : cli_fail_memory(err);
-  if (!status && given && cli_is_folder(given))
-    status = cli_fail(err, XCODER_IO, "%s: a folder was found, expected a file (--out)", given);
-  if (!status && given)
-    status = cli_check_output(&call->values, given, err);
-  if (!status)
-    status = cli_job_check(&job, 1u << STAGE_ACCURACY, err);
-  for (size_t i = 0; !status && i < job.setting.n_tasks; i++)
-    cli_note(call->progress, "%s: %s", xcoder_pairs_name(job.setting.tasks[i]),
-             xcoder_pairs_summary(job.setting.tasks[i]));
-  if (!status)
-    status = measure_accuracy(&job.setting, path, err);
-  if (!status && !given)
-    status = print_file(path, err);
-  if (path && !given)
-    unlink(path);
-  free(path);
   cli_job_close(&job);
   return status;
 }

@@ -52,10 +52,15 @@ const cli_command cli_commands[] = {
    "  And back:\n    crosscoder tokenize --tokenizer=tokenizer.json --corpus=ids.jsonl --decode\n"},
   {"accuracy", IN_ACCURACY, "Measure the accuracy on minimal pairs at every checkpoint", "", 0, 0, cli_accuracy,
    "The share of pairs whose right continuation is more probable than the wrong one, with a Wilson 95 % interval, per "
-   "checkpoint, task, language and group, as CSV (--out or standard output).",
+   "checkpoint, task, language and group, as CSV (--out or standard output). Models are opened one after the other.\n\n"
+   "With --scoring=sentence whole sentences are scored, and every paradigm of a data set can be used: the sum of the "
+   "log-probabilities of all tokens behind the start token, over the whole vocabulary, is lm-evaluation-harness's acc; "
+   "--normalize gives its other measures.",
    NULL,
    "  Two checkpoints, one task:\n    crosscoder accuracy --checkpoints=early=step64,late=step4096 "
    "--task=pairs:pairs/en_simple.jsonl\n"
+   "  All paradigms of BLiMP as lm-evaluation-harness scores them:\n    crosscoder accuracy "
+   "--model=EleutherAI/pythia-70m --revisions=step512,main --task=blimp:blimp/data --scoring=sentence\n"
    "  Everything that a plan names:\n    crosscoder accuracy --config=plan.yaml --out=accuracy.csv\n"},
   {"harvest", IN_HARVEST, "Store the activations of all checkpoints at one or several layers", "", 0, 0, cli_harvest,
    "Runs every checkpoint over the same tokens and writes the residual stream as bf16 into the folder --out, in "

@@ -118,6 +118,7 @@ static const char *describe_type(cli_type type) {
   case CLI_PATH: case CLI_SPEC: return "a path";
   case CLI_CHOICE: return "a word";
   case CLI_SPECS: return "a list, or a mapping from labels to checkpoints";
+  case CLI_TABLE: return "a mapping from labels to numbers";
   case CLI_LIST: case CLI_PATHS: case CLI_TASKS: return "a list";
   default: return "a text";
   }
@@ -131,7 +132,7 @@ static xcoder_status read_value(reader *r, cli_id id, const char *where) {
   bool null = event.type == YAML_SCALAR_EVENT && is_null(&event);
   if (status) {
     /* nothing to look at */
-  } else if ((list && cli_is_list(option->type)) || (mapping && option->type == CLI_SPECS)) {
+  } else if ((list && cli_is_list(option->type)) || (mapping && (option->type == CLI_SPECS || option->type == CLI_TABLE))) {
     status = read_items(r, mapping, option->name);
   } else if (event.type == YAML_SCALAR_EVENT) {
     if (!null)

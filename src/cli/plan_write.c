@@ -58,7 +58,7 @@ static void add_checkpoints(cli_string *text, const cli_value *value) {
 static void add_value(cli_string *text, const cli_option *option, const cli_value *value) {
   if (option->type == CLI_FLAG) {
     cli_add(text, value->integer ? " yes" : " no");
-  } else if (option->type == CLI_SPECS) {
+  } else if (option->type == CLI_SPECS || option->type == CLI_TABLE) {
     add_checkpoints(text, value);
   } else if (cli_is_list(option->type)) {
     for (size_t i = 0; i < value->n_items; i++) {

@@ -29,7 +29,10 @@ void cli_setting_close(cli_setting *setting) {
   for (size_t i = 0; i < setting->n_checkpoints; i++) {
     free(setting->labels ? setting->labels[i] : NULL);
     free(setting->folders ? setting->folders[i] : NULL);
+    free(setting->specs ? setting->specs[i] : NULL);
   }
+  free(setting->specs);
+  free(setting->tokens_seen);
   free(setting->labels);
   free(setting->folders);
   free(setting->infos);
@@ -69,6 +72,10 @@ xcoder_pairs_options cli_pairs_options(const cli_values *values) {
   options.no_prepend = cli_flag(values, OPT_NO_PREPEND) || cli_authors(values);
   options.authors_rule = cli_authors(values);
   options.max_pairs = (uint64_t)cli_integer(values, OPT_MAX_PAIRS);
+  options.sentences = cli_integer(values, OPT_SCORING) == 1;
+  if (options.sentences)
+    options.no_prepend = cli_flag(values, OPT_NO_PREPEND);
+  options.delimiter = cli_text(values, OPT_DELIMITER);
   return options;
 }
 

@@ -11,6 +11,8 @@ typedef struct cli_setting {
   size_t n_checkpoints;
   char **labels, **folders;
   xcoder_model_info *infos;  /* [n_checkpoints] */
+  char **specs;              /* as given, with the revision: folders do not tell it */
+  double *tokens_seen;       /* [n_checkpoints], NaN where it is not known */
   char *tokenizer_path;
   xcoder_device *device;
   xcoder_tokenizer *tokenizer;
@@ -34,6 +36,10 @@ xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err);
 /* Opens the models; `highest` as in xcoder_model_open(). Models that were opened for less are opened again. */
 xcoder_status cli_need_models(cli_setting *setting, long highest, xcoder_error *err);
 void cli_close_models(cli_setting *setting);
+/* Tokens seen of `n` checkpoints, NaN where unknown; `specs` and `folders` may be NULL. Freed with free(). The option
+ * --tokens-seen then holds what was found. */
+xcoder_status cli_find_tokens_seen(cli_values *values, char *const *labels, char *const *specs, char *const *folders,
+                                   size_t n, double **tokens, xcoder_error *err);
 /* Tokens of OPT_CORPUS or OPT_HELDOUT; kept in the setting. */
 xcoder_status cli_need_tokens(cli_setting *setting, cli_id which, xcoder_error *err);
 xcoder_status cli_need_tasks(cli_setting *setting, xcoder_error *err);

@@ -119,7 +119,7 @@ static xcoder_status explain(cli_job *job, char **json, xcoder_error *err) {
   if (!status)
     status = cli_need_models(setting, -1, err);
   xcoder_setting library = {setting->device, setting->coder, setting->models, setting->tokenizer,
-                            &setting->call->monitor};
+                            &setting->call->monitor, NULL};
   if (!status)
     status = xcoder_explain(&library, ids, n_ids, pair ? &good : NULL, pair ? &bad : NULL,
                             (size_t)cli_integer(setting->values, OPT_TOP), json, err);

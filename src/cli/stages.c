@@ -12,17 +12,24 @@ static xcoder_status make_setting(cli_job *job, xcoder_setting *setting, xcoder_
   if (!status)
     status = cli_need_coder(&job->setting, job->coder_path ? job->coder_path : job->out, err);
   *setting = (xcoder_setting){job->setting.device, job->setting.coder, job->setting.models, job->setting.tokenizer,
-                              &job->setting.call->monitor};
+                              &job->setting.call->monitor, job->setting.tokens_seen};
   return status;
 }
 
 static xcoder_status work_accuracy(cli_job *job, xcoder_error *err) {
   char *path = cli_job_path(job, "accuracy.csv");
-  xcoder_status status = path ? cli_need_models(&job->setting, -1, err) : cli_fail_memory(err);
+  xcoder_accuracies *table = NULL;
+  cli_setting *setting = &job->setting;
+  xcoder_status status = path ? cli_need_models(setting, -1, err) : cli_fail_memory(err);
   if (!status)
-    status = xcoder_write_accuracy(job->setting.models, (const char *const *)job->setting.labels,
-                                   job->setting.n_checkpoints, (const xcoder_pairs *const *)job->setting.tasks,
-                                   job->setting.n_tasks, path, &job->setting.call->monitor, err);
+    status = xcoder_accuracies_create(XCODER_SUM, &table, err);
+  for (size_t c = 0; !status && c < setting->n_checkpoints; c++)
+    for (size_t t = 0; !status && t < setting->n_tasks; t++)
+      status = xcoder_accuracies_add(table, setting->models[c], setting->labels[c], setting->tokens_seen[c],
+                                     setting->tasks[t], &setting->call->monitor, err);
+  if (!status)
+    status = xcoder_accuracies_write(table, path, err);
+  xcoder_accuracies_free(table);
   free(path);
   return status;
 }

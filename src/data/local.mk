@@ -14,6 +14,7 @@ src_libdata_la_SOURCES = \
   src/data/pairs_multiblimp.c \
   src/data/pairs_own.c \
   src/data/pairs_rule.c \
+  src/data/pairs_sentences.c \
   src/data/pairs_words.c \
   src/data/pattern.c src/data/pattern.h \
   src/data/pattern_rewrite.c \

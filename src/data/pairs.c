@@ -12,7 +12,7 @@ struct xcoder_pairs {
   xcoder_pair *pairs;
   size_t n_pairs;
   uint32_t *ids;
-  char *texts, *name, *summary;
+  char *texts, *name, *summary, *files;
 };
 
 static const size_t MAX_LINE_BYTES = (size_t)1 << 20;
@@ -129,15 +129,27 @@ static xcoder_status read_lines(xci_pairs_builder *b, const struct task_kind *ki
   return status;
 }
 
+static void add_counts(xci_text *text, uint64_t n_kept, uint64_t n_items, const uint64_t skipped[XCI_N_SKIPS],
+                       const uint64_t before[XCI_N_SKIPS]);
+
 static xcoder_status read_pairs_file(xci_pairs_builder *b, const struct task_kind *kind, const char *path,
                                      xcoder_error *err) {
   xci_lines lines = {0};
-  uint64_t items_before = b->n_items, form_before = b->skipped[XCI_SKIP_FORM];
+  uint64_t items_before = b->n_items, form_before = b->skipped[XCI_SKIP_FORM], before[XCI_N_SKIPS];
+  const uint64_t kept_before = b->n_records;
+  memcpy(before, b->skipped, sizeof before);
   xcoder_status status = place_file(b, kind, path, err);
   if (!status) status = xci_lines_open(path, MAX_LINE_BYTES, &lines, err);
   if (!status) status = read_lines(b, kind, &lines, err);
   xci_lines_close(&lines);
   uint64_t n_items = b->n_items - items_before;
+  const char *slash = strrchr(path, '/');
+  char quoted[256];
+  const char *name = slash && slash[1] ? slash + 1 : path;
+  xci_text_format(&b->files, "%s: ", xci_quote(quoted, sizeof quoted, name, strlen(name)));
+  add_counts(&b->files, b->n_records - kept_before, n_items, b->skipped, before);
+  xci_text_add(&b->files, "\n");
+  if (!status) status = xci_text_status(&b->files, err);
   if (n_items &&
       n_items == b->skipped[XCI_SKIP_FORM] - form_before) { /* the file is of another kind: do not count it */
     b->n_items = items_before;
@@ -190,21 +202,28 @@ static xcoder_status read_path(xci_pairs_builder *b, const struct task_kind *kin
   return status;
 }
 
-static xcoder_status write_summary(const xci_pairs_builder *b, char **summary, xcoder_error *err) {
+/* "kept 918 of 1000: 82 skipped (REASON: 82)", of what was counted since `before` (NULL: all). */
+static void add_counts(xci_text *text, uint64_t n_kept, uint64_t n_items, const uint64_t skipped[XCI_N_SKIPS],
+                       const uint64_t before[XCI_N_SKIPS]) {
   static const char *const reasons[XCI_N_SKIPS] = {
     "", "answer longer than 2 tokens", "answers of different length", "one answer begins with the other",
     "empty prefix", "no word behind a common prefix", "one sentence begins with the other"};
-  xci_text text = {0};
-  uint64_t n_skipped = b->n_items - b->n_records;
   const char *between = " (";
-  xci_text_format(&text, "kept %zu of %llu", b->n_records, (unsigned long long)b->n_items);
-  if (n_skipped) xci_text_format(&text, ": %llu skipped", (unsigned long long)n_skipped);
+  xci_text_format(text, "kept %llu of %llu", (unsigned long long)n_kept, (unsigned long long)n_items);
+  if (n_items == n_kept) return;
+  xci_text_format(text, ": %llu skipped", (unsigned long long)(n_items - n_kept));
   for (size_t i = 1; i < XCI_N_SKIPS; i++) {
-    if (!b->skipped[i]) continue;
-    xci_text_format(&text, "%s%s: %llu", between, reasons[i], (unsigned long long)b->skipped[i]);
+    const uint64_t n = skipped[i] - (before ? before[i] : 0);
+    if (!n) continue;
+    xci_text_format(text, "%s%s: %llu", between, reasons[i], (unsigned long long)n);
     between = ", ";
   }
-  if (n_skipped) xci_text_add(&text, ")");
+  xci_text_add(text, ")");
+}
+
+static xcoder_status write_summary(const xci_pairs_builder *b, char **summary, xcoder_error *err) {
+  xci_text text = {0};
+  add_counts(&text, b->n_records, b->n_items, b->skipped, NULL);
   if (b->skipped_files)
     xci_text_format(&text, "; %llu files without words behind a common prefix", (unsigned long long)b->skipped_files);
   if (b->dropped_counterfactuals)
@@ -263,6 +282,14 @@ static xcoder_status finish(xci_pairs_builder *b, xcoder_pairs *pairs, xcoder_er
       .group = pairs->texts + record->group_at,
       .language = pairs->texts + record->language_at,
       .text = pairs->texts + record->text_at,
+      .good = record->has_sentences ? pairs->ids + record->good.at : NULL,
+      .bad = record->has_sentences ? pairs->ids + record->bad.at : NULL,
+      .n_good = record->good.n,
+      .n_bad = record->bad.n,
+      .good_bytes = record->good.n_bytes,
+      .bad_bytes = record->bad.n_bytes,
+      .good_characters = record->good.n_characters,
+      .bad_characters = record->bad.n_characters,
     };
   }
   return XCODER_OK;
@@ -275,6 +302,7 @@ static void clear_builder(xci_pairs_builder *b) {
   xci_text_clear(&b->bad_words);
   xci_text_clear(&b->file_group);
   xci_text_clear(&b->texts);
+  xci_text_clear(&b->files);
   xci_free(b->good.ids);
   xci_free(b->bad.ids);
   xci_free(b->other.ids);
@@ -284,7 +312,10 @@ static void clear_builder(xci_pairs_builder *b) {
 
 static xcoder_status read_task(xci_pairs_builder *b, const struct task_kind *kind, const char *path,
                                xcoder_pairs *pairs, xcoder_error *err) {
-  if (!b->options->no_prepend && !xcoder_tokenizer_end_of_text(b->tokenizer, &b->end_of_text))
+  if (b->options->sentences && !b->options->no_prepend && !b->tokenizer->has_start_of_text)
+    return xci_fail(err, XCODER_MISMATCH, "%s: it names no start or end of text to score sentences behind "
+                    "(--no-prepend)", b->tokenizer->path);
+  if (!b->options->sentences && !b->options->no_prepend && !xcoder_tokenizer_end_of_text(b->tokenizer, &b->end_of_text))
     return xci_fail(err, XCODER_MISMATCH, "%s: it names no end-of-text token to start prompts with (--no-prepend)",
                     b->tokenizer->path);
   xcoder_status status = xci_encoder_open(b->tokenizer, false, &b->encoder, err);
@@ -294,6 +325,10 @@ static xcoder_status read_task(xci_pairs_builder *b, const struct task_kind *kin
     status = xci_fail(err, XCODER_MISMATCH, "%s: no pair can be used: %s", path, pairs->summary);
   if (!status) status = make_name(b, kind, path, &pairs->name, err);
   if (!status) status = finish(b, pairs, err);
+  if (!status) {
+    pairs->files = b->files.bytes;
+    b->files = (xci_text){0};
+  }
   return status;
 }
 
@@ -327,6 +362,7 @@ void xcoder_pairs_free(xcoder_pairs *pairs) {
   xci_free(pairs->texts);
   xci_free(pairs->name);
   xci_free(pairs->summary);
+  xci_free(pairs->files);
   xci_free(pairs);
 }
 
@@ -336,3 +372,4 @@ const xcoder_pair *xcoder_pairs_get(const xcoder_pairs *pairs, size_t index) {
 }
 const char *xcoder_pairs_name(const xcoder_pairs *pairs) { return pairs->name; }
 const char *xcoder_pairs_summary(const xcoder_pairs *pairs) { return pairs->summary; }
+const char *xcoder_pairs_files(const xcoder_pairs *pairs) { return pairs->files ? pairs->files : ""; }

@@ -30,12 +30,19 @@ typedef enum xci_skip {
   XCI_N_SKIPS
 } xci_skip;
 
+/* A sentence with its start token: a place in the ids. */
+typedef struct xci_sentence_record {
+  size_t at, n, n_bytes, n_characters;
+} xci_sentence_record;
+
 /* A pair while its data set is read: places in growing arrays instead of pointers. */
 typedef struct xci_pair_record {
   uint32_t right, wrong;
   size_t prefix_at, n_prefix, counterfactual_at; /* in the ids */
   bool has_counterfactual;
   size_t group_at, language_at, text_at; /* in the texts */
+  bool has_sentences;
+  xci_sentence_record good, bad;
 } xci_pair_record;
 
 typedef struct xci_pairs_builder {
@@ -52,9 +59,14 @@ typedef struct xci_pairs_builder {
   xci_pair_record *records;
   size_t n_records, capacity;
   uint64_t n_items, skipped[XCI_N_SKIPS], dropped_counterfactuals, skipped_files;
+  xci_text files; /* a line for each file: what was kept of it, and why not the rest */
 } xci_pairs_builder;
 
 xcoder_status xci_pairs_add(xci_pairs_builder *builder, const xci_item *item, xcoder_error *err);
+/* pairs_sentences.c: two whole sentences (options->sentences), `delimiter` before each. */
+xcoder_status xci_pairs_add_whole(xci_pairs_builder *builder, const char *delimiter, const char *good, size_t n_good,
+                                  const char *bad, size_t n_bad, const char *group, const char *language,
+                                  xcoder_error *err);
 bool xci_pairs_full(const xci_pairs_builder *builder);
 
 /* Reads one line of a kind of data set. */

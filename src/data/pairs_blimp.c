@@ -38,6 +38,8 @@ xcoder_status xci_read_blimp_item(xci_pairs_builder *builder, const json_t *line
   if (!good || !bad)
     return xci_fail(err, XCODER_FORMAT, "%s: line %llu: no 'sentence_good' or 'sentence_bad': not BLiMP", path,
                     (unsigned long long)number);
+  if (builder->options->sentences)
+    return xci_pairs_add_whole(builder, " ", good, strlen(good), bad, strlen(bad), item.group, item.language, err);
   bool usable = item.prefix && item.good && item.bad;
   if (usable) {
     item.n_prefix = strlen(item.prefix);

@@ -95,6 +95,9 @@ static xcoder_status add_row(xci_pairs_builder *b, const table *t, xcoder_error 
   for (size_t i = 0; i < t->n_cells; i++, cell += strlen(cell) + 1)
     for (size_t k = 0; k < N_WANTED; k++)
       if (t->column[k] == i) wanted[k] = cell;
+  if (b->options->sentences) /* MultiBLiMP's own scoring puts nothing before a sentence */
+    return xci_pairs_add_whole(b, "", wanted[GOOD], strlen(wanted[GOOD]), wanted[BAD], strlen(wanted[BAD]),
+                               wanted[PHENOMENON], b->file_language, err);
   return xci_pairs_add_sentences(b, wanted[GOOD], wanted[BAD], false, wanted[PHENOMENON], b->file_language, err);
 }
 
@@ -125,6 +128,9 @@ xcoder_status xci_read_multiblimp_item(xci_pairs_builder *b, const json_t *line,
                         (unsigned long long)number, WANTED[k]);
   }
   if (status) return status;
+  if (b->options->sentences)
+    return xci_pairs_add_whole(b, "", texts[GOOD], strlen(texts[GOOD]), texts[BAD], strlen(texts[BAD]),
+                               texts[PHENOMENON], language ? language : b->file_language, err);
   return xci_pairs_add_sentences(b, texts[GOOD], texts[BAD], false, texts[PHENOMENON],
                                  language ? language : b->file_language, err);
 }

@@ -58,6 +58,9 @@ xcoder_status xci_pairs_add_sentences(xci_pairs_builder *b, const char *good, co
   xcoder_status status = join_words(&b->good_words, good, capitalize, err);
   if (!status) status = join_words(&b->bad_words, bad, capitalize, err);
   if (status) return status;
+  if (b->options->sentences) /* CLAMS: its sentences stand for themselves, as words joined by blanks */
+    return xci_pairs_add_whole(b, " ", b->good_words.bytes, b->good_words.n_bytes, b->bad_words.bytes,
+                               b->bad_words.n_bytes, group, language, err);
   if (cut_words(&item, b->good_words.bytes, b->bad_words.bytes)) {
     item.separator = item.n_prefix ? " " : "";
     return xci_pairs_add(b, &item, err);

@@ -56,6 +56,8 @@ struct xcoder_tokenizer {
   bool byte_level, add_prefix_space, gpt2_split; /* the ByteLevel pre-tokenizer and its two settings */
   bool has_end_of_text;
   uint32_t end_of_text;
+  bool has_start_of_text;      /* bos_token of tokenizer_config.json, else its eos_token, else end of text */
+  uint32_t start_of_text;
 };
 
 /* tokenizer_vocab.c: model.vocab and the added tokens become the table of tokens; then model.merges and the rest. */

@@ -54,17 +54,30 @@ static bool find_token(const xcoder_tokenizer *tokenizer, const json_t *root, co
   return true;
 }
 
-/* eos_token of the tokenizer_config.json beside the file: a text, or an object with the text as `content`. */
+/* A special token of tokenizer_config.json: a text, or an object with the text as `content`. */
+static bool find_special(const xcoder_tokenizer *tokenizer, const json_t *root, const json_t *config, const char *key,
+                         uint32_t *id) {
+  const json_t *token = json_object_get(config, key);
+  if (json_is_object(token)) token = json_object_get(token, "content");
+  return json_is_string(token) && find_token(tokenizer, root, json_string_value(token), id);
+}
+
+/* eos_token and bos_token of the tokenizer_config.json beside the file. */
 static xcoder_status read_config(xcoder_tokenizer *tokenizer, const json_t *root, const char *folder,
                                  xcoder_error *err) {
   char *path = NULL;
   json_t *config = NULL;
   xcoder_status status = xci_join_path(folder, "tokenizer_config.json", &path, err);
   if (!status && xci_exists(path)) status = xci_json_read(path, (size_t)16 << 20, &config, err);
-  const json_t *token = json_object_get(config, "eos_token");
-  if (json_is_object(token)) token = json_object_get(token, "content");
-  if (!status && json_is_string(token))
-    tokenizer->has_end_of_text = find_token(tokenizer, root, json_string_value(token), &tokenizer->end_of_text);
+  if (!status && !tokenizer->has_end_of_text)
+    tokenizer->has_end_of_text = find_special(tokenizer, root, config, "eos_token", &tokenizer->end_of_text);
+  if (!status)
+    tokenizer->has_start_of_text = find_special(tokenizer, root, config, "bos_token", &tokenizer->start_of_text) ||
+                                   find_special(tokenizer, root, config, "eos_token", &tokenizer->start_of_text);
+  if (!tokenizer->has_start_of_text && tokenizer->has_end_of_text) {
+    tokenizer->has_start_of_text = true;
+    tokenizer->start_of_text = tokenizer->end_of_text;
+  }
   json_decref(config);
   xci_free(path);
   return status;
@@ -72,10 +85,8 @@ static xcoder_status read_config(xcoder_tokenizer *tokenizer, const json_t *root
 
 static xcoder_status find_end_of_text(xcoder_tokenizer *tokenizer, const json_t *root, xcoder_error *err) {
   if (find_token(tokenizer, root, "<|endoftext|>", &tokenizer->end_of_text) ||
-      find_token(tokenizer, root, "</s>", &tokenizer->end_of_text)) {
+      find_token(tokenizer, root, "</s>", &tokenizer->end_of_text))
     tokenizer->has_end_of_text = true;
-    return XCODER_OK;
-  }
   char *folder = NULL;
   xcoder_status status = xci_copy_text(tokenizer->path, &folder, err);
   if (status) return status;
@@ -128,6 +139,11 @@ const char *xcoder_token_bytes(const xcoder_tokenizer *tokenizer, uint32_t id, s
 }
 
 size_t xcoder_tokenizer_size(const xcoder_tokenizer *tokenizer) { return tokenizer->n_tokens; }
+
+bool xcoder_tokenizer_start_of_text(const xcoder_tokenizer *tokenizer, uint32_t *id) {
+  if (tokenizer->has_start_of_text) *id = tokenizer->start_of_text;
+  return tokenizer->has_start_of_text;
+}
 
 bool xcoder_tokenizer_end_of_text(const xcoder_tokenizer *tokenizer, uint32_t *id) {
   if (tokenizer->has_end_of_text) *id = tokenizer->end_of_text;

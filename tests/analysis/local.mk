@@ -3,8 +3,9 @@ ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/
   tests/analysis/golden/middle/config.json tests/analysis/golden/middle/model.safetensors \
   tests/analysis/golden/late/config.json tests/analysis/golden/late/model.safetensors \
   tests/analysis/golden/tokenizer.json tests/analysis/golden/pairs.jsonl tests/analysis/golden/gold.jsonl \
-  tests/analysis/golden/heldout.npy tests/analysis/golden/golden.safetensors
-EXTRA_DIST += tests/analysis/make_golden.py $(ANALYSIS_GOLDEN)
+  tests/analysis/golden/heldout.npy tests/analysis/golden/golden.safetensors \
+  tests/analysis/golden/sentences.jsonl tests/analysis/golden/sentences.csv
+EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
 check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality \
   tests/analysis/test_ablation tests/analysis/test_match
@@ -26,4 +27,9 @@ tests_analysis_test_ablation_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 tests_analysis_test_quality_SOURCES = tests/analysis/test_quality.c tests/analysis/scene.c tests/analysis/scene.h
 tests_analysis_test_quality_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_quality_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+check_PROGRAMS += tests/analysis/test_sentences
+TESTS += tests/analysis/test_sentences
+tests_analysis_test_sentences_SOURCES = tests/analysis/test_sentences.c
+tests_analysis_test_sentences_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_sentences_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 endif

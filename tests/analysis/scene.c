@@ -82,7 +82,7 @@ void scene_open(scene *s, const size_t *order) {
   ck_assert_uint_eq(xcoder_pairs_count(s->pairs), E);
   ck_ok(xcoder_tokens_load(find("heldout.npy"), 0, &s->held_out, err));
   snprintf(s->gold_path, sizeof s->gold_path, "%s", find("gold.jsonl"));
-  s->setting = (xcoder_setting){s->device, s->coder, s->models, s->tokenizer, NULL};
+  s->setting = (xcoder_setting){s->device, s->coder, s->models, s->tokenizer, NULL, NULL};
 }
 
 void scene_close(scene *s) {

@@ -24,6 +24,32 @@ static const char *below(const char *path) {
   return full[next];
 }
 
+/* BLOOM's numbers come from a loop that takes the ramp step by step, as its training did. */
+START_TEST(test_tokens_seen) {
+  static const struct {
+    const char *model, *revision;
+    double tokens; /* < 0: not known */
+  } cases[] = {{"EleutherAI/pythia-1b", "step512", 1073741824}, {"EleutherAI/pythia-1b", "main", 299892736000},
+               {"cache/models--EleutherAI--pythia-70m-deduped", "step0", 0}, {"tiny-pythia", "step512", -1},
+               {NULL, "step512", -1}, {"EleutherAI/pythia-1b", "step512x", -1}, {"pythia-1b", "step", -1},
+               {"allenai/OLMo-1B-0724-hf", "step1454000-tokens3048B", 3048e9}, {NULL, "step0-tokens0B", 0},
+               {"allenai/OLMo-2", "stage1-step1000-tokens5B", 5e9}, {"x", "stage2-ingredient1-step1000-tokens3B", -1},
+               {"allenai/OLMo-1B-0724-hf", "main", -1}, {NULL, "step1-tokensB", -1}, {NULL, "step1-tokens5Bx", -1},
+               {NULL, "global_step1000", 393216000}, {NULL, "global_step10000", 3932160000},
+               {NULL, "global_step20000", 8103002112}, {NULL, "global_step100000", 48560603136},
+               {NULL, "global_step300000", 153418203136}, {NULL, "global_step600000", 310704603136},
+               {NULL, "global_step99999999999999999999", -1}, {"pythia-1b", NULL, -1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    double tokens = -1;
+    ck_assert_int_eq(xcoder_tokens_seen(cases[i].model, cases[i].revision, &tokens), cases[i].tokens >= 0);
+    if (cases[i].tokens >= 0) ck_assert_double_eq(tokens, cases[i].tokens);
+  }
+  uint64_t step = 1;
+  ck_assert(xcoder_revision_step("stage1-step17-tokens1B", &step) && step == 17);
+  ck_assert(!xcoder_revision_step("main", &step) && !xcoder_revision_step(NULL, &step));
+}
+END_TEST
+
 static void setup(void) {
   static const char *const cleared[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"};
   char path[256];
@@ -246,6 +272,7 @@ int main(void) {
   TCase *tcase = tcase_create("checkpoints");
   tcase_add_checked_fixture(tcase, setup, teardown);
   tcase_add_test(tcase, test_find);
+  tcase_add_test(tcase, test_tokens_seen);
   tcase_add_test(tcase, test_roots);
   tcase_add_test(tcase, test_inspect);
   tcase_add_test(tcase, test_partial);
