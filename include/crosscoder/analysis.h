@@ -95,10 +95,16 @@ XCODER_API xcoder_status xcoder_evaluate(const xcoder_setting *setting, const xc
 
 /* ---- Indirect effects (METHOD sections 6, 7) -> effects/TASK.safetensors, effects/TASK.csv, effects/TASK.json ---- */
 
+/* Gauss-Legendre nodes in the angle by which the state at the last position turns along the path (XCODER_GAUSS) or in
+ * the path's own parameter (XCODER_LEGENDRE); the left sum of the authors; midpoint; trapezoid; the plain gradient at
+ * the clean state, whatever the number of steps (attribution patching). See doc/mathematics.md. */
 typedef enum xcoder_quadrature {
-  XCODER_GAUSS, XCODER_LEFT, XCODER_MIDPOINT, XCODER_TRAPEZOID
+  XCODER_GAUSS, XCODER_LEFT, XCODER_MIDPOINT, XCODER_TRAPEZOID, XCODER_LEGENDRE, XCODER_GRADIENT
 } xcoder_quadrature;
-typedef enum xcoder_baseline { XCODER_ZERO, XCODER_ORIGIN, XCODER_MEAN, XCODER_COUNTERFACTUAL } xcoder_baseline;
+/* XCODER_RESAMPLED: the state of another prompt of the same task and length, drawn by the seed. */
+typedef enum xcoder_baseline {
+  XCODER_ZERO, XCODER_ORIGIN, XCODER_MEAN, XCODER_COUNTERFACTUAL, XCODER_RESAMPLED
+} xcoder_baseline;
 
 typedef struct xcoder_attribute_options {
   xcoder_quadrature quadrature; /* XCODER_GAUSS */

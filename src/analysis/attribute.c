@@ -3,12 +3,13 @@
 #include "analysis/accuracy.h"
 #include "analysis/effects.h"
 #include "base/memory.h"
+#include "base/random.h"
 
 enum { STRETCH_ROWS = 1024, DEFAULT_RESAMPLES = 1000 };
 
 typedef struct run {
   const xci_bench *bench;
-  const xci_path *path;
+  xci_path *path;
   const xcoder_pairs *task;
   const size_t *chosen; /* pairs that are used; NULL: all */
   xcoder_tokens *prompts, *counters;
@@ -68,6 +69,55 @@ static xcoder_status choose_counterfactuals(const xci_bench *bench, const xcoder
   return XCODER_OK;
 }
 
+/* For every prompt another one of its length, drawn by the seed: their order is rotated by a random number of places
+ * within each length, so that every prompt serves once. Prompts without a peer are left out. */
+static xcoder_status draw_donors(const xci_bench *bench, const xcoder_pairs *task, uint64_t seed, size_t **chosen,
+                                 size_t **donor, size_t *n, xcoder_error *err) {
+  const size_t total = xcoder_pairs_count(task);
+  size_t *peer = NULL;
+  xcoder_status status = XCI_ALLOC(chosen, total, err);
+  if (!status) status = XCI_ALLOC(donor, total, err);
+  if (!status) status = XCI_ALLOC(&peer, total, err);
+  *n = 0;
+  for (size_t k = 0; !status && k < total; k++) {
+    const size_t length = xcoder_pairs_get(task, k)->n_prefix;
+    size_t n_peers = 0, own = 0;
+    for (size_t i = 0; i < total; i++) {
+      if (xcoder_pairs_get(task, i)->n_prefix != length) continue;
+      if (i == k) own = n_peers;
+      peer[n_peers++] = i;
+    }
+    if (n_peers < 2) continue;
+    const size_t turn = 1 + (size_t)xci_random_below(seed, XCI_STREAM_DONOR, length, n_peers - 1);
+    (*chosen)[*n] = k;
+    (*donor)[(*n)++] = peer[(own + turn) % n_peers];
+  }
+  xci_free(peer);
+  if (!status && *n == 0)
+    return xci_fail(err, XCODER_MISMATCH, "%s: no two prompts have the same length (use another --baseline)",
+                    xcoder_pairs_name(task));
+  if (!status && *n < total)
+    xci_warn(bench->setting->monitor, "%s: %zu of %zu prompts have no other of their length and are left out",
+             xcoder_pairs_name(task), total - *n, total);
+  return status;
+}
+
+/* The pairs that are used and where their paths end. */
+static xcoder_status open_prompts(run *r, uint64_t seed, size_t **chosen, size_t **donor, size_t *n,
+                                  xcoder_error *err) {
+  const xcoder_baseline baseline = r->path->baseline;
+  xcoder_status status = XCODER_OK;
+  if (baseline == XCODER_COUNTERFACTUAL) status = choose_counterfactuals(r->bench, r->task, chosen, n, err);
+  if (baseline == XCODER_RESAMPLED) status = draw_donors(r->bench, r->task, seed, chosen, donor, n, err);
+  r->chosen = *chosen;
+  if (!status) status = xci_prompts(r->task, *chosen, *n, false, &r->prompts, err);
+  if (!status && baseline == XCODER_COUNTERFACTUAL)
+    status = xci_prompts(r->task, *chosen, *n, true, &r->counters, err);
+  if (!status && baseline == XCODER_RESAMPLED) status = xci_prompts(r->task, *donor, *n, false, &r->counters, err);
+  if (!status && baseline == XCODER_MEAN) status = xci_path_means(r->bench, r->prompts, r->path, err);
+  return status;
+}
+
 xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs *task,
                                const xcoder_attribute_options *options, const char *run_directory,
                                xcoder_verdicts *verdicts, xcoder_error *err) {
@@ -75,18 +125,12 @@ xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs
   xci_path path = {0};
   xci_effects effects = {0};
   xcoder_verdicts found = {0};
-  size_t *chosen = NULL, n = xcoder_pairs_count(task);
+  size_t *chosen = NULL, *donor = NULL, n = xcoder_pairs_count(task);
   run r = {.bench = &bench, .path = &path, .task = task, .effects = &effects};
   *verdicts = (xcoder_verdicts){0};
   xcoder_status status = xci_bench_open(setting, &bench, err);
   if (!status) status = xci_path_open(options, &path, err);
-  if (!status && path.baseline == XCODER_COUNTERFACTUAL)
-    status = choose_counterfactuals(&bench, task, &chosen, &n, err);
-  r.chosen = chosen;
-  if (!status) status = xci_prompts(task, chosen, n, false, &r.prompts, err);
-  if (!status && path.baseline == XCODER_COUNTERFACTUAL)
-    status = xci_prompts(task, chosen, n, true, &r.counters, err);
-  if (!status && path.baseline == XCODER_MEAN) status = xci_path_means(&bench, r.prompts, &path, err);
+  if (!status) status = open_prompts(&r, options ? options->seed : 0, &chosen, &donor, &n, err);
   if (!status) status = xci_effects_open(&bench, n, &effects, err);
   if (!status) status = attribute_all(&r, n, err);
   if (!status)
@@ -99,5 +143,6 @@ xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs
   xcoder_tokens_free(r.prompts);
   xcoder_tokens_free(r.counters);
   xci_free(chosen);
+  xci_free(donor);
   return status;
 }

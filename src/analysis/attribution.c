@@ -2,9 +2,11 @@
 /* The path integral and the effects of features, error and bias that follow from it. */
 #include "analysis/attribution.h"
 
+#include "analysis/quadrature.h"
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/size.h"
+#include <math.h>
 #include <string.h>
 
 /* One integral in hand: one checkpoint, all sequences of a stretch. */
@@ -14,6 +16,7 @@ typedef struct integral {
   const xci_stretch *s;
   const uint32_t *right, *wrong;
   size_t checkpoint;
+  double *alpha, *weight; /* [n_sequences, n_nodes] */
   float *clean, *target; /* [n_rows, d_model] ends of the path; equal at masked positions */
   double *sum;           /* [n_rows, d_model] weighted sum of gradients */
   float *gbar;           /* the same, rounded once */
@@ -26,6 +29,8 @@ typedef struct integral {
 } integral;
 
 static void integral_close(integral *in) {
+  xci_free(in->alpha);
+  xci_free(in->weight);
   xci_free(in->clean);
   xci_free(in->target);
   xci_free(in->sum);
@@ -45,7 +50,9 @@ static xcoder_status integral_open(integral *in, xcoder_error *err) {
   for (size_t q = 0; q < in->s->n_sequences; q++)
     longest = xci_max_size(longest, in->s->start[q + 1] - in->s->start[q]);
   in->capacity = xci_max_size(longest, xci_min_size(XCI_ROWS_PER_CALL, in->s->n_rows * in->path->n_nodes));
-  xcoder_status status = XCI_ALLOC(&in->clean, n_values, err);
+  xcoder_status status = XCI_ALLOC(&in->alpha, in->s->n_sequences * in->path->n_nodes, err);
+  if (!status) status = XCI_ALLOC(&in->weight, in->s->n_sequences * in->path->n_nodes, err);
+  if (!status) status = XCI_ALLOC(&in->clean, n_values, err);
   if (!status) status = XCI_ALLOC(&in->target, n_values, err);
   if (!status) status = XCI_ALLOC(&in->sum, n_values, err);
   if (!status) status = XCI_ALLOC(&in->gbar, n_values, err);
@@ -73,16 +80,35 @@ static void set_ends(integral *in, const xci_stretch *counter, size_t c) {
       switch (in->path->baseline) {
       case XCODER_ZERO: x[j] = bench->b_dec[c * d + j] * bench->unit[c]; break;
       case XCODER_MEAN: x[j] = (float)in->path->mean_hidden[c * d + j]; break;
-      case XCODER_COUNTERFACTUAL: x[j] = counter->hidden[(row * n + c) * d + j]; break;
+      case XCODER_COUNTERFACTUAL:
+      case XCODER_RESAMPLED: x[j] = counter->hidden[(row * n + c) * d + j]; break;
       default: x[j] = 0; break;
       }
+  }
+}
+
+/* Half of the distance at which the state turns resolves what the blocks above make of the turn; a path that runs into
+ * the origin would collect all nodes there. Both numbers were measured (doc/mathematics.md). */
+static const double turn_share = 0.5, shortest_turn = 0.03;
+
+/* The nodes of every sequence. The metric is read at the last position, so its turn decides. */
+static void place_nodes(integral *in) {
+  const size_t n_nodes = in->path->n_nodes, d = in->bench->d_model;
+  for (size_t q = 0; q < in->s->n_sequences; q++) {
+    const size_t last = (in->s->start[q + 1] - 1) * d;
+    double *alpha = in->alpha + q * n_nodes, *weight = in->weight + q * n_nodes, closest, distance;
+    memcpy(alpha, in->path->alpha, n_nodes * sizeof *alpha);
+    memcpy(weight, in->path->weight, n_nodes * sizeof *weight);
+    if (in->path->rule == XCODER_GAUSS &&
+        xci_quadrature_line(in->clean + last, in->target + last, d, &closest, &distance))
+      xci_quadrature_turn(closest, fmax(turn_share * distance, shortest_turn), n_nodes, alpha, weight, alpha, weight);
   }
 }
 
 /* Appends the state of sequence q at node k behind the packed rows. */
 static void pack_unit(integral *in, size_t q, size_t k, size_t n_units, size_t n_rows) {
   const size_t d = in->bench->d_model, from = in->s->start[q] * d, n = (in->s->start[q + 1] - in->s->start[q]) * d;
-  const double alpha = in->path->alpha[k];
+  const double alpha = in->alpha[q * in->path->n_nodes + k];
   for (size_t j = 0; j < n; j++) {
     const double clean = (double)in->clean[from + j];
     in->x[n_rows * d + j] = (float)(clean + alpha * ((double)in->target[from + j] - clean));
@@ -99,7 +125,7 @@ static xcoder_status run_units(integral *in, size_t n_units, xcoder_error *err) 
       xcoder_model_metric(in->bench->setting->models[in->checkpoint], in->bench->info->layer, in->x, in->start, n_units,
                           in->unit_right, in->unit_wrong, in->metric, in->gradient, err);
   for (size_t u = 0; !status && u < n_units; u++) {
-    const double weight = in->path->weight[in->unit[u] % n_nodes];
+    const double weight = in->weight[in->unit[u]];
     const float *gradient = in->gradient + in->start[u] * d;
     double *sum = in->sum + in->s->start[in->unit[u] / n_nodes] * d;
     for (size_t j = 0; j < (in->start[u + 1] - in->start[u]) * d; j++) sum[j] += weight * (double)gradient[j];
@@ -151,7 +177,7 @@ static void add_position(const integral *in, const xci_stretch *counter, size_t 
   for (size_t j = 0; j < d; j++) {
     double other = 0;
     if (in->path->baseline == XCODER_MEAN) other = in->path->mean_error[c * d + j];
-    if (in->path->baseline == XCODER_COUNTERFACTUAL)
+    if (counter)
       other = (double)counter->hidden[(row * n + c) * d + j] - (double)counter->decoded[(k * n + c) * d + j];
     error += (double)g[j] * (other - ((double)x[j] - (double)xhat[j]));
     bias += (double)g[j] * (double)bench->b_dec[c * d + j];
@@ -213,6 +239,7 @@ xcoder_status xci_node_effects_open(const xci_bench *bench, const xci_path *path
   if (!status) status = integral_open(&in, err);
   for (size_t c = 0; !status && c < bench->n; c++) {
     set_ends(&in, counter, c);
+    place_nodes(&in);
     status = measure_ends(&in, out, err);
     if (!status) status = integrate(&in, err);
     if (status) break;

@@ -22,6 +22,8 @@ typedef struct xci_path {
 
 /* `options` NULL: the defaults. The means of XCODER_MEAN are filled by xci_path_means(). */
 xcoder_status xci_path_open(const xcoder_attribute_options *options, xci_path *path, xcoder_error *err);
+/* Whether the path ends at the state of another prompt. */
+bool xci_path_has_counter(xcoder_baseline baseline);
 void xci_path_close(xci_path *path);
 /* Means over all unmasked positions of `prompts`. */
 xcoder_status xci_path_means(const xci_bench *bench, const xcoder_tokens *prompts, xci_path *path, xcoder_error *err);
@@ -34,7 +36,7 @@ typedef struct xci_node_effects {
   double *error, *bias, *clean, *baseline; /* [n_sequences, n]; clean and baseline are values of the metric */
 } xci_node_effects;
 
-/* `s` and, for XCODER_COUNTERFACTUAL, `counter` (sequences of equal lengths) have XCI_DECODED. */
+/* `s` and, where the path has one, `counter` (sequences of equal lengths) have XCI_DECODED. */
 xcoder_status xci_node_effects_open(const xci_bench *bench, const xci_path *path, const xci_stretch *s,
                                     const xci_stretch *counter, const uint32_t *right, const uint32_t *wrong,
                                     xci_node_effects *effects, xcoder_error *err);

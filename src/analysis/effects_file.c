@@ -92,7 +92,7 @@ static xcoder_status judge(const xci_bench *bench, const xci_path *path, const x
 }
 
 static const char *name_baseline(xcoder_baseline baseline) {
-  static const char *const names[] = {"zero", "origin", "mean", "counterfactual"};
+  static const char *const names[] = {"zero", "origin", "mean", "counterfactual", "resampled"};
   return (unsigned)baseline < sizeof names / sizeof *names ? names[baseline] : "unknown";
 }
 

@@ -23,6 +23,10 @@ xcoder_status xci_path_open(const xcoder_attribute_options *options, xci_path *p
   return status;
 }
 
+bool xci_path_has_counter(xcoder_baseline baseline) {
+  return baseline == XCODER_COUNTERFACTUAL || baseline == XCODER_RESAMPLED;
+}
+
 void xci_path_close(xci_path *path) {
   xci_free(path->alpha);
   xci_free(path->weight);

@@ -14,6 +14,7 @@ enum {
   XCI_STREAM_BOOTSTRAP,
   XCI_STREAM_SPLIT,         /* halves of a data set, shuffled labels */
   XCI_STREAM_RESAMPLE,      /* the prompt that another one's values are taken from */
+  XCI_STREAM_DONOR,         /* prompts that take the place of others */
   XCI_STREAM_TEST = 1000
 };
 

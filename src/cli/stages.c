@@ -52,8 +52,10 @@ static xcoder_status work_eval(cli_job *job, xcoder_error *err) {
 }
 
 static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err) {
-  static const xcoder_quadrature quadratures[] = {XCODER_GAUSS, XCODER_LEFT, XCODER_MIDPOINT, XCODER_TRAPEZOID};
-  static const xcoder_baseline baselines[] = {XCODER_ZERO, XCODER_ORIGIN, XCODER_MEAN, XCODER_COUNTERFACTUAL};
+  static const xcoder_quadrature quadratures[] = {XCODER_GAUSS,     XCODER_LEFT,     XCODER_MIDPOINT,
+                                                  XCODER_TRAPEZOID, XCODER_LEGENDRE, XCODER_GRADIENT};
+  static const xcoder_baseline baselines[] = {XCODER_ZERO, XCODER_ORIGIN, XCODER_MEAN, XCODER_COUNTERFACTUAL,
+                                              XCODER_RESAMPLED};
   const cli_values *values = job->setting.values;
   xcoder_setting setting;
   xcoder_verdicts verdicts = {0};

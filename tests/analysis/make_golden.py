@@ -75,11 +75,30 @@ def bf16(x):
     return x.to(torch.bfloat16).to(torch.float64)
 
 
-def nodes(rule):
-    if rule == "left":
-        return [(k / STEPS, 1 / STEPS) for k in range(STEPS)]
+def nodes(rule, clean, target):
+    """(alpha, weight) of a rule; `clean` and `target` are the ends of the path at the last position."""
+    if rule == "gradient":
+        return [(0.0, 1.0)]
+    if rule in ("left", "midpoint"):
+        return [((k + (rule == "midpoint") / 2) / STEPS, 1 / STEPS) for k in range(STEPS)]
+    if rule == "trapezoid":
+        return [(k / STEPS, (0.5 if k in (0, STEPS) else 1) / STEPS) for k in range(STEPS + 1)]
     z, w = np.polynomial.legendre.leggauss(STEPS)
-    return [((1 + a) / 2, b / 2) for a, b in zip(z, w)]
+    u, w = (1 + z) / 2, w / 2
+    if rule == "gauss":  # in the angle of the centred state, sharpened by half
+        x = clean - clean.mean()
+        y = target - target.mean() - x
+        closest = float(-(x @ y) / (y @ y))
+        distance = max(0.5 * float(((x + closest * y).norm() / y.norm())), 0.03)
+        first, last = np.arctan(-closest / distance), np.arctan((1 - closest) / distance)
+        wanted, low, high = u, np.zeros(STEPS), np.ones(STEPS)
+        for _ in range(60):  # 95 % of the angle and 5 % of alpha make the variable whose nodes are Gauss-Legendre's
+            middle = (low + high) / 2
+            below = 0.95 * (np.arctan((middle - closest) / distance) - first) / (last - first) + 0.05 * middle < wanted
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        u = (low + high) / 2
+        w = w / (0.95 / (last - first) * distance / ((u - closest) ** 2 + distance ** 2) + 0.05)
+    return list(zip(u, w))
 
 
 class Coder:
@@ -129,7 +148,8 @@ def effects(coder, model, c, ids, a, other, right, wrong, rule, baseline, means)
         return m, parts
 
     grads = [torch.zeros_like(p) for p in (f, e, bias)]
-    for alpha, weight in nodes(rule):
+    ends = [p[-1] @ w[:, c] + q[-1] + r[-1] for p, q, r in ((f, e, bias), (f_end, e_end, b_end))]
+    for alpha, weight in nodes(rule, *ends):
         m, parts = metric(alpha, True)
         for total, g in zip(grads, torch.autograd.grad(m, parts)):
             total += weight * g
@@ -202,15 +222,18 @@ def main():
     x_all = torch.cat([a[1:] for a in acts_prompts])
     means = (f_all.mean(0), (x_all - coder.decode(f_all)).mean(0))
     answers = [(tok.encode(p["good"]).ids[0], tok.encode(p["bad"]).ids[0]) for p in pairs]
-    for name, rule, baseline in (("left", "left", "zero"), ("gauss", "gauss", "zero"), ("origin", "gauss", "origin"),
-                                 ("mean", "gauss", "mean"), ("counterfactual", "gauss", "counterfactual")):
+    for name, rule, baseline in (("left", "left", "zero"), ("midpoint", "midpoint", "zero"), ("trapezoid", "trapezoid", "zero"),
+                                 ("legendre", "legendre", "zero"), ("gradient", "gradient", "zero"),
+                                 ("gauss", "gauss", "zero"), ("origin", "gauss", "origin"), ("mean", "gauss", "mean"),
+                                 ("counterfactual", "gauss", "counterfactual")):
         rows = [[effects(coder, lms[c], c, prompts[k], acts_prompts[k], acts_others[k], *answers[k], rule, baseline,
                          means) for c in range(N)] for k in range(6)]
         for key in ("ie", "scale", "error", "bias", "clean", "baseline"):
             value = torch.stack([torch.stack([cell[key] for cell in row], -1) for row in rows])
             out["%s.%s" % (name, key)] = value  # [E, D, n] or [E, n]
     gap = lambda r: (out[r + ".ie"].sum(1) + out[r + ".error"] - out[r + ".baseline"] + out[r + ".clean"]).abs().mean(0)
-    print("gaps: left", gap("left"), "gauss", gap("gauss"))
+    for name in ("gradient", "left", "midpoint", "trapezoid", "legendre", "gauss"):
+        print("gap", name, gap(name))
 
     evaluate(coder, lms, corpus, out)
     clean = torch.zeros(N, 6)

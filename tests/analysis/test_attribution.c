@@ -53,7 +53,7 @@ static void set_means(const prompts *p, xci_path *path) {
 
 static void attribute(const prompts *p, xcoder_quadrature rule, xcoder_baseline baseline, xci_effects *effects) {
   const xcoder_attribute_options options = {rule, 10, baseline, 0, 0};
-  const xci_stretch *counter = baseline == XCODER_COUNTERFACTUAL ? &p->counter : NULL;
+  const xci_stretch *counter = xci_path_has_counter(baseline) ? &p->counter : NULL;
   xci_path path;
   xci_node_effects nodes;
   ck_ok(xci_path_open(&options, &path, err));
@@ -113,10 +113,15 @@ START_TEST(effects_are_those_of_autograd) {
     xcoder_quadrature rule;
     xcoder_baseline baseline;
   } cases[] = {{"left", XCODER_LEFT, XCODER_ZERO},
+               {"midpoint", XCODER_MIDPOINT, XCODER_ZERO},
+               {"trapezoid", XCODER_TRAPEZOID, XCODER_ZERO},
+               {"legendre", XCODER_LEGENDRE, XCODER_ZERO},
+               {"gradient", XCODER_GRADIENT, XCODER_ZERO},
                {"gauss", XCODER_GAUSS, XCODER_ZERO},
                {"origin", XCODER_GAUSS, XCODER_ORIGIN},
                {"mean", XCODER_GAUSS, XCODER_MEAN},
-               {"counterfactual", XCODER_GAUSS, XCODER_COUNTERFACTUAL}};
+               {"counterfactual", XCODER_GAUSS, XCODER_COUNTERFACTUAL},
+               {"counterfactual", XCODER_GAUSS, XCODER_RESAMPLED}}; /* the same path, to other prompts */
   scene in;
   prompts p;
   scene_open(&in, NULL);

@@ -103,8 +103,8 @@ static double integrate_power(xcoder_quadrature rule, size_t n_steps, int power)
 START_TEST(gauss_is_exact_up_to_its_degree) {
   for (size_t n = 1; n <= 32; n++)
     for (int power = 0; power < (int)(2 * n); power++)
-      ck_assert_double_eq_tol(integrate_power(XCODER_GAUSS, n, power), 1.0 / (power + 1), 1e-14);
-  ck_assert(fabs(integrate_power(XCODER_GAUSS, 2, 4) - 0.2) > 1e-3);
+      ck_assert_double_eq_tol(integrate_power(XCODER_LEGENDRE, n, power), 1.0 / (power + 1), 1e-14);
+  ck_assert(fabs(integrate_power(XCODER_LEGENDRE, 2, 4) - 0.2) > 1e-3);
 }
 END_TEST
 
@@ -124,6 +124,43 @@ START_TEST(simple_rules_have_their_sums) {
   ck_assert_double_eq_tol(integrate_power(XCODER_TRAPEZOID, 10, 1), 0.5, 1e-15);
   ck_assert_double_eq_tol(integrate_power(XCODER_TRAPEZOID, 10, 0), 1, 1e-15);
   ck_assert_uint_eq(xci_quadrature_count(XCODER_TRAPEZOID, 10), 11);
+}
+END_TEST
+
+START_TEST(gradient_is_one_node_at_the_start) {
+  double alpha, weight;
+  ck_assert_uint_eq(xci_quadrature_count(XCODER_GRADIENT, 10), 1);
+  xci_quadrature_nodes(XCODER_GRADIENT, 10, &alpha, &weight);
+  ck_assert(alpha == 0 && weight == 1);
+}
+END_TEST
+
+/* Along a line that passes the origin at (closest, distance), what normalisation sees is a function of the angle. Its
+ * derivative by alpha, and a constant, are integrated by ten nodes to 1e-7 where the line stays farther than 0.3 of its
+ * length, and to 2e-3 where it passes as near as a tenth. */
+START_TEST(turned_nodes_integrate_what_turns) {
+  enum { STEPS = 10 };
+  for (int i = 0; i < 60; i++) {
+    const double closest = -0.5 + 0.04 * i, distance = 0.1 * pow(1.1, i % 30), tolerance = distance > 0.3 ? 1e-7 : 2e-3;
+    const double wanted = sin(atan((1 - closest) / distance)) - sin(atan(-closest / distance));
+    double alpha[STEPS], weight[STEPS], sum = 0, sines = 0;
+    xci_quadrature_nodes(XCODER_GAUSS, STEPS, alpha, weight);
+    xci_quadrature_turn(closest, distance, STEPS, alpha, weight, alpha, weight);
+    for (size_t k = 0; k < STEPS; k++) {
+      const double x = (alpha[k] - closest) / distance;
+      ck_assert(alpha[k] > 0 && alpha[k] < 1 && weight[k] > 0 && (k == 0 || alpha[k] > alpha[k - 1]));
+      sum += weight[k];
+      sines += weight[k] * pow(1 + x * x, -1.5) / distance;
+    }
+    ck_assert_double_eq_tol(sum, 1, (tolerance));
+    ck_assert_double_eq_tol(sines, wanted, (tolerance));
+  }
+  const float clean[] = {3, 1, 2, 2}, target[] = {0, 4, 2, 2}; /* without means (1, -1, 0, 0) and (-2, 2, 0, 0) */
+  double closest, distance;
+  ck_assert(xci_quadrature_line(clean, target, 4, &closest, &distance));
+  ck_assert_double_eq_tol(closest, 1.0 / 3, 1e-15);
+  ck_assert_double_eq_tol(distance, 0, 1e-7);
+  ck_assert(!xci_quadrature_line(clean, clean, 4, &closest, &distance));
 }
 END_TEST
 
@@ -410,6 +447,8 @@ int main(void) {
   tcase_add_test(cores, gauss_is_exact_up_to_its_degree);
   tcase_add_test(cores, gauss_nodes_are_the_tabled_ones);
   tcase_add_test(cores, simple_rules_have_their_sums);
+  tcase_add_test(cores, gradient_is_one_node_at_the_start);
+  tcase_add_test(cores, turned_nodes_integrate_what_turns);
   tcase_add_test(cores, classes_of_two);
   tcase_add_test(cores, classes_of_three);
   tcase_add_test(cores, classes_of_more);
