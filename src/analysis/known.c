@@ -75,43 +75,85 @@ static xcoder_status read_activations(search *s, xcoder_error *err) {
 
 /* ---- Conditions ---- */
 
-/* 0 everything, 1 held-out nouns, 2 across attractors, 3 attractors of the other number if the file tells, then the
- * languages, then if the file tells the languages across attractors of the other number. The pooled conditions leave out
- * languages without agreement, where nothing is to be found. */
+/* 0 everything, 1 held-out nouns, 2 across attractors, 3 attractors of the other number if the file tells; these leave
+ * out languages without agreement, where nothing is to be found. Then the parts of every language, part by part. */
+typedef enum part { WHOLE, OPPOSED, HELDOUT, HELDOUT_OPPOSED, N_PARTS } part;
+
 static size_t first_language(const xci_gold *gold) { return gold->has_opposed ? 4 : 3; }
 
+/* The parts that the file can tell, in order. */
+static size_t list_parts(const xci_gold *gold, part parts[N_PARTS]) {
+  size_t n = 0;
+  parts[n++] = WHOLE;
+  if (gold->has_opposed) parts[n++] = OPPOSED;
+  parts[n++] = HELDOUT;
+  if (gold->has_opposed) parts[n++] = HELDOUT_OPPOSED;
+  return n;
+}
+
 static size_t count_conditions(const xci_gold *gold) {
-  return first_language(gold) + gold->n_languages * (gold->has_opposed ? 2 : 1);
+  part parts[N_PARTS];
+  return first_language(gold) + gold->n_languages * list_parts(gold, parts);
+}
+
+/* Which part of which language a condition behind the pooled ones is. */
+static part find_part(const xci_gold *gold, size_t condition, size_t *language) {
+  part parts[N_PARTS];
+  const size_t at = condition - first_language(gold);
+  list_parts(gold, parts);
+  *language = at % gold->n_languages;
+  return parts[at / gold->n_languages];
 }
 
 static bool meets(const xci_gold *gold, size_t condition, size_t k) {
   if (condition >= first_language(gold)) {
-    const size_t at = condition - first_language(gold);
-    return gold->language[k] == at % gold->n_languages && (at < gold->n_languages || gold->opposed[k]);
+    size_t language;
+    const part in = find_part(gold, condition, &language);
+    return gold->language[k] == language && (gold->opposed[k] || in == WHOLE || in == HELDOUT) &&
+           (gold->heldout[k] || in == WHOLE || in == OPPOSED);
   }
   if (!gold->agrees[k]) return false;
   return condition == 0 || (condition == 1 && gold->heldout[k]) || (condition == 2 && gold->across[k]) ||
          (condition == 3 && gold->opposed[k]);
 }
 
-/* A language is a question of its own: feature and probe are chosen in it. The other conditions ask how far what was
- * chosen on everything carries. */
+/* Whether sentence k helps to choose feature and probe (or else to measure them, if it meets the condition). A language
+ * is a question of its own and chooses in itself; for held-out nouns on all its sentences with other nouns, so that every
+ * sentence with a held-out noun is left to measure. The pooled conditions ask how far what was chosen on everything
+ * carries. */
 static bool chooses_for(const search *s, size_t condition, size_t k) {
-  return s->chooses[k] && meets(s->gold, condition < first_language(s->gold) ? 0 : condition, k);
+  const xci_gold *gold = s->gold;
+  size_t language;
+  if (condition < first_language(gold)) return s->chooses[k] && meets(gold, 0, k);
+  const part in = find_part(gold, condition, &language);
+  if (in == HELDOUT || in == HELDOUT_OPPOSED) return gold->language[k] == language && !gold->heldout[k];
+  return s->chooses[k] && meets(gold, condition, k);
+}
+
+static bool measures_for(const search *s, size_t condition, size_t k) {
+  size_t language;
+  if (!meets(s->gold, condition, k)) return false;
+  return !s->chooses[k] ||
+         (condition >= first_language(s->gold) && find_part(s->gold, condition, &language) >= HELDOUT);
 }
 
 static void name_condition(const xci_gold *gold, size_t condition, char *name, size_t size) {
   static const char *const names[] = {"all", "heldout nouns", "across attractors", "attractors of the other number"};
-  const size_t first = first_language(gold), at = condition - first;
-  if (condition < first) snprintf(name, size, "%s", names[condition]);
-  else snprintf(name, size, "%.24s%s", gold->languages[at % gold->n_languages],
-                at < gold->n_languages ? "" : ", attractors of the other number");
+  static const char *const parts[N_PARTS] = {"", ", attractors of the other number", ", heldout nouns",
+                                             ", heldout nouns, attractors of the other number"};
+  size_t language;
+  if (condition < first_language(gold)) {
+    snprintf(name, size, "%s", names[condition]);
+    return;
+  }
+  const part in = find_part(gold, condition, &language);
+  snprintf(name, size, "%.24s%s", gold->languages[language], parts[in]);
 }
 
 static size_t list_rows(const search *s, size_t condition, bool choosing, size_t *row) {
   size_t n = 0;
   for (size_t k = 0; k < s->gold->n; k++)
-    if (choosing ? chooses_for(s, condition, k) : !s->chooses[k] && meets(s->gold, condition, k)) row[n++] = k;
+    if (choosing ? chooses_for(s, condition, k) : measures_for(s, condition, k)) row[n++] = k;
   return n;
 }
 

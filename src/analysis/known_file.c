@@ -36,6 +36,8 @@ static void write_checkpoint(xci_json_out *out, const xci_known *known, size_t c
     xci_json_text(out, "condition", cell[k].name);
     xci_json_count(out, "n", cell[k].n);
     xci_json_number(out, "single", cell[k].single);
+    xci_json_number(out, "low", cell[k].low);
+    xci_json_number(out, "high", cell[k].high);
     xci_json_number(out, "probe", cell[k].probe);
     xci_json_count(out, "feature", cell[k].feature);
     xci_json_number(out, "top_joint", cell[k].top_joint);
@@ -57,29 +59,36 @@ static void write_summary(xci_json_out *out, const xci_known *known) {
 }
 
 static void add_row(xci_text *text, const char *label, const char *condition, size_t n, const char *kind,
-                    const uint32_t *feature, double auc) {
+                    const uint32_t *feature, const double auc[3]) {
   xci_text_csv(text, label, strlen(label));
   xci_text_add(text, ",");
   xci_text_csv(text, condition, strlen(condition));
   xci_text_format(text, ",%zu,%s,", n, kind);
   if (feature) xci_text_format(text, "%u", *feature);
   xci_text_add(text, ",");
-  if (!isnan(auc)) xci_text_number(text, auc);
+  for (size_t i = 0; i < 3; i++) {
+    if (i) xci_text_add(text, ",");
+    if (!isnan(auc[i])) xci_text_number(text, auc[i]);
+  }
   xci_text_add(text, "\n");
 }
 
 static void write_table(xci_text *text, const xci_known *known) {
-  xci_text_add(text, "checkpoint,condition,n,kind,feature,auc\n");
+  xci_text_add(text, "checkpoint,condition,n,kind,feature,auc,low,high\n");
   for (size_t c = 0; c < known->bench->n; c++)
     for (size_t k = 0; k < known->n_conditions; k++) {
       const xci_known_cell *cell = &known->cell[c * known->n_conditions + k];
       const char *label = known->bench->info->labels[c];
-      add_row(text, label, cell->name, cell->n, "single", &cell->feature, cell->single);
+      add_row(text, label, cell->name, cell->n, "single", &cell->feature,
+              (double[]){cell->single, cell->low, cell->high});
       for (size_t f = 0; f < known->n_features; f++)
-        add_row(text, label, cell->name, cell->n, "top", &known->features[f], cell->top[f]);
-      if (known->n_features) add_row(text, label, cell->name, cell->n, "top_joint", NULL, cell->top_joint);
-      add_row(text, label, cell->name, cell->n, "probe", NULL, cell->probe);
-      if (k == 0) add_row(text, label, cell->name, cell->n, "floor", NULL, known->floor[c]);
+        add_row(text, label, cell->name, cell->n, "top", &known->features[f],
+                (double[]){cell->top[f], NAN, NAN});
+      if (known->n_features) add_row(text, label, cell->name, cell->n, "top_joint", NULL,
+                (double[]){cell->top_joint, NAN, NAN});
+      add_row(text, label, cell->name, cell->n, "probe", NULL, (double[]){cell->probe, NAN, NAN});
+      if (k == 0)
+        add_row(text, label, cell->name, cell->n, "floor", NULL, (double[]){known->floor[c], NAN, NAN});
     }
 }
 

@@ -165,15 +165,15 @@ static void add_known_figure(xci_page *page, const json_t *checkpoints) {
 }
 
 static void add_known_row(xci_page *page, xci_text *csv, const char *label, const char *condition, double n,
-                          double feature, double single, double probe) {
-  double values[] = {n, feature, single, probe};
+                          double feature, const double single[3], double probe) {
+  double values[] = {n, feature, single[0], single[1], single[2], probe, single[0] / probe};
   xci_page_raw(page, "<tr>");
   xci_page_cell_text(page, label);
   xci_page_cell_text(page, condition);
   xci_text_csv(csv, label, strlen(label));
   xci_text_add(csv, ",");
   xci_text_csv(csv, condition, strlen(condition));
-  for (size_t i = 0; i < 4; i++) {
+  for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
     xci_page_cell(page, values[i]);
     xci_text_add(csv, ",");
     if (isfinite(values[i])) xci_text_number(csv, values[i]);
@@ -192,9 +192,9 @@ void xci_page_known(xci_page *page) {
   xci_page_raw(page, " sentences.</p>\n<div class=\"figures\">\n");
   add_known_figure(page, checkpoints);
   xci_page_raw(page, "</div>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th class=\"t\">checkpoint</th><th class=\"t\">condition</th>"
-                     "<th>sentences</th><th>best feature</th><th>its AUC</th><th>probe AUC</th></tr></thead><tbody>\n");
+                     "<th>sentences</th><th>best feature</th><th>its AUC</th><th>low</th><th>high</th><th>probe AUC</th><th>share of probe</th></tr></thead><tbody>\n");
   xci_text csv = {0};
-  xci_text_add(&csv, "checkpoint,condition,n,feature,auc_single,auc_probe\n");
+  xci_text_add(&csv, "checkpoint,condition,n,feature,auc_single,low,high,auc_probe,share_of_probe\n");
   size_t c, k;
   json_t *row, *condition;
   json_array_foreach(checkpoints, c, row) {
@@ -202,10 +202,12 @@ void xci_page_known(xci_page *page) {
     double feature = xci_json_number_at(single, "feature");
     const char *label = xci_json_text_at(row, "label");
     add_known_row(page, &csv, label, "all", xci_json_number_at(row, "n"), feature,
-                  xci_json_number_at(single, "auc"), xci_json_number_at(row, "probe"));
+                  (double[]){xci_json_number_at(single, "auc"), xci_json_number_at(single, "low"),
+                             xci_json_number_at(single, "high")}, xci_json_number_at(row, "probe"));
     json_array_foreach(json_object_get(row, "conditions"), k, condition)
         add_known_row(page, &csv, label, xci_json_text_at(condition, "condition"), xci_json_number_at(condition, "n"),
-                      xci_json_number_at(condition, "feature"), xci_json_number_at(condition, "single"), xci_json_number_at(condition, "probe"));
+                      xci_json_number_at(condition, "feature"), (double[]){xci_json_number_at(condition, "single"), xci_json_number_at(condition, "low"),
+                                 xci_json_number_at(condition, "high")}, xci_json_number_at(condition, "probe"));
   }
   xci_page_raw(page, "</tbody></table></div>\n");
   xci_page_table(page, "known", &csv);

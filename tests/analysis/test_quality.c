@@ -233,11 +233,15 @@ START_TEST(known_labels_are_found) {
     ck_assert(number(checkpoint, "probe") == 1);
     ck_assert(number(json_object_get(checkpoint, "single"), "auc") > 0.9);
     ck_assert(number(checkpoint, "floor") > 0.35 && number(checkpoint, "floor") < 0.65);
-    ck_assert_uint_eq(json_array_size(json_object_get(checkpoint, "conditions")), 4); /* two of all, two languages */
+    ck_assert_uint_eq(json_array_size(json_object_get(checkpoint, "conditions")), 6); /* two of all, two parts of two languages */
     ck_assert_str_eq(json_string_value(json_object_get(at(checkpoint, "conditions", 3), "condition")), "yy");
+    const json_t *heldout = at(checkpoint, "conditions", 5); /* half of 32 sentences; all of them are measured */
+    ck_assert_str_eq(json_string_value(json_object_get(heldout, "condition")), "yy, heldout nouns");
+    ck_assert(number(heldout, "n") == 16);
+    ck_assert(number(heldout, "low") <= number(heldout, "single") && number(heldout, "single") <= number(heldout, "high"));
   }
   ck_ok(xci_csv_open(scene_path(&in, "known.csv"), &csv, err));
-  ck_assert_uint_eq(csv.n_rows, N * (5 * 5 + 1));
+  ck_assert_uint_eq(csv.n_rows, N * (7 * 5 + 1));
   xci_csv_close(&csv);
   json_decref(file);
   scene_close(&in);
