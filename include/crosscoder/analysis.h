@@ -152,18 +152,31 @@ XCODER_API xcoder_status xcoder_ablate(const xcoder_setting *setting, const xcod
                                        const xcoder_ablate_options *options, const char *run_directory,
                                        xcoder_verdicts *verdicts, xcoder_error *err);
 
-/* ---- Feature cards (METHOD section 9) -> features/features.json, features/features.csv ---- */
+/* ---- Features (METHOD section 9) -> features/database.safetensors, features.csv, features.json ---- */
 
 typedef struct xcoder_features_options {
   size_t n_contexts;     /* top contexts kept, 12 */
   size_t context_before, context_after; /* tokens shown around the peak, 20 and 10 */
   size_t n_logits;       /* promoted and suppressed tokens, 10 */
+  size_t n_quantiles;    /* contexts drawn from all places where a feature fires, 10 */
+  size_t n_negatives;    /* contexts in which it is silent, 4 */
+  const xcoder_pairs *const *tasks; /* [n_tasks] prompts on which activity is counted, by task and language */
+  size_t n_tasks;
+  const char *token_labels; /* JSONL or CoNLL-U with labels of tokens, NULL: none */
 } xcoder_features_options;
+
+/* One pass over the corpus describes every feature that fires (the database); `features` get cards in features.json.
+ * With token labels also features/token-labels.csv. */
 
 XCODER_API xcoder_status xcoder_describe_features(const xcoder_setting *setting, const xcoder_tokens *corpus,
                                                   const uint32_t *features, size_t n_features,
                                                   const xcoder_features_options *options, const char *run_directory,
                                                   xcoder_error *err);
+
+/* The card of one feature as JSON {"labels": [...], "card": {...}} from the database of a run; freed with
+ * xcoder_free(). Errors: XCODER_MISSING when there is no database or the feature did not fire. */
+XCODER_API xcoder_status xcoder_feature_card(const char *run_directory, uint32_t feature, char **json,
+                                             xcoder_error *err);
 
 /* ---- Found against known: labels of a corpus that are known in advance -> known.json, known.csv ---- */
 

@@ -3,17 +3,19 @@ noinst_LTLIBRARIES += src/libanalysis.la
 src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src/analysis/ablation_curves.c \
   src/analysis/ablation_edit.c src/analysis/ablation_file.c \
   src/analysis/accuracy.c src/analysis/accuracy.h src/analysis/attribute.c src/analysis/attribution.c \
-  src/analysis/attribution.h src/analysis/contexts.c src/analysis/contexts.h src/analysis/csv_in.c \
+  src/analysis/attribution.h  src/analysis/csv_in.c \
   src/analysis/csv_in.h src/analysis/effect_table.c src/analysis/effect_table.h src/analysis/effects.c \
   src/analysis/effects.h src/analysis/effects_file.c src/analysis/effects_in.h src/analysis/evaluate.c \
   src/analysis/evaluate.h src/analysis/evaluate_file.c src/analysis/explain.c src/analysis/feature_cards.c \
-  src/analysis/feature_cards.h src/analysis/features_file.c src/analysis/gold.c src/analysis/histogram.c \
+  src/analysis/feature_cards.h src/analysis/feature_database.c \
+  src/analysis/feature_database.h src/analysis/feature_prompts.c src/analysis/feature_scan.c \
+  src/analysis/feature_types.c src/analysis/feature_types.h src/analysis/features_file.c src/analysis/gold.c src/analysis/histogram.c \
   src/analysis/histogram.h src/analysis/json_out.c src/analysis/json_out.h src/analysis/known.c src/analysis/known.h \
   src/analysis/known_file.c src/analysis/lens.c src/analysis/match.c \
   src/analysis/match.h src/analysis/path.c src/analysis/probe.c src/analysis/probe.h \
   src/analysis/quadrature.c src/analysis/quadrature.h src/analysis/relative_effect.c src/analysis/relative_effect.h \
   src/analysis/splice.c src/analysis/splice.h src/analysis/statistics.c src/analysis/statistics.h \
-  src/analysis/surroundings.c src/analysis/task_quality.c src/analysis/token_profile.c src/analysis/token_profile.h \
+  src/analysis/surroundings.c src/analysis/task_quality.c src/analysis/token_labels.c src/analysis/token_labels.h src/analysis/token_labels_in.c \
   src/analysis/top_features.c src/analysis/verdict.c src/analysis/verdict.h src/analysis/workbench.c \
   src/analysis/workbench.h
 src_libanalysis_la_SOURCES += src/analysis/sentences.c

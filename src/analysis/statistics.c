@@ -118,6 +118,18 @@ void xci_auc_interval(double auc, size_t n_positive, size_t n_negative, double *
   *high = fmin(1, auc + half);
 }
 
+double xci_student_p(double t, double df) {
+  df = fmax(1, df);
+  const double z = (8 * df + 1) / (8 * df + 3) * sqrt(df * log1p(t * t / df));
+  return erfc(z / sqrt(2));
+}
+
+double xci_student_975(double df) {
+  df = fmax(1, df);
+  const double z = normal_975 * (8 * df + 3) / (8 * df + 1);
+  return sqrt(df * expm1(z * z / df));
+}
+
 double xci_entropy(const double *weight, size_t n, size_t n_types) {
   double total = 0, sum = 0;
   for (size_t i = 0; i < n; i++) total += weight[i];

@@ -27,6 +27,11 @@ xcoder_status xci_auc(const double *score, const uint8_t *label, size_t n, doubl
 /* 95 % interval of an area under the curve (Hanley and McNeil 1982), cut to [0, 1]. */
 void xci_auc_interval(double auc, size_t n_positive, size_t n_negative, double *low, double *high);
 
+/* Two-sided p of Student's t with `df` degrees of freedom, and the 97.5 % quantile: Wallace's transformation to a normal
+ * value (Annals of Mathematical Statistics 30, 1959), good to 1e-3 from df = 3 on. df < 1 counts as 1. */
+double xci_student_p(double t, double df);
+double xci_student_975(double df);
+
 /* Entropy of non-negative weights divided by log(n_types), in [0, 1]; 0 for n_types < 2 or no weight. */
 double xci_entropy(const double *weight, size_t n, size_t n_types);
 

@@ -15,6 +15,9 @@ enum {
   XCI_STREAM_SPLIT,         /* halves of a data set, shuffled labels */
   XCI_STREAM_RESAMPLE,      /* the prompt that another one's values are taken from */
   XCI_STREAM_DONOR,         /* prompts that take the place of others */
+  XCI_STREAM_CONTEXTS,      /* contexts drawn for a feature */
+  XCI_STREAM_SILENCE,       /* places tried where a feature may be silent */
+  XCI_STREAM_EVOLUTION,     /* permutations and resamples of life cycles */
   XCI_STREAM_TEST = 1000
 };
 

@@ -65,13 +65,14 @@ xcoder_status cli_job_check(cli_job *job, uint32_t wanted, xcoder_error *err) {
   bool stored = cli_is_set(values, OPT_STORE) && !(wanted & ~(1u << STAGE_TOKENS | 1u << STAGE_SCALES |
                                                               1u << STAGE_TRAIN));
   bool models = !stored || cli_is_set(values, OPT_CHECKPOINTS) || cli_is_set(values, OPT_MODEL);
-  bool tasks = wants(wanted, STAGE_ACCURACY) || wants(wanted, STAGE_ATTRIBUTE) || wants(wanted, STAGE_ABLATE) ||
+  bool described = wants(wanted, STAGE_FEATURES) && cli_is_set(values, OPT_TASK);
+  bool tasks = described || wants(wanted, STAGE_ACCURACY) || wants(wanted, STAGE_ATTRIBUTE) || wants(wanted, STAGE_ABLATE) ||
                (wants(wanted, STAGE_EVAL) && cli_is_set(values, OPT_TASK));
   xcoder_status status = wants(wanted, STAGE_TRAIN) ? check_training(job, err) : XCODER_OK;
   bool corpus = cli_is_set(values, OPT_CORPUS) && !wants(wanted, STAGE_EVAL);
   if (!status && (wants(wanted, STAGE_EVAL) || (wants(wanted, STAGE_FEATURES) && !corpus)))
     status = cli_require(values, OPT_HELDOUT, err);
-  static const cli_id files[] = {OPT_HELDOUT, OPT_TASK, OPT_GOLD, OPT_CORPUS};
+  static const cli_id files[] = {OPT_HELDOUT, OPT_TASK, OPT_GOLD, OPT_TOKEN_LABELS, OPT_CORPUS};
   for (size_t i = 0; !status && i < sizeof files / sizeof *files; i++)
     status = cli_check_files(values, files[i], err);
   if (!status && models)

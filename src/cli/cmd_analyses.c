@@ -70,7 +70,7 @@ static xcoder_status run_stages(cli_call *call, uint32_t wanted, uint32_t verdic
   if (!status && verdicts)
     cli_print_verdicts(job.out, verdicts, cli_flag(&call->values, OPT_JSON));
   else if (!status)
-    printf("%s/%s\n", job.out, wanted & 1u << STAGE_FEATURES ? "features/features.json" : "");
+    printf("%s/%s\n", job.out, wanted & 1u << STAGE_FEATURES ? "features/database.safetensors" : "");
   cli_job_close(&job);
   return status;
 }

@@ -94,7 +94,7 @@ static xcoder_status move_paths(cli_values *values, const char *out, xcoder_erro
   static const cli_id lists[] = {OPT_CORPUS, OPT_HELDOUT, OPT_TASK};
   for (size_t i = 0; !status && i < 3; i++)
     status = make_absolute(&values->value[lists[i]], lists[i] == OPT_TASK, ':', err);
-  static const cli_id texts[] = {OPT_MODEL, OPT_TOKENIZER, OPT_GOLD, OPT_STORE};
+  static const cli_id texts[] = {OPT_MODEL, OPT_TOKENIZER, OPT_GOLD, OPT_TOKEN_LABELS, OPT_STORE};
   for (size_t i = 0; !status && i < 4; i++) {
     cli_value *value = &values->value[texts[i]];
     char *path = value->text && cli_exists(value->text) ? cli_absolute(value->text) : NULL;
@@ -168,7 +168,7 @@ xcoder_status cli_init(cli_call *call, xcoder_error *err) {
     status = cli_fail(err, XCODER_USAGE, "%s: it exists already (--force replaces it)", out);
   if (!status && out)
     status = cli_check_output(values, out, err);
-  static const cli_id files[] = {OPT_CORPUS, OPT_HELDOUT, OPT_TASK, OPT_GOLD};
+  static const cli_id files[] = {OPT_CORPUS, OPT_HELDOUT, OPT_TASK, OPT_GOLD, OPT_TOKEN_LABELS};
   for (size_t i = 0; !status && i < sizeof files / sizeof *files; i++)
     status = cli_check_files(values, files[i], err);
   if (!status)

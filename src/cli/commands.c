@@ -101,12 +101,19 @@ const cli_command cli_commands[] = {
    "ablation/TASK.csv, .json\tper feature and checkpoint; rank correlation with RelIE and RelDec\n",
    "  The features with the largest effects:\n    crosscoder ablate run\n"
    "  Two features:\n    crosscoder ablate run --feature=17,402\n"},
-  {"features", IN_FEATURES, "Describe features by contexts, tokens and logits", analysis_operand, 0, 1, cli_features,
-   "For the features with the largest effects, for those of --feature, or for all: top contexts, density, the tokens "
-   "a feature fires on, and the tokens its decoder promotes at each checkpoint.",
-   "features/features.json, features.csv\tone entry a feature\n",
-   "  The features with the largest effects:\n    crosscoder features run\n"
-   "  All of them:\n    crosscoder features run --feature=all\n"},
+  {"features", IN_FEATURES, "Describe every feature by contexts, tokens and logits", analysis_operand, 0, 1,
+   cli_features,
+   "One pass over the held-out text (or the corpus) describes every feature that fires: density, strongest, typical and "
+   "negative contexts, the tokens it fires on, as a whole and by checkpoint of origin, its activity by task and by "
+   "language, the tokens its decoder promotes at each checkpoint, and its nearest features. The features with the largest "
+   "effects, those of --feature, or all, also get a card.\n\n"
+   "--token-labels names a file with labels of tokens: JSON lines with \"ids\" or \"tokens\" and lists of labels as "
+   "long as these, or CoNLL-U. Then every feature also gets the label that it tells best at each checkpoint.",
+   "features/database.safetensors\tevery feature\nfeatures/features.csv\tthe same as a table\n"
+   "features/features.json\tthe cards\nfeatures/token-labels.csv\twith --token-labels\n",
+   "  Every feature, cards of those with the largest effects:\n    crosscoder features run\n"
+   "  Cards of two features, and which labels they tell:\n    crosscoder features run --feature=17,402 "
+   "--token-labels=en_ewt-ud-test.conllu\n"},
   {"show", IN_SHOW, "Show verdicts and top features in the terminal", "RUN [ID]", 1, 2, cli_show,
    "Without ID: how good the crosscoder is, and the features with the largest effects. With ID: the card of one "
    "feature. With --text: the features that are active in a sentence, per token and checkpoint; with --good and --bad "

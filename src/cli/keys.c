@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 
 enum {
-  ON_CHECKPOINTS = 1, ON_TOKENIZER = 2, ON_CORPUS = 4, ON_HELDOUT = 8, ON_TASK_FILES = 16, ON_GOLD = 32, ON_STORE = 64
+  ON_CHECKPOINTS = 1, ON_TOKENIZER = 2, ON_CORPUS = 4, ON_HELDOUT = 8, ON_TASK_FILES = 16, ON_GOLD = 32, ON_STORE = 64,
+  ON_LABELS = 128
 };
 
 /* What each stage reads. A stage that reads another's output depends on it and on all that one depends on. */
@@ -23,7 +24,7 @@ static const struct { uint32_t options, inputs, after; } dependencies[N_STAGES] 
   [STAGE_ATTRIBUTE] = {ON_ATTRIBUTE, ON_TASK_FILES, 1 << STAGE_TRAIN},
   [STAGE_KNOWN] = {ON_KNOWN, ON_GOLD, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
   [STAGE_ABLATE] = {ON_ABLATE, ON_TASK_FILES, 1 << STAGE_ATTRIBUTE},
-  [STAGE_FEATURES] = {ON_FEATURES, 0, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
+  [STAGE_FEATURES] = {ON_FEATURES, ON_TASK_FILES | ON_LABELS, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
   [STAGE_REPORT] = {ON_REPORT, 0, (1 << STAGE_REPORT) - 1},
 };
 
@@ -175,6 +176,8 @@ static xcoder_status add_inputs(cli_job *job, uint32_t inputs_mask, size_t task,
     status = add_option(job, OPT_HELDOUT, inputs, err);
   if (!status && inputs_mask & ON_GOLD)
     status = add_option(job, OPT_GOLD, inputs, err);
+  if (!status && inputs_mask & ON_LABELS)
+    status = add_option(job, OPT_TOKEN_LABELS, inputs, err);
   if (!status && inputs_mask & ON_STORE && stored) {
     char *manifest = cli_join(cli_text(setting->values, OPT_STORE), "store.json"); /* it has the shards' checksums */
     status = manifest ? add_file(job, "store", manifest, inputs, err) : cli_fail_memory(err);

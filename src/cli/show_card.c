@@ -80,6 +80,15 @@ static void print_card(const json_t *card, const json_t *labels, const cli_effec
     printf(": norm %.3g, RelDec %.2f\n", json_number_value(item),
            json_number_value(json_array_get(json_object_get(card, "rel_dec"), i)));
   }
+  json_array_foreach(json_object_get(card, "predicts"), i, item) {
+    printf("%s  ", i ? "" : "\nTells, by its pre-activation\n");
+    print_clean(json_object_get(item, "checkpoint"));
+    printf(": ");
+    print_clean(json_object_get(item, "label"));
+    printf(", AUC %.2f [%.2f, %.2f], corrected p %.2g\n", json_number_value(json_object_get(item, "auc")),
+           json_number_value(json_object_get(item, "low")), json_number_value(json_object_get(item, "high")),
+           json_number_value(json_object_get(item, "p")));
+  }
   if (n_tasks)
     printf("\nIndirect effects\n");
   for (size_t t = 0; t < n_tasks; t++)
@@ -91,26 +100,40 @@ static void print_card(const json_t *card, const json_t *labels, const cli_effec
     print_context(item);
 }
 
+/* The card among those of features.json, which have more of their contexts, else from the database of all features. */
+static xcoder_status find_card(const char *run, long long wanted, json_t **file, json_t **card, xcoder_error *err) {
+  char *path = cli_join(run, "features/features.json"), *text = NULL;
+  size_t index;
+  json_t *item;
+  xcoder_status status = path ? cli_read_json(path, file, err) : cli_fail_memory(err);
+  free(path);
+  *card = NULL;
+  json_array_foreach(json_object_get(*file, "features"), index, item)
+    if (json_integer_value(json_object_get(item, "feature")) == wanted)
+      *card = item;
+  if (status || *card)
+    return status;
+  json_decref(*file);
+  *file = NULL;
+  if (wanted > UINT32_MAX)
+    return cli_fail(err, XCODER_USAGE, "show: there is no feature %lld", wanted);
+  status = xcoder_feature_card(run, (uint32_t)wanted, &text, err);
+  if (!status && !(*file = json_loads(text, 0, NULL)))
+    status = cli_fail_memory(err);
+  xcoder_free(text);
+  *card = json_object_get(*file, "card");
+  return status;
+}
+
 xcoder_status cli_show_card(cli_call *call, xcoder_error *err) {
   const char *run = call->operands[0], *id = call->operands[1];
-  char *path = cli_join(run, "features/features.json"), *end = NULL;
+  char *end = NULL;
   long long wanted = strtoll(id, &end, 10);
-  json_t *file = NULL, *card = NULL, *item;
-  size_t index, n_tasks = 0;
-  xcoder_status status = path ? XCODER_OK : cli_fail_memory(err);
-  if (!status && (*end || end == id || wanted < 0))
-    status = cli_fail(err, XCODER_USAGE, "show: '%s' was found, expected the number of a feature", id);
-  if (!status)
-    status = cli_read_json(path, &file, err);
-  if (!status && !file)
-    status = cli_fail(err, XCODER_MISSING, "%s: it is not there yet (crosscoder features %s --feature=%lld)", path, run,
-                      wanted);
-  json_array_foreach(json_object_get(file, "features"), index, item)
-    if (json_integer_value(json_object_get(item, "feature")) == wanted)
-      card = item;
-  if (!status && !card)
-    status = cli_fail(err, XCODER_MISSING, "%s: feature %lld is not described (crosscoder features %s --feature=%lld)",
-                      path, wanted, run, wanted);
+  json_t *file = NULL, *card = NULL;
+  size_t n_tasks = 0;
+  if (*end || end == id || wanted < 0)
+    return cli_fail(err, XCODER_USAGE, "show: '%s' was found, expected the number of a feature", id);
+  xcoder_status status = find_card(run, wanted, &file, &card, err);
   if (!status && cli_flag(&call->values, OPT_JSON)) {
     char *text = json_dumps(card, JSON_INDENT(1));
     printf("%s\n", text ? text : "{}");
@@ -123,6 +146,5 @@ xcoder_status cli_show_card(cli_call *call, xcoder_error *err) {
     cli_free_effects(effects, n_tasks);
   }
   json_decref(file);
-  free(path);
   return status;
 }

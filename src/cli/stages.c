@@ -170,6 +170,11 @@ static xcoder_status work_features(cli_job *job, xcoder_error *err) {
   options.context_before = (size_t)cli_integer(values, OPT_CONTEXT_BEFORE);
   options.context_after = (size_t)cli_integer(values, OPT_CONTEXT_AFTER);
   options.n_logits = (size_t)cli_integer(values, OPT_LOGITS);
+  options.n_quantiles = (size_t)cli_integer(values, OPT_QUANTILE_CONTEXTS);
+  options.n_negatives = (size_t)cli_integer(values, OPT_NEGATIVE_CONTEXTS);
+  options.tasks = (const xcoder_pairs *const *)job->setting.tasks;
+  options.n_tasks = job->setting.n_tasks;
+  options.token_labels = cli_text(values, OPT_TOKEN_LABELS);
   cli_stage_clear(job, STAGE_FEATURES, NULL);
   cli_id which = cli_is_set(values, OPT_HELDOUT) ? OPT_HELDOUT : OPT_CORPUS;
   xcoder_status status = make_setting(job, &setting, err);
@@ -177,6 +182,8 @@ static xcoder_status work_features(cli_job *job, xcoder_error *err) {
     status = cli_job_tokens(job, which, err);
   if (!status)
     status = choose_features(job, NULL, (size_t)cli_integer(values, OPT_TOP), &features, &n_features, &owned, err);
+  if (status == XCODER_MISSING && owned) /* without effects there are no strongest features: no cards */
+    status = XCODER_OK;
   if (!status)
     status = xcoder_describe_features(&setting, which == OPT_HELDOUT ? job->setting.heldout : job->setting.corpus,
                                       features, n_features, &options, job->out, err);

@@ -32,4 +32,9 @@ TESTS += tests/analysis/test_sentences
 tests_analysis_test_sentences_SOURCES = tests/analysis/test_sentences.c
 tests_analysis_test_sentences_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_sentences_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+check_PROGRAMS += tests/analysis/test_features
+TESTS += tests/analysis/test_features
+tests_analysis_test_features_SOURCES = tests/analysis/test_features.c tests/analysis/scene.c tests/analysis/scene.h
+tests_analysis_test_features_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_features_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 endif

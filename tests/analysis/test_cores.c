@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The numerical cores of the analyses by themselves: statistics, quadrature, classes, bootstrap, heaps, probe. */
-#include "analysis/contexts.h"
 #include "analysis/csv_in.h"
 #include "analysis/histogram.h"
 #include "analysis/json_out.h"
@@ -8,7 +7,7 @@
 #include "analysis/quadrature.h"
 #include "analysis/relative_effect.h"
 #include "analysis/statistics.h"
-#include "analysis/token_profile.h"
+#include "analysis/feature_types.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -301,41 +300,51 @@ START_TEST(densities_fall_into_their_bins) {
 }
 END_TEST
 
-START_TEST(contexts_keep_the_strongest) {
-  for (uint64_t order = 0; order < 5; order++) {
-    xci_contexts top;
-    ck_assert_int_eq(xci_contexts_create(&top, 5, NULL), XCODER_OK);
-    for (uint64_t i = 0; i < 100; i++) {
-      const uint64_t sequence = xci_permute(5, XCI_STREAM_TEST, order, 100, i);
-      const float value = (float)(sequence / 3); /* ties in threes */
-      if (xci_contexts_accepts(&top, value, sequence))
-        xci_contexts_push(&top, (xci_context){.value = value, .sequence = sequence});
-    }
-    xci_contexts_sort(&top);
-    static const uint64_t wanted[] = {99, 96, 97, 98, 93};
-    for (size_t i = 0; i < 5; i++) ck_assert_uint_eq(top.item[i].sequence, wanted[i]);
-    xci_contexts_free(&top);
+/* Feature-wise: ten tokens, of which the first has most of the mass; two checkpoints that fire on different tokens. */
+START_TEST(types_are_measured_by_origin) {
+  xci_types types = {0};
+  double entropy, top;
+  uint32_t best[5];
+  for (uint32_t k = 0; k < 80; k++) {
+    const uint32_t token = k % 10;
+    const double share[2] = {token < 5, token >= 5};
+    ck_assert_int_eq(xci_types_add(&types, 2, 256, 100 + token, token ? 1 : 11, share, NULL), XCODER_OK);
   }
+  ck_assert_int_eq(xci_types_measure(&types, SIZE_MAX, 100, &entropy, &top, NULL), XCODER_OK);
+  ck_assert_double_eq_tol(entropy, log(10) / log(100), 1e-12); /* each token was met eight times */
+  ck_assert_double_eq_tol(top, 88.0 / 160, 1e-12);
+  ck_assert_int_eq(xci_types_measure(&types, 0, 100, &entropy, &top, NULL), XCODER_OK);
+  ck_assert_double_eq_tol(top, 88.0 / 120, 1e-12);
+  ck_assert_int_eq(xci_types_measure(&types, 1, 100, &entropy, &top, NULL), XCODER_OK);
+  ck_assert_double_eq_tol(entropy, log(5) / log(100), 1e-12);
+  ck_assert_double_eq_tol(top, 0.2, 1e-12);
+  ck_assert_uint_eq(xci_types_top(&types, 5, best), 5);
+  ck_assert_uint_eq(best[0], 100);
+  xci_types_free(&types);
 }
 END_TEST
 
-START_TEST(token_profile_counts_and_orders) {
-  xci_token_profile profile = {0};
-  double entropy, share;
-  size_t n;
-  for (uint32_t feature = 0; feature < 50; feature++)
-    for (uint32_t token = 0; token < 40; token++)
-      for (uint32_t k = 0; k <= (token == feature % 40); k++)
-        ck_assert_int_eq(xci_token_profile_add(&profile, feature * 7, token, 0.5f, NULL), XCODER_OK);
-  xci_token_profile_finish(&profile);
-  const xci_token_entry *entry = xci_token_profile_find(&profile, 21, &n);
-  ck_assert_uint_eq(n, 40);
-  ck_assert(entry[0].token == 3 && entry[0].count == 2 && entry[1].token == 0 && entry[39].token == 39);
-  ck_assert_int_eq(xci_token_profile_measure(entry, n, 40, &entropy, &share, NULL), XCODER_OK);
-  ck_assert_double_eq_tol(share, 2.0 / 41, 1e-12);
-  ck_assert(entropy > 0.99 && entropy < 1);
-  ck_assert_ptr_null(xci_token_profile_find(&profile, 22, &n));
-  xci_token_profile_free(&profile);
+/* Ten thousand types in a table of 256 slots: bounded, the strongest kept, counts and masses whole. */
+START_TEST(types_are_bounded) {
+  xci_types types = {0};
+  const double share[1] = {1};
+  double entropy, top;
+  uint32_t best[1];
+  for (uint32_t k = 0; k < 20000; k++)
+    ck_assert_int_eq(xci_types_add(&types, 1, 256, k & 1 ? 7 : 10 + k, 1, share, NULL), XCODER_OK);
+  ck_assert_uint_le(types.capacity, 256);
+  ck_assert_uint_eq(types.n + types.merged.n, 10001);
+  ck_assert_int_eq(xci_types_measure(&types, SIZE_MAX, 10001, &entropy, &top, NULL), XCODER_OK);
+  ck_assert_double_eq_tol(top, 0.5, 1e-12);
+  /* Half the counts on one type, the others each on its own: the entropy is that of the unbounded table. */
+  ck_assert_double_eq_tol(entropy, (0.5 * log(2) + 0.5 * log(20000)) / log(10001), 1e-12);
+  ck_assert_int_eq(xci_types_measure(&types, 0, 10001, &entropy, &top, NULL), XCODER_OK);
+  ck_assert_double_eq_tol(top, 0.5, 1e-12);
+  ck_assert_uint_eq(xci_types_top(&types, 1, best), 1);
+  ck_assert_uint_eq(best[0], 7);
+  xci_types_free(&types);
+  ck_assert_uint_eq(xci_types_limit(768, 3), 4096);
+  ck_assert_uint_le(16384 * xci_types_limit(16384, 3) * (sizeof(xci_type) + 24), (size_t)512 << 20);
 }
 END_TEST
 
@@ -458,8 +467,8 @@ int main(void) {
   tcase_add_test(cores, bootstrap_of_identical_examples_has_no_width);
   tcase_add_test(cores, histogram_keeps_counts_while_it_grows);
   tcase_add_test(cores, densities_fall_into_their_bins);
-  tcase_add_test(cores, contexts_keep_the_strongest);
-  tcase_add_test(cores, token_profile_counts_and_orders);
+  tcase_add_test(cores, types_are_measured_by_origin);
+  tcase_add_test(cores, types_are_bounded);
   tcase_add_test(cores, solver_solves);
   tcase_add_test(cores, probe_finds_a_planted_direction);
   tcase_add_test(cores, json_nests_and_separates);

@@ -193,7 +193,7 @@ static void check_card(const scene *in, const json_t *card, const float *dense, 
 
 START_TEST(cards_describe_features) {
   static const uint32_t features[] = {3, 17, 3};
-  const xcoder_features_options options = {5, 3, 2, 4};
+  const xcoder_features_options options = {.n_contexts = 5, .context_before = 3, .context_after = 2, .n_logits = 4};
   scene in;
   xci_bench bench;
   xci_stretch s;
@@ -211,7 +211,7 @@ START_TEST(cards_describe_features) {
       dense[k * bench.n_latents + s.codes.index[j]] = s.codes.value[j];
   for (size_t k = 0; k < 2; k++) check_card(&in, at(file, "features", k), dense, s.n_unmasked);
   ck_ok(xci_csv_open(scene_path(&in, "features/features.csv"), &csv, err));
-  ck_assert(csv.n_rows > 2 && csv.n_columns == 7);
+  ck_assert(csv.n_rows > 2 && csv.n_columns == 7 + 5 * N);
   xci_csv_close(&csv);
   xci_free(dense);
   xci_stretch_close(&s);
