@@ -52,11 +52,25 @@ typedef struct xcoder_cost {
   uint64_t memory_bytes;
   uint64_t disk_bytes;
   double flops;
+  double written_bytes; /* by all saved states together, and the result */
 } xcoder_cost;
 
 /* Memory, disk and floating-point work of a training run of this shape (the crosscoder alone). */
 XCODER_API xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
                                            xcoder_cost *cost, xcoder_error *err);
+
+typedef struct xcoder_pace {
+  double encode_seconds;     /* for one sample */
+  double first_step_seconds; /* while half of all features fire */
+  double last_step_seconds;  /* when about 64 of a sample do */
+  double train_seconds;      /* of all steps, rows of the log and validations; without making samples or saving states */
+} xcoder_pace;
+
+/* The time of a training run on `device`, from about a second of measurements with the device's own operations at the
+ * real n_checkpoints and d_model. How fast features become sparse depends on the data, so the time of the run is a
+ * forecast. */
+XCODER_API xcoder_status xcoder_train_pace(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
+                                           xcoder_device *device, xcoder_pace *pace, xcoder_error *err);
 
 #ifdef __cplusplus
 }

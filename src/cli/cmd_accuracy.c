@@ -68,9 +68,14 @@ xcoder_status cli_accuracy(cli_call *call, xcoder_error *err) {
     status = cli_job_check(&job, 1u << STAGE_ACCURACY, err);
   if (!status)
     print_counts(&job.setting);
-  if (!status)
+  bool only_estimate = cli_flag(&call->values, OPT_ESTIMATE);
+  if (!status && only_estimate)
+    status = cli_estimate_job(&job, 1u << STAGE_ACCURACY, true, err);
+  if (!status && only_estimate)
+    cli_print_estimate(&job, 1u << STAGE_ACCURACY, cli_flag(&call->values, OPT_JSON));
+  else if (!status)
     status = measure_accuracy(&job.setting, path, err);
-  if (!status && !given)
+  if (!status && !given && !only_estimate)
     status = print_file(path, err);
   if (path && !given)
     unlink(path);

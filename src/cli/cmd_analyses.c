@@ -60,6 +60,16 @@ static xcoder_status run_stages(cli_call *call, uint32_t wanted, uint32_t verdic
     status = cli_job_check(&job, wanted, err);
   if (!status)
     status = cli_need_coder(&job.setting, job.coder_path, err);
+  bool only_estimate = cli_flag(&call->values, OPT_ESTIMATE);
+  if (!status)
+    status = cli_estimate_job(&job, wanted, only_estimate, err);
+  if (!status && only_estimate) {
+    cli_print_estimate(&job, wanted, cli_flag(&call->values, OPT_JSON));
+    cli_job_close(&job);
+    return XCODER_OK;
+  }
+  if (!status)
+    status = cli_check_memory(&call->values, job.estimate.memory_bytes, err);
   if (!status)
     status = cli_job_begin(&job, err);
   if (!status)

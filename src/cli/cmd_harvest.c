@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* crosscoder harvest: activations of all checkpoints into a store. */
-#include "setting.h"
+#include "job.h"
 #include "text.h"
 
 #include <errno.h>
@@ -31,7 +31,8 @@ static xcoder_status read_layers(const cli_setting *setting, long **layers, size
   return XCODER_OK;
 }
 
-static xcoder_status harvest(cli_setting *setting, const char *out, xcoder_error *err) {
+static xcoder_status harvest(cli_job *job, const char *out, xcoder_error *err) {
+  cli_setting *setting = &job->setting;
   long *layers = NULL;
   size_t n_layers = 0;
   xcoder_status status = read_layers(setting, &layers, &n_layers, err);
@@ -41,16 +42,18 @@ static xcoder_status harvest(cli_setting *setting, const char *out, xcoder_error
   double n_tokens = status ? 0 : (double)xcoder_tokens_start(tokens)[xcoder_tokens_sequences(tokens)];
   double disk = status ? 0 : 2.0 * n_tokens * (double)(setting->n_checkpoints * n_layers * setting->infos[0].d_model);
   char size[32];
-  if (!status && cli_flag(setting->values, OPT_ESTIMATE)) {
-    printf("disk            %s (%.0f tokens)\n", cli_size(disk, size), n_tokens);
-    free(layers);
-    return XCODER_OK;
-  }
-  if (!status)
-    status = cli_check_disk(out, disk, err);
   long highest = -1;
   for (size_t i = 0; i < n_layers && layers; i++)
     highest = layers[i] > highest ? layers[i] : highest;
+  if (!status && cli_flag(setting->values, OPT_ESTIMATE)) {
+    status = cli_estimate_harvest(job, n_layers, highest, err);
+    if (!status)
+      cli_print_estimate(job, 1u << STAGE_TRAIN, cli_flag(setting->values, OPT_JSON));
+    free(layers);
+    return status;
+  }
+  if (!status)
+    status = cli_check_disk(out, disk, err);
   if (!status)
     status = cli_need_models(setting, highest < 0 ? 0 : highest, err);
   xcoder_harvest_options options = {.layers = layers, .n_layers = n_layers,
@@ -71,8 +74,8 @@ static xcoder_status harvest(cli_setting *setting, const char *out, xcoder_error
 }
 
 xcoder_status cli_harvest(cli_call *call, xcoder_error *err) {
-  cli_setting setting;
-  cli_setting_init(&setting, call);
+  cli_job job;
+  cli_job_init(&job, call);
   const cli_value *value = &call->values.value[OPT_OUT];
   /* out of a plan is the run directory; a store has its own place, the plan's store */
   const char *out = value->origin == FROM_COMMAND_LINE ? value->text : cli_text(&call->values, OPT_STORE);
@@ -88,11 +91,13 @@ xcoder_status cli_harvest(cli_call *call, xcoder_error *err) {
   if (!status)
     status = cli_check_files(&call->values, OPT_CORPUS, err);
   if (!status)
-    status = cli_need_checkpoints(&setting, err);
+    status = cli_need_checkpoints(&job.setting, err);
   if (!status)
-    status = cli_need_tokenizer(&setting, err);
+    status = cli_need_tokenizer(&job.setting, err);
+  if (!status && !(job.out = cli_copy(out ? out : ".")))
+    status = cli_fail_memory(err);
   if (!status)
-    status = harvest(&setting, out ? out : ".", err);
-  cli_setting_close(&setting);
+    status = harvest(&job, job.out, err);
+  cli_job_close(&job);
   return status;
 }

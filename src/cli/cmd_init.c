@@ -52,13 +52,13 @@ static xcoder_status choose_budget(cli_job *job, uint32_t wanted, xcoder_error *
   long long batch = cli_integer(values, OPT_BATCH_SIZE);
   xcoder_status status = set_number(values, OPT_TOKENS, 1000 * batch, err);
   if (!status)
-    status = cli_estimate_job(job, wanted, err);
+    status = cli_estimate_job(job, wanted, true, err);
   at_batch = expected_hours(job);
   if (!status)
     status = set_number(values, OPT_TOKENS, 2000 * batch, err);
   double speed = job->estimate.flops_per_second;
   if (!status)
-    status = cli_estimate_job(job, wanted, err);
+    status = cli_estimate_job(job, wanted, true, err);
   at_double = expected_hours(job) * job->estimate.flops_per_second / speed; /* by the same speed */
   double slope = (at_double - at_batch) / 1000, base = at_batch - 1000 * slope;
   double steps = slope > 0 ? floor((hours - base) / slope) : 97656;
@@ -68,7 +68,7 @@ static xcoder_status choose_budget(cli_job *job, uint32_t wanted, xcoder_error *
                     base + slope);
   if (!status)
     status = set_number(values, OPT_TOKENS, (long long)steps * batch, err);
-  return status ? status : cli_estimate_job(job, wanted, err);
+  return status ? status : cli_estimate_job(job, wanted, true, err);
 }
 
 static xcoder_status make_absolute(cli_value *value, bool labelled, char separator, xcoder_error *err) {
@@ -178,7 +178,7 @@ xcoder_status cli_init(cli_call *call, xcoder_error *err) {
   if (!status && cli_is_set(values, OPT_TASK))
     status = cli_need_tasks(&job.setting, err);
   if (!status)
-    status = cli_is_set(values, OPT_HOURS) ? choose_budget(&job, wanted, err) : cli_estimate_job(&job, wanted, err);
+    status = cli_is_set(values, OPT_HOURS) ? choose_budget(&job, wanted, err) : cli_estimate_job(&job, wanted, true, err);
   if (!status)
     status = write_plan(&job, out, err);
   free(out);

@@ -74,7 +74,7 @@ xcoder_status cli_run(cli_call *call, xcoder_error *err) {
   if (!status)
     status = cli_job_check(&job, wanted, err);
   if (!status)
-    status = cli_estimate_job(&job, wanted, err);
+    status = cli_estimate_job(&job, wanted, true, err);
   if (!status && cli_flag(&call->values, OPT_ESTIMATE)) {
     cli_print_estimate(&job, wanted, cli_flag(&call->values, OPT_JSON));
   } else if (!status) {

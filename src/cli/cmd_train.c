@@ -104,7 +104,7 @@ xcoder_status cli_train(cli_call *call, xcoder_error *err) {
   if (!status)
     status = cli_job_check(&job, stages, err);
   if (!status)
-    status = cli_estimate_job(&job, stages, err);
+    status = cli_estimate_job(&job, stages, true, err);
   if (!status && only_estimate) {
     cli_print_estimate(&job, stages, cli_flag(&call->values, OPT_JSON));
   } else if (!status) {

@@ -62,6 +62,8 @@ bool cli_stage_output_exists(const cli_job *job, cli_stage stage, const char *ta
 
 /* training.c */
 xcoder_status cli_train_options(const cli_job *job, xcoder_train_options *options, xcoder_error *err);
+double cli_validation_window(const cli_values *values);
+double cli_scales_window(const cli_values *values, double corpus_tokens);
 xcoder_status cli_work_tokens(cli_job *job, xcoder_error *err);
 xcoder_status cli_work_scales(cli_job *job, xcoder_error *err);
 xcoder_status cli_work_train(cli_job *job, xcoder_error *err);
@@ -81,7 +83,10 @@ xcoder_status cli_read_json(const char *path, json_t **value, xcoder_error *err)
 xcoder_status cli_write_json(const char *path, const json_t *value, xcoder_error *err);
 
 /* estimate.c */
-xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, xcoder_error *err);
+/* `timed`: also hours, from a measurement of a second or two; else only what needs none. */
+xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, bool timed, xcoder_error *err);
+/* A store of n_layers layers, the highest of which is `highest`; under STAGE_TRAIN. */
+xcoder_status cli_estimate_harvest(cli_job *job, size_t n_layers, long highest, xcoder_error *err);
 void cli_print_estimate(const cli_job *job, uint32_t wanted, bool json);
 /* Refuses what does not fit into memory or onto the disk. */
 xcoder_status cli_check_estimate(const cli_job *job, xcoder_error *err);

@@ -3,8 +3,8 @@ bin_PROGRAMS += crosscoder
 crosscoder_SOURCES = src/cli/check.c src/cli/checkpoints.c src/cli/clear.c src/cli/cmd_accuracy.c src/cli/cmd_analyses.c \
   src/cli/cmd_devices.c src/cli/cmd_harvest.c src/cli/cmd_init.c src/cli/cmd_inspect.c src/cli/cmd_run.c \
   src/cli/cmd_show.c src/cli/cmd_tokenize.c src/cli/cmd_train.c src/cli/command.h src/cli/commands.c src/cli/csv.c \
-  src/cli/csv.h src/cli/estimate.c src/cli/help.c src/cli/job.c src/cli/job.h src/cli/keys.c src/cli/limits.c \
-  src/cli/main.c src/cli/manifest.c src/cli/manual.c src/cli/options.c src/cli/options.def src/cli/options.h \
+  src/cli/csv.h src/cli/estimate.c src/cli/estimate.h src/cli/help.c src/cli/job.c src/cli/job.h src/cli/keys.c src/cli/limits.c \
+  src/cli/main.c src/cli/manifest.c src/cli/manual.c src/cli/measure.c src/cli/options.c src/cli/options.def src/cli/options.h \
   src/cli/parse.c src/cli/plan.c src/cli/plan.h src/cli/plan_write.c src/cli/progress.c src/cli/progress.h \
   src/cli/setting.c src/cli/setting.h src/cli/show.h src/cli/show_card.c src/cli/show_text.c src/cli/signals.c \
   src/cli/signals.h src/cli/stages.c src/cli/text.c src/cli/text.h src/cli/tokens_seen.c src/cli/training.c src/cli/verdicts.c

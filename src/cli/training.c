@@ -4,6 +4,7 @@
 #include "text.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,9 +66,27 @@ static xcoder_source_options source_options(const cli_job *job) {
   return options;
 }
 
-static xcoder_status open_source(cli_job *job, cli_id which, xcoder_source **source, xcoder_error *err) {
+/* Validation reads its first batches again and again; nothing is gained by more in memory. */
+double cli_validation_window(const cli_values *values) {
+  double needed = (double)cli_integer(values, OPT_VALIDATION_BATCHES) * (double)cli_integer(values, OPT_BATCH_SIZE);
+  double window = (double)cli_integer(values, OPT_WINDOW);
+  return fmin(window > 0 ? window : 128.0 * 4096, fmax(needed, 32768));
+}
+
+/* The mean norm is known after a few ten thousand samples: a window of the training would take an hour to fill with
+ * large models. A corpus that fits into the window is run through whole anyway. */
+double cli_scales_window(const cli_values *values, double corpus_tokens) {
+  double window = (double)cli_integer(values, OPT_WINDOW);
+  window = window > 0 ? window : 128.0 * 4096;
+  return corpus_tokens > window ? fmin(window, 65536) : window;
+}
+
+static xcoder_status open_source(cli_job *job, cli_id which, double window, xcoder_source **source,
+                                 xcoder_error *err) {
   const cli_values *values = job->setting.values;
   xcoder_source_options options = source_options(job);
+  if (window > 0)
+    options.window_samples = (uint64_t)window;
   bool layered = cli_is_set(values, OPT_LAYER);
   long layer = (long)cli_integer(values, OPT_LAYER);
   if (which == OPT_CORPUS && cli_is_set(values, OPT_STORE))
@@ -98,7 +117,14 @@ xcoder_status cli_work_scales(cli_job *job, xcoder_error *err) {
   float scales[XCODER_MAX_CHECKPOINTS] = {0};
   double relative = 0;
   xcoder_source *source = NULL;
-  xcoder_status status = open_source(job, OPT_CORPUS, &source, err);
+  xcoder_status status = open_source(job, OPT_CORPUS, 0, &source, err);
+  double samples = status ? 0 : (double)xcoder_source_epoch(source);
+  double window = cli_scales_window(job->setting.values, samples);
+  if (!status && samples > window) {
+    xcoder_source_close(source);
+    source = NULL;
+    status = open_source(job, OPT_CORPUS, window, &source, err);
+  }
   if (!status)
     status = xcoder_source_scales(source, scales, &relative, &job->setting.call->monitor, err);
   if (!status)
@@ -186,9 +212,9 @@ xcoder_status cli_work_train(cli_job *job, xcoder_error *err) {
   if (!status)
     status = prepare_training(job, hash, &resume, err);
   if (!status)
-    status = open_source(job, OPT_CORPUS, &source, err);
+    status = open_source(job, OPT_CORPUS, 0, &source, err);
   if (!status && validate)
-    status = open_source(job, OPT_HELDOUT, &validation, err);
+    status = open_source(job, OPT_HELDOUT, cli_validation_window(job->setting.values), &validation, err);
   if (!status)
     status = read_scales(job, scales, xcoder_source_checkpoints(source), err);
   options.config_hash = hash;

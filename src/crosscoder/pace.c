@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How long a training run will take, from a second's worth of the device's own operations at the run's real width, on a
+ * part of its features and samples. */
+#define _POSIX_C_SOURCE 200809L
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/size.h"
+#include "crosscoder/trainer.h"
+#include <math.h>
+#include <time.h>
+
+enum { MAX_LATENTS = 2048, MAX_SAMPLES = 1024, FEW = 64, MAX_REPEATS = 10 };
+static const double enough = 0.2; /* seconds; the best of several repeats is that of a machine left alone */
+
+typedef struct probe {
+  xcoder_device *device;
+  xci_coder *coder;
+  size_t n_latents, n_samples, few; /* few: codes of a sample in the sparse measurement */
+  float *values;                    /* of the largest tensor, then the samples */
+  size_t *start;
+  uint32_t *index;
+  float *code;
+} probe;
+
+/* Seconds of each phase of a step, of the whole batch and all features. */
+typedef struct phases {
+  double encode, update;
+  double learn[2], decode[2]; /* with half of all features firing, with FEW a sample */
+} phases;
+
+static double seconds(void) {
+  struct timespec t;
+  return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
+}
+
+/* About uniform in -1 .. 1; half of the features then fire for a sample, as in a run that starts. */
+static void fill(float *values, size_t n, uint32_t seed) {
+  for (size_t i = 0; i < n; i++) {
+    uint32_t x = ((uint32_t)i + seed) * 2654435761u;
+    x = (x ^ x >> 15) * 2246822519u;
+    values[i] = (float)((double)(x >> 8) / (1 << 23) - 1);
+  }
+}
+
+static xcoder_status open_probe(size_t n_checkpoints, size_t d_model, const xcoder_train_options *o, probe *p,
+                                xcoder_error *err) {
+  size_t row = n_checkpoints * d_model, n_values;
+  p->n_latents = xci_min_size(o->n_latents, MAX_LATENTS);
+  p->n_samples = xci_min_size(o->batch_size, MAX_SAMPLES);
+  p->few = xci_min_size(FEW, xci_max_size(1, p->n_latents / 8));
+  xci_coder_shape shape = {n_checkpoints, d_model, p->n_latents, p->n_samples, true};
+  if (!xci_mul_size(row, xci_max_size(p->n_latents, p->n_samples), &n_values))
+    return xci_fail(err, XCODER_MEMORY, "a crosscoder of width %zu exceeds the address space", d_model);
+  xcoder_status status = XCI_ALLOC(&p->values, n_values, err);
+  if (!status) status = XCI_ALLOC(&p->start, p->n_samples + 1, err);
+  if (!status) status = XCI_ALLOC(&p->index, p->n_samples * p->few, err);
+  if (!status) status = XCI_ALLOC(&p->code, p->n_samples * p->few, err);
+  if (!status) status = p->device->ops->coder_create(p->device, &shape, &p->coder, err);
+  for (int t = 0; t < XCI_N_TENSORS && !status; t++) {
+    if (t == XCI_W_ENC || t == XCI_W_DEC) fill(p->values, row * p->n_latents, 7 + (uint32_t)t);
+    status = p->device->ops->coder_write(p->device, p->coder, (xci_coder_tensor)t, XCI_VALUE, p->values, err);
+    if (t == XCI_W_ENC || t == XCI_W_DEC)
+      for (size_t i = 0; i < n_values; i++) p->values[i] = 0; /* the biases */
+  }
+  if (!status) fill(p->values, row * p->n_samples, 99);
+  return status;
+}
+
+static void close_probe(probe *p) {
+  if (p->coder != NULL) p->device->ops->coder_free(p->device, p->coder);
+  xci_free(p->values);
+  xci_free(p->start);
+  xci_free(p->index);
+  xci_free(p->code);
+}
+
+/* FEW features a sample, spread over all of them. */
+static xcoder_status set_few(const probe *p, xcoder_error *err) {
+  size_t stride = p->n_latents / p->few;
+  for (size_t b = 0; b < p->n_samples; b++) {
+    p->start[b] = b * p->few;
+    for (size_t k = 0; k < p->few; k++) {
+      p->index[b * p->few + k] = (uint32_t)(k * stride + b * 13 % stride);
+      p->code[b * p->few + k] = 1;
+    }
+  }
+  p->start[p->n_samples] = p->n_samples * p->few;
+  const xci_codes codes = {p->n_samples, p->start, p->index, p->code};
+  return p->device->ops->coder_set_codes(p->device, p->coder, &codes, err);
+}
+
+static void keep_least(double *least, double started) {
+  double passed = seconds() - started;
+  if (*least <= 0 || passed < *least) *least = passed;
+}
+
+static xcoder_status measure(const probe *p, float *xhat, phases *t, xcoder_error *err) {
+  const xci_backend *ops = p->device->ops;
+  const xci_gate gate = {.kind = XCI_GATE_RELU};
+  const xci_objective objective = {.l1_coefficient = 1};
+  const xci_adam adam = {.step = 1, .learning_rate = 1e-9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+                         .clip_norm = 1};
+  xci_losses losses;
+  double started = seconds();
+  xcoder_status status = ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &gate, err);
+  keep_least(&t->encode, started);
+  for (int few = 0; few < 2 && !status; few++) {
+    if (few) status = set_few(p, err);
+    started = seconds();
+    if (!status) status = ops->coder_decode(p->device, p->coder, xhat, err);
+    keep_least(&t->decode[few], started);
+    started = seconds();
+    if (!status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
+    keep_least(&t->learn[few], started);
+  }
+  started = seconds();
+  if (!status) status = ops->coder_update(p->device, p->coder, &adam, err);
+  keep_least(&t->update, started);
+  return status;
+}
+
+/* From the part that was measured to the whole. The work of the sparse phases grows with the codes alone. */
+static void scale_up(const probe *p, const xcoder_train_options *o, phases *t) {
+  double samples = (double)o->batch_size / (double)p->n_samples, latents = (double)o->n_latents / (double)p->n_latents;
+  t->encode *= samples * latents;
+  t->update *= latents;
+  t->learn[0] *= samples * latents;
+  t->decode[0] *= samples * latents;
+  t->learn[1] *= samples;
+  t->decode[1] *= samples;
+}
+
+/* Seconds of a phase when `l0` features of a sample fire: linear in them up to where products of all are cheaper. */
+static double at_density(const double phase[2], double few, double l0) { return fmin(phase[1] * l0 / few, phase[0]); }
+
+/* Features that fire for a sample after `step` steps. At the start half of them do; when the penalty has grown and the
+ * weights have had the time to move, the number falls about as 1 / step, to about FEW. Seen in runs of the bundled
+ * example with different penalties and numbers of steps, within a factor of 1.5. */
+static double expected_l0(const xcoder_train_options *o, size_t d_model, double step) {
+  double half = (double)o->n_latents / 2;
+  double slow = 2 * o->decoder_init_norm / sqrt((double)d_model) / o->learning_rate;
+  double turn = fmax(1, 0.6 * o->warmup_share * (double)xci_train_steps(o) + slow);
+  return fmin(half, fmax(half * turn / fmax(step, 1), fmin(FEW, half)));
+}
+
+static double sum_steps(const xcoder_train_options *o, size_t d_model, const phases *t, double few) {
+  enum { PIECES = 2000 };
+  double n_steps = (double)xci_train_steps(o), n_pieces = fmin(n_steps, PIECES), sum = 0;
+  double rows = fmin(1, 1 / (double)o->log_every);
+  double checks = (double)o->validation_batches / (double)o->validate_every;
+  for (double piece = 0; piece < n_pieces; piece++) {
+    double l0 = expected_l0(o, d_model, (piece + 0.5) * n_steps / n_pieces);
+    double decode = at_density(t->decode, few, l0);
+    sum += t->encode + at_density(t->learn, few, l0) + t->update + rows * decode + checks * (t->encode + decode);
+  }
+  return sum * n_steps / n_pieces;
+}
+
+xcoder_status xcoder_train_pace(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
+                                xcoder_device *device, xcoder_pace *pace, xcoder_error *err) {
+  xcoder_train_options o;
+  probe p = {.device = device};
+  phases t = {0};
+  float *xhat = NULL;
+  *pace = (xcoder_pace){0};
+  xcoder_status status = xci_train_resolve(options, n_checkpoints, d_model, &o, err);
+  if (!status) status = open_probe(n_checkpoints, d_model, &o, &p, err);
+  if (!status) status = XCI_ALLOC(&xhat, p.n_samples * n_checkpoints * d_model, err);
+  double started = seconds();
+  for (int i = 0; i < MAX_REPEATS && !status && (i < 2 || seconds() - started < enough); i++)
+    status = measure(&p, xhat, &t, err); /* the first also takes memory */
+  if (!status) {
+    double few = (double)p.few;
+    scale_up(&p, &o, &t);
+    pace->encode_seconds = t.encode / (double)o.batch_size;
+    pace->first_step_seconds = t.encode + t.learn[0] + t.update;
+    pace->last_step_seconds = t.encode + at_density(t.learn, few, FEW) + t.update;
+    pace->train_seconds = sum_steps(&o, d_model, &t, few);
+  }
+  xci_free(xhat);
+  close_probe(&p);
+  return status;
+}
