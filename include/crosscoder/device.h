@@ -24,6 +24,13 @@ XCODER_API const char *xcoder_device_name(const xcoder_device *device);
 /* Kernel flavour in use, e.g. "avx512 openblas-openmp SkylakeX". Lives as long as the device. */
 XCODER_API const char *xcoder_device_kernels(const xcoder_device *device);
 
+/* How later forward passes through transformer blocks compute their linear products: "fp32" (the default), or
+ * "bf16": activations and weights are rounded to bfloat16 (8 bits of significand) and the products summed in float32,
+ * in the order of k. Attention, norms, the head, backward passes and crosscoders stay as they are. Bits depend on the
+ * choice, never on threads. Errors: XCODER_USAGE for another word, XCODER_DEVICE where the device cannot, saying what
+ * it lacks (the processor needs AVX512_BF16). */
+XCODER_API xcoder_status xcoder_device_set_compute(xcoder_device *device, const char *compute, xcoder_error *err);
+
 /* Runs every operation of the device once against the reference. Errors: XCODER_DEVICE naming the
  * operation and the error that was measured. */
 XCODER_API xcoder_status xcoder_device_self_test(xcoder_device *device, xcoder_error *err);

@@ -22,7 +22,9 @@ static inline uint16_t xci_f32_to_bf16(float f) {
 float xci_f16_to_f32(uint16_t h);
 uint16_t xci_f32_to_f16(float f);
 
-void xci_bf16_to_f32_array(const uint16_t *in, float *out, size_t n);
+/* In bulk; the 16-bit values are little-endian bytes that need no alignment. */
+void xci_f16_to_f32_array(const void *in, float *out, size_t n);
+void xci_bf16_to_f32_array(const void *in, float *out, size_t n);
 void xci_f32_to_bf16_array(const float *in, uint16_t *out, size_t n);
 
 #endif

@@ -35,7 +35,8 @@ typedef struct xci_weight {
   size_t rows, columns;
   xci_dtype dtype;       /* of `source` */
   const void *source;
-  const float *host;     /* cpu and reference: float32 values */
+  const float *host;     /* cpu and reference: float32 values; NULL on the cpu for matrices of other types, which are
+                          * converted inside the products */
   void *handle;          /* backend's own */
 } xci_weight;
 
@@ -48,6 +49,7 @@ typedef struct xci_norm { /* LayerNorm (biased variance) or RMSNorm; weight and 
 
 typedef struct xci_linear { /* y = x W^T + b, W [out, in], b may be NULL */
   const xci_weight *weight, *bias;
+  bool transposed;       /* W is stored as [in, out] (GPT-2) */
 } xci_linear;
 
 typedef enum xci_activation {
@@ -84,6 +86,12 @@ typedef struct xci_rows {
   size_t n_sequences;
   const size_t *start; /* [n_sequences + 1], start[0] == 0 */
 } xci_rows;
+
+typedef struct xci_embedding { /* h[r] = table[id of r] + positions[position of r], then the norm */
+  const xci_weight *table;     /* [n_vocab, d_model] */
+  const xci_weight *positions; /* [n_positions, d_model] or NULL */
+  const xci_norm *norm;        /* NULL: none */
+} xci_embedding;
 
 typedef struct xci_head { /* final norm and unembedding [n_vocab, d_model] */
   size_t d_model, n_vocab;
@@ -157,8 +165,13 @@ typedef struct xci_guest {
 void xci_device_enter(xcoder_device *device, xci_guest *guest);
 void xci_device_leave(xcoder_device *device, xci_guest *guest); /* does not call leave() */
 
+/* How the linear products of forward passes through blocks are computed. Everything else (attention, norms, head,
+ * backward passes, the crosscoder) is the same in both. */
+typedef enum xci_compute { XCI_COMPUTE_FP32, XCI_COMPUTE_BF16 } xci_compute;
+
 struct xcoder_device {
   const struct xci_backend *ops;
+  xci_compute compute;
   void *state;       /* the backend's */
   xci_guest *guests;
   char name[128];
@@ -169,6 +182,8 @@ typedef struct xci_backend {
   const char *name;
   xcoder_status (*open)(const char *which, xcoder_device *device, xcoder_error *err);
   void (*close)(xcoder_device *device);
+  /* Whether the device can compute so; else an error that says what is missing (XCODER_DEVICE). */
+  xcoder_status (*check_compute)(xcoder_device *device, xci_compute compute, xcoder_error *err);
 
   /* Memory. */
   xcoder_status (*buffer_create)(xcoder_device *device, size_t bytes, xci_buffer *buffer, xcoder_error *err);
@@ -183,9 +198,9 @@ typedef struct xci_backend {
                                  size_t columns, xci_weight **weight, xcoder_error *err);
   void (*weight_free)(xcoder_device *device, xci_weight *weight);
 
-  /* h[r] = table[ids[r]], then the norm if norm is not NULL (BLOOM). h: [rows, d_model]. */
-  xcoder_status (*embed)(xcoder_device *device, const xci_weight *table, const xci_norm *norm, const uint32_t *ids,
-                         size_t n_rows, xci_buffer *h, xcoder_error *err);
+  /* h: [rows, d_model]; positions count from the start of each sequence. */
+  xcoder_status (*embed)(xcoder_device *device, const xci_embedding *embedding, const uint32_t *ids,
+                         const xci_rows *rows, xci_buffer *h, xcoder_error *err);
 
   /* A tape for up to n_blocks blocks like `block` and n_rows rows. */
   xcoder_status (*tape_create)(xcoder_device *device, const xci_block *block, size_t n_blocks, size_t n_rows,

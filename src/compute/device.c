@@ -7,6 +7,7 @@
 #include "compute/compute.h"
 #include "compute/cpu/cpu.h"
 #include "compute/cpu/gemm.h"
+#include "compute/cpu/isa.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -54,6 +55,17 @@ xcoder_status xcoder_device_open(const char *spec, xcoder_device **device, xcode
   }
   *device = d;
   return XCODER_OK;
+}
+
+xcoder_status xcoder_device_set_compute(xcoder_device *device, const char *compute, xcoder_error *err) {
+  static const char *const names[] = {[XCI_COMPUTE_FP32] = "fp32", [XCI_COMPUTE_BF16] = "bf16"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (strcmp(names[i], compute) != 0) continue;
+    xcoder_status status = device->ops->check_compute(device, (xci_compute)i, err);
+    if (!status) device->compute = (xci_compute)i;
+    return status;
+  }
+  return xci_fail(err, XCODER_USAGE, "compute '%.60s' is not one of fp32, bf16", compute);
 }
 
 void xci_device_enter(xcoder_device *device, xci_guest *guest) {

@@ -28,10 +28,10 @@ void xci_dtype_to_f32(const void *bytes, xci_dtype dtype, size_t n, float *out) 
       for (size_t i = 0; i < n; i++) out[i] = (float)xci_load_f64(p + 8 * i);
       break;
     case XCI_F16:
-      for (size_t i = 0; i < n; i++) out[i] = xci_f16_to_f32(xci_load_u16(p + 2 * i));
+      xci_f16_to_f32_array(p, out, n);
       break;
     case XCI_BF16:
-      for (size_t i = 0; i < n; i++) out[i] = xci_bf16_to_f32(xci_load_u16(p + 2 * i));
+      xci_bf16_to_f32_array(p, out, n);
       break;
     default:
       for (size_t i = 0; i < n; i++) out[i] = xci_load_f32(p + 4 * i);

@@ -46,8 +46,7 @@ xcoder_status xci_host_download(xcoder_device *device, const xci_buffer *buffer,
   return status;
 }
 
-/* float32 bytes that this host can use as they lie in the file. */
-static bool usable_in_place(const void *source, xci_dtype dtype) {
+bool xci_host_usable_in_place(const void *source, xci_dtype dtype) {
   static const uint32_t one = 1;
   return dtype == XCI_F32 && *(const unsigned char *)&one == 1 && (uintptr_t)source % sizeof(float) == 0;
 }
@@ -63,7 +62,7 @@ xcoder_status xci_host_weight_create(xcoder_device *device, const void *source, 
   xcoder_status status = XCI_ALLOC(&w, 1, err);
   if (status) return status;
   *w = (xci_weight){.rows = rows, .columns = columns, .dtype = dtype, .source = source};
-  if (usable_in_place(source, dtype)) {
+  if (xci_host_usable_in_place(source, dtype)) {
     w->host = source;
   } else {
     status = xci_alloc(rows, columns * sizeof *values, (void **)&values, err);

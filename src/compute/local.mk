@@ -6,6 +6,7 @@ src_libcompute_la_SOURCES = src/compute/compute.h \
   src/compute/device.c src/compute/dtype.c src/compute/dtype.h src/compute/host_memory.c src/compute/host_memory.h \
   src/compute/rotary.h src/compute/self_test.c \
   src/compute/cpu/cpu.h src/compute/cpu/device.c src/compute/cpu/gemm.c src/compute/cpu/gemm.h \
+  src/compute/cpu/isa.c src/compute/cpu/isa.h src/compute/cpu/weight.c src/compute/cpu/bf16.c src/compute/cpu/bf16.h \
   src/compute/cpu/vector_math.c src/compute/cpu/vector_math.h src/compute/cpu/transformer.h src/compute/cpu/norm.c \
   src/compute/cpu/linear.c src/compute/cpu/activation.c src/compute/cpu/rotary.c src/compute/cpu/projection.c \
   src/compute/cpu/attention.c src/compute/cpu/block.c src/compute/cpu/head.c \
@@ -40,4 +41,12 @@ src_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DXCI_LANES=16 -DXCI_SET=avx5
 src_libkernels_avx512_la_CFLAGS = $(KERNEL_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma \
   -mprefer-vector-width=512
 src_libcompute_la_LIBADD += src/libkernels_avx512.la
+endif
+# Products of bfloat16 numbers.
+if HAVE_BF16
+noinst_LTLIBRARIES += src/libkernels_bf16.la
+src_libkernels_bf16_la_SOURCES = src/compute/cpu/bf16_kernels.c
+src_libkernels_bf16_la_CFLAGS = $(KERNEL_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma \
+  -mprefer-vector-width=512
+src_libcompute_la_LIBADD += src/libkernels_bf16.la
 endif

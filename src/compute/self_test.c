@@ -55,6 +55,7 @@ static const xci_rows rows = {3, starts};
 typedef struct parts {
   xci_block block;
   xci_head head;
+  const xci_weight *positions;
 } parts;
 
 static xcoder_status add_weight(test *t, side *s, size_t n_rows, size_t n_columns, double mean, const xci_weight **out,
@@ -81,7 +82,9 @@ static xcoder_status make_parts(test *t, side *s, parts *p, xcoder_error *err) {
   if (!status) status = add_weight(t, s, D, D, 0, &b->output.weight, err);
   if (!status) status = add_weight(t, s, D_MLP, D, 0, &b->up.weight, err);
   if (!status) status = add_weight(t, s, 1, D_MLP, 0, &b->up.bias, err);
-  if (!status) status = add_weight(t, s, D, D_MLP, 0, &b->down.weight, err);
+  if (!status) status = add_weight(t, s, D_MLP, D, 0, &b->down.weight, err);
+  b->down.transposed = true;
+  if (!status) status = add_weight(t, s, ROWS, D, 0, &p->positions, err);
   if (!status) status = add_weight(t, s, VOCAB, D, 0, &p->head.unembedding, err);
   b->norm_attention = b->norm_mlp = p->head.norm = norm;
   p->head.d_model = D;
@@ -111,7 +114,8 @@ static xcoder_status run_transformer(side *s, const parts *p, size_t step, const
   switch (step) {
     case 0:
       *name = "embed";
-      status = ops->embed(device, p->head.unembedding, &p->head.norm, token, ROWS, &s->h, err);
+      status = ops->embed(device, &(xci_embedding){p->head.unembedding, p->positions, &p->head.norm}, token, &rows,
+                          &s->h, err);
       return status ? status : ops->download(device, &s->h, 0, s->out, *n * sizeof(float), err);
     case 1:
       *name = "block_forward";

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const xci_family *const families[] = {&xci_family_gpt_neox, &xci_family_olmo, &xci_family_bloom,
-                                           &xci_family_llama, &xci_family_olmo2};
+                                           &xci_family_llama, &xci_family_olmo2, &xci_family_gpt2};
 enum { N_FAMILIES = sizeof families / sizeof *families };
 static const size_t MAX_CONFIG_BYTES = (size_t)16 << 20;
 
@@ -29,6 +29,7 @@ size_t xci_extent_size(const xci_config *config, xci_extent extent) {
     case XCI_EXTENT_D_MODEL: return b->d_model;
     case XCI_EXTENT_D_MLP: return b->d_mlp;
     case XCI_EXTENT_N_VOCAB: return config->n_vocab;
+    case XCI_EXTENT_N_CONTEXT: return config->n_context;
     case XCI_EXTENT_QUERY: return b->n_heads * b->d_head;
     case XCI_EXTENT_KEY: return b->n_kv_heads * b->d_head;
     case XCI_EXTENT_QKV: return (b->n_heads + 2 * b->n_kv_heads) * b->d_head;

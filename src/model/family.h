@@ -23,13 +23,13 @@ typedef struct xci_config {
 
 /* Weights outside the blocks. */
 typedef struct xci_outer {
-  const xci_weight *embedding, *embedding_norm_weight, *embedding_norm_bias;
+  const xci_weight *embedding, *positions, *embedding_norm_weight, *embedding_norm_bias;
   const xci_weight *final_norm_weight, *final_norm_bias, *unembedding;
 } xci_outer;
 
 typedef enum xci_extent { /* of a tensor's dimension */
   XCI_EXTENT_NONE, /* a vector has no rows */
-  XCI_EXTENT_D_MODEL, XCI_EXTENT_D_MLP, XCI_EXTENT_N_VOCAB,
+  XCI_EXTENT_D_MODEL, XCI_EXTENT_D_MLP, XCI_EXTENT_N_VOCAB, XCI_EXTENT_N_CONTEXT,
   XCI_EXTENT_QUERY, /* n_heads d_head */
   XCI_EXTENT_KEY,   /* n_kv_heads d_head */
   XCI_EXTENT_QKV    /* (n_heads + 2 n_kv_heads) d_head */
@@ -55,7 +55,8 @@ typedef struct xci_family {
   xcoder_status (*read_config)(const json_t *json, const char *path, xci_config *config, xcoder_error *err);
 } xci_family;
 
-extern const xci_family xci_family_gpt_neox, xci_family_olmo, xci_family_bloom, xci_family_llama, xci_family_olmo2;
+extern const xci_family xci_family_gpt_neox, xci_family_olmo, xci_family_bloom, xci_family_llama, xci_family_olmo2,
+  xci_family_gpt2;
 
 /* config.c. */
 xcoder_status xci_config_read(const char *folder, xci_config *config, xcoder_error *err);

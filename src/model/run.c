@@ -101,8 +101,9 @@ static xcoder_status run_blocks(batch *b, size_t from, size_t to, xci_tape *tape
 
 static xcoder_status embed(batch *b, const uint32_t *ids, xcoder_error *err) {
   xcoder_model *m = b->model;
-  const xci_norm *norm = m->config.has_embedding_norm ? &m->embedding_norm : NULL;
-  return m->device->ops->embed(m->device, m->outer.embedding, norm, ids + b->row0, b->n_rows, &m->h, err);
+  const xci_embedding embedding = {m->outer.embedding, m->outer.positions,
+                                   m->config.has_embedding_norm ? &m->embedding_norm : NULL};
+  return m->device->ops->embed(m->device, &embedding, ids + b->row0, &b->rows, &m->h, err);
 }
 
 static xcoder_status upload(batch *b, const float *hidden, xcoder_error *err) {

@@ -28,29 +28,30 @@ typedef struct variant {
   xci_norm_kind norm;
   bool affine, biases, fused, interleaved, gated, qk_norm, alibi, after_norm;
   float clip;
+  bool transposed; /* weights stored as [in, out] */
 } variant;
 
 static const variant variants[] = {
   {"neox", XCI_PARALLEL, 2, 2, 5, 13, 2, XCI_GELU_ERF, XCI_NORM_LAYER, true, true, true, true, false, false, false,
-   false, 0},
+   false, 0, false},
   {"neox sequential", XCI_SEQUENTIAL, 3, 3, 6, 17, 6, XCI_GELU_TANH, XCI_NORM_LAYER, true, false, true, true, false,
-   false, false, false, 0},
+   false, false, false, 0, false},
   {"bloom", XCI_SEQUENTIAL, 3, 3, 4, 11, 0, XCI_GELU_BLOOM, XCI_NORM_LAYER, true, true, true, true, false, false, true,
-   false, 0},
+   false, 0, false},
   {"bloom after norm", XCI_SEQUENTIAL, 2, 2, 4, 11, 0, XCI_GELU_BLOOM, XCI_NORM_LAYER, true, true, true, true, false,
-   false, true, true, 0},
+   false, true, true, 0, false},
   {"olmo", XCI_SEQUENTIAL, 2, 2, 6, 9, 6, XCI_SILU, XCI_NORM_LAYER, false, false, false, false, true, false, false,
-   false, 0.9f},
+   false, 0.9f, false},
   {"olmo 2", XCI_POST_NORM, 2, 1, 6, 9, 6, XCI_SILU, XCI_NORM_RMS, true, false, false, false, true, true, false, false,
-   0},
+   0, false},
   {"llama", XCI_SEQUENTIAL, 6, 2, 4, 15, 4, XCI_SILU, XCI_NORM_RMS, true, false, false, false, true, false, false,
-   false, 0},
+   false, 0, false},
   {"gpt-2", XCI_SEQUENTIAL, 2, 2, 5, 12, 0, XCI_GELU_TANH, XCI_NORM_LAYER, true, true, true, false, false, false,
-   false, false, 0},
+   false, false, 0, true},
   {"odd mixture", XCI_PARALLEL, 4, 2, 3, 7, 2, XCI_GELU_QUICK, XCI_NORM_RMS, true, true, true, false, true, true, true,
-   false, 1.1f},
+   false, 1.1f, false},
   {"relu", XCI_PARALLEL, 1, 1, 1, 1, 0, XCI_RELU, XCI_NORM_LAYER, true, true, false, false, false, false, false, false,
-   0},
+   0, false},
 };
 enum { N_VARIANTS = sizeof variants / sizeof *variants, MAX_MADE = 24, MAX_HEADS = 8 };
 
@@ -60,6 +61,7 @@ typedef struct made {
   float *values[MAX_MADE];
   size_t n;
   uint64_t stream;
+  bool transposed;
   float slopes[MAX_HEADS];
 } made;
 
@@ -79,7 +81,8 @@ static inline const xci_weight *make_weight(made *m, size_t rows, size_t columns
 }
 
 static inline xci_linear make_linear(made *m, size_t out, size_t in, bool bias) {
-  xci_linear linear = {make_weight(m, out, in, 0, 1.2 / sqrt((double)in)), NULL};
+  size_t rows = m->transposed ? in : out, columns = m->transposed ? out : in;
+  xci_linear linear = {make_weight(m, rows, columns, 0, 1.2 / sqrt((double)in)), NULL, m->transposed};
   if (bias) linear.bias = make_weight(m, 1, out, 0, 0.3);
   return linear;
 }
@@ -94,6 +97,7 @@ static inline xci_norm make_norm(made *m, const variant *v, size_t width) {
 /* The weights are host memory that the cpu and the reference backend both read. */
 static inline void make_block(const variant *v, made *m) {
   memset(m, 0, sizeof *m);
+  m->transposed = v->transposed;
   xci_block *b = &m->block;
   size_t d = v->n_heads * v->d_head, kv = v->n_kv_heads * v->d_head;
   *b = (xci_block){.d_model = d, .n_heads = v->n_heads, .n_kv_heads = v->n_kv_heads, .d_head = v->d_head,

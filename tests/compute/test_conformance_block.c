@@ -3,6 +3,12 @@
  * every number of threads. */
 #include "tests/compute/block_test.h"
 
+#include "base/bytes.h"
+#include "base/half.h"
+#include "compute/cpu/bf16.h"
+#include "compute/cpu/isa.h"
+#include "compute/cpu/transformer.h"
+#include "compute/dtype.h"
 #include "compute/reference/reference.h"
 
 /* Sequences of odd lengths, one empty, one of a single row. */
@@ -58,6 +64,8 @@ typedef struct result {
   float *h, *gradient;
 } result;
 
+static const char *computes = "fp32";
+
 /* Two blocks forward on a tape of two slots and back again; the same block twice tests the slots. */
 static result run(const char *spec, const xci_block *block, const xci_rows *rows, bool with_tape) {
   size_t n = count_rows(rows) * block->d_model;
@@ -67,6 +75,7 @@ static result run(const char *spec, const xci_block *block, const xci_rows *rows
   result r;
   float *start = random_floats(900, n, 0.3, 1), *cotangent = random_floats(901, n, 0, 1);
   ck_ok(xcoder_device_open(spec, &device, err));
+  ck_ok(xcoder_device_set_compute(device, computes, err));
   const xci_backend *ops = device->ops;
   ck_ok(ops->buffer_create(device, n * sizeof(float) + 64, &h, err));
   ck_ok(ops->buffer_create(device, n * sizeof(float) + 64, &gradient, err));
@@ -140,6 +149,197 @@ START_TEST(test_threads) {
 }
 END_TEST
 
+/* ---- Weights of the types of files ---- */
+
+static const xci_dtype TYPES[] = {XCI_F16, XCI_BF16, XCI_F64, XCI_F32};
+enum { N_TYPES = sizeof TYPES / sizeof *TYPES };
+
+/* The values in the bytes of a type, at an odd address. */
+static unsigned char *to_bytes(const float *values, size_t n, xci_dtype dtype) {
+  unsigned char *bytes = NULL;
+  size_t width = xci_dtype_bytes(dtype);
+  ck_ok(xci_alloc(n * width + 1, 1, (void **)&bytes, err));
+  for (size_t i = 0; i < n; i++) {
+    unsigned char *p = bytes + 1 + i * width;
+    if (dtype == XCI_F64) xci_store_f64(p, (double)values[i]);
+    else if (dtype == XCI_F32) xci_store_f32(p, values[i]);
+    else xci_store_u16(p, dtype == XCI_F16 ? xci_f32_to_f16(values[i]) : xci_f32_to_bf16(values[i]));
+  }
+  return bytes;
+}
+
+/* Every weight of the block in two forms: as bytes of `dtype` in `typed`, and in `plain` as the float32 numbers that
+ * they stand for. The bytes are returned. */
+static void retype(made *plain, made *typed, xci_dtype dtype, unsigned char *bytes[MAX_MADE]) {
+  for (size_t i = 0; i < plain->n; i++) {
+    size_t n = plain->weight[i]->rows * plain->weight[i]->columns;
+    bytes[i] = to_bytes(plain->values[i], n, dtype);
+    xci_dtype_to_f32(bytes[i] + 1, dtype, n, plain->values[i]);
+    size_t rows = typed->weight[i]->rows, columns = typed->weight[i]->columns;
+    xci_weight *fresh;
+    ck_ok(xci_backend_cpu.weight_create(NULL, bytes[i] + 1, dtype, rows, columns, &fresh, err));
+    ck_assert(rows == 1 || fresh->host == NULL); /* a matrix is not copied */
+    xci_weight old = *typed->weight[i]; /* the block points to it: its contents change places */
+    *typed->weight[i] = *fresh;
+    *fresh = old;
+    xci_backend_cpu.weight_free(NULL, fresh);
+  }
+}
+
+/* Conversion inside the products gives the bits of products of float32 weights, which bear the same numbers. */
+START_TEST(test_types) {
+  const variant *v = &variants[_i % N_VARIANTS];
+  xci_dtype dtype = TYPES[_i / N_VARIANTS];
+  unsigned char *bytes[MAX_MADE];
+  made plain, typed;
+  make_block(v, &plain);
+  make_block(v, &typed);
+  retype(&plain, &typed, dtype, bytes);
+  size_t n = count_rows(&LONG_ROWS) * plain.block.d_model;
+  result expected = run("cpu", &plain.block, &LONG_ROWS, true), r = run("cpu", &typed.block, &LONG_ROWS, true);
+  ck_assert_msg(memcmp(r.h, expected.h, n * sizeof(float)) == 0, "%s: output with %s", v->name, xci_dtype_name(dtype));
+  ck_assert_msg(memcmp(r.gradient, expected.gradient, n * sizeof(float)) == 0, "%s: gradient with %s", v->name,
+                xci_dtype_name(dtype));
+  free_result(&r);
+  free_result(&expected);
+  for (size_t i = 0; i < plain.n; i++) xci_free(bytes[i]);
+  free_block(&plain);
+  free_block(&typed);
+}
+END_TEST
+
+/* More than one panel of converted weights, in both orientations. */
+START_TEST(test_panels) {
+  enum { M = 5, LARGE = 2500, DEPTH = 2048 };
+  bool transpose = _i == 0;
+  xcoder_device *device;
+  made m;
+  memset(&m, 0, sizeof m);
+  const xci_weight *plain = transpose ? make_weight(&m, LARGE, DEPTH, 0, 1) : make_weight(&m, DEPTH, LARGE, 0, 1);
+  unsigned char *bytes = to_bytes(m.values[0], (size_t)LARGE * DEPTH, XCI_BF16);
+  xci_dtype_to_f32(bytes + 1, XCI_BF16, (size_t)LARGE * DEPTH, m.values[0]);
+  xci_weight *typed;
+  ck_ok(xci_backend_cpu.weight_create(NULL, bytes + 1, XCI_BF16, plain->rows, plain->columns, &typed, err));
+  float *a = random_floats(50, M * DEPTH, 0, 1), *c[2] = {random_floats(51, M * LARGE, 0, 1),
+                                                        random_floats(51, M * LARGE, 0, 1)};
+  ck_ok(xcoder_device_open("cpu", &device, err));
+  for (int threads = 1; threads <= 3; threads++) {
+    xcoder_set_threads(threads);
+    ck_ok(xci_cpu_product(device, transpose, M, a, DEPTH, plain, 1, c[0], LARGE, err));
+    ck_ok(xci_cpu_product(device, transpose, M, a, DEPTH, typed, 1, c[1], LARGE, err));
+    ck_assert_mem_eq(c[1], c[0], M * LARGE * sizeof(float));
+  }
+  xcoder_set_threads(0);
+  xcoder_device_close(device);
+  xci_backend_cpu.weight_free(NULL, typed);
+  for (int i = 0; i < 2; i++) xci_free(c[i]);
+  xci_free(a);
+  xci_free(bytes);
+  free_block(&m);
+}
+END_TEST
+
+/* ---- Products of bfloat16 numbers ---- */
+
+static double rounded(float x) { return (double)xci_bf16_to_f32(xci_f32_to_bf16(x)); }
+
+/* Against sums in double of the same rounded numbers: k <= 300 additions in float32 err by at most k 2^-24 of the sum
+ * of magnitudes, and the instruction rounds pairs without an intermediate result, which does not add to that. */
+static void check_bf16(xcoder_device *device, size_t m, size_t n, size_t k, bool transpose, xci_dtype dtype) {
+  made w;
+  memset(&w, 0, sizeof w);
+  make_weight(&w, transpose ? n : k, transpose ? k : n, 0, 1);
+  unsigned char *bytes = to_bytes(w.values[0], n * k, dtype);
+  xci_dtype_to_f32(bytes + 1, dtype, n * k, w.values[0]);
+  xci_weight weight = {.rows = w.weight[0]->rows, .columns = w.weight[0]->columns, .dtype = dtype,
+                       .source = bytes + 1};
+  float *a = random_floats(60, m * k, 0, 1), *c = random_floats(61, m * (n + 3), 0, 1), *guard = random_floats(61, m * (n + 3), 0, 1);
+  ck_ok(xci_cpu_product_bf16(device, transpose, m, a, k, &weight, c, n + 3, err));
+  for (size_t i = 0; i < m; i++) {
+    for (size_t j = 0; j < n; j++) {
+      double sum = 0, size = 0;
+      for (size_t l = 0; l < k; l++) {
+        double term = rounded(a[i * k + l]) * rounded(w.values[0][transpose ? j * k + l : l * n + j]);
+        sum += term;
+        size += fabs(term);
+      }
+      double error = fabs((double)c[i * (n + 3) + j] - sum);
+      ck_assert_msg(error <= (double)k * 0x1p-24 * size, "%zu x %zu x %zu at %zu, %zu: off by %g", m, n, k, i, j, error);
+    }
+    ck_assert_mem_eq(c + i * (n + 3) + n, guard + i * (n + 3) + n, 3 * sizeof *c); /* nothing beside the result */
+  }
+  xci_free(a);
+  xci_free(c);
+  xci_free(guard);
+  xci_free(bytes);
+  free_block(&w);
+}
+
+START_TEST(test_bf16_products) {
+  static const size_t shapes[][3] = {{1, 1, 1}, {6, 64, 32}, {7, 65, 33}, {13, 130, 300}, {200, 70, 31}, {5, 3, 2}};
+  const char *reason;
+  xcoder_device *device;
+  ck_ok(xcoder_device_open("cpu", &device, err));
+  if (xci_cpu_has_bf16(&reason)) {
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+      for (size_t t = 0; t < N_TYPES; t++)
+        for (int transpose = 0; transpose < 2; transpose++)
+          check_bf16(device, shapes[s][0], shapes[s][1], shapes[s][2], transpose != 0, TYPES[t]);
+  } else {
+    printf("skipped: products of bfloat16 numbers (%s)\n", reason);
+  }
+  xcoder_device_close(device);
+}
+END_TEST
+
+/* A block in bf16: near the float32 result, the same at every number of threads and with other sequences beside it. */
+START_TEST(test_bf16_block) {
+  const variant *v = &variants[_i];
+  const char *reason;
+  if (!xci_cpu_has_bf16(&reason)) return;
+  made m;
+  make_block(v, &m);
+  size_t d = m.block.d_model, n = count_rows(&LONG_ROWS) * d;
+  result exact = run("cpu", &m.block, &LONG_ROWS, true);
+  computes = "bf16";
+  result half = run("cpu", &m.block, &LONG_ROWS, true);
+  /* Each number is off by 2^-9 of itself at most; 8 products of a K <= 50 with random errors stay below 0.05. */
+  double error = worst_error(half.h, exact.h, n);
+  ck_assert_msg(error <= 0.05 && error > 0, "%s: bf16 is off by %g of the largest value", v->name, error);
+  for (int threads = 1; threads <= 3; threads++) {
+    xcoder_set_threads(threads);
+    result again = run("cpu", &m.block, &LONG_ROWS, true);
+    ck_assert_mem_eq(again.h, half.h, n * sizeof(float));
+    ck_assert_mem_eq(again.gradient, half.gradient, n * sizeof(float));
+    free_result(&again);
+  }
+  xcoder_set_threads(0);
+  computes = "fp32";
+  free_result(&exact);
+  free_result(&half);
+  free_block(&m);
+}
+END_TEST
+
+START_TEST(test_compute_refuses) {
+  xcoder_device *device;
+  xcoder_error error;
+  ck_ok(xcoder_device_open("reference", &device, err));
+  ck_ok(xcoder_device_set_compute(device, "fp32", err));
+  ck_assert_int_eq(xcoder_device_set_compute(device, "bf16", &error), XCODER_DEVICE);
+  ck_assert_int_eq(xcoder_device_set_compute(device, "fp64", &error), XCODER_USAGE);
+  ck_assert_ptr_nonnull(strstr(error.message, "'fp64'"));
+  xcoder_device_close(device);
+  ck_assert_int_eq(setenv("XCODER_ISA", "avx2", 1), 0);
+  ck_ok(xcoder_device_open("cpu", &device, err));
+  ck_assert_ptr_null(strstr(xcoder_device_kernels(device), "avx512")); /* the environment's limit is told */
+  ck_assert_int_eq(xcoder_device_set_compute(device, "bf16", &error), XCODER_DEVICE);
+  ck_assert_ptr_nonnull(strstr(error.message, "bf16"));
+  xcoder_device_close(device);
+  unsetenv("XCODER_ISA");
+}
+END_TEST
+
 START_TEST(test_empty) {
   static const size_t none[] = {0, 0};
   static const xci_rows cases[] = {{0, none}, {1, none}};
@@ -186,9 +386,12 @@ static void run_head(const char *spec, size_t n_vocab, size_t n_rows, xci_norm_k
   const xci_backend *ops = device->ops;
   ck_ok(ops->buffer_create(device, n_rows * D * sizeof(float), &h, err));
   ck_ok(ops->buffer_create(device, n_rows * D * sizeof(float), &gradient, err));
-  ck_ok(ops->embed(device, table, &norm, token, n_rows, &h, err));
+  const size_t start[] = {0, n_rows / 3, n_rows};
+  const xci_rows rows = {2, start};
+  const xci_weight *positions = make_weight(&m, n_rows + 1, D, 0, 1);
+  ck_ok(ops->embed(device, &(xci_embedding){table, positions, &norm}, token, &rows, &h, err));
   ck_ok(ops->download(device, &h, 0, out->embedded, n_rows * D * sizeof(float), err));
-  ck_ok(ops->embed(device, table, NULL, token, n_rows, &h, err));
+  ck_ok(ops->embed(device, &(xci_embedding){table, NULL, NULL}, token, &rows, &h, err));
   ck_ok(ops->head_logits(device, &head, &h, row, n_rows, token, N_TOKENS, out->logits, out->normalizer, err));
   ck_ok(ops->head_log_probs(device, &head, &h, row, n_rows, token, out->log_probs, err));
   ck_ok(ops->head_backward(device, &head, &h, n_rows, row, n_rows, token, N_TOKENS, weight, &gradient, err));
@@ -248,7 +451,16 @@ START_TEST(test_head_refuses) {
     float out;
     ck_ok(xcoder_device_open(specs[s], &device, err));
     ck_ok(device->ops->buffer_create(device, D * sizeof(float), &h, err));
-    ck_assert_int_eq(device->ops->embed(device, table, NULL, &bad, 1, &h, NULL), XCODER_USAGE);
+    static const size_t start[] = {0, 1}, two[] = {0, 2};
+    static const uint32_t good[2] = {0};
+    xci_embedding embedding = {table, NULL, NULL};
+    ck_assert_int_eq(device->ops->embed(device, &embedding, &bad, &(xci_rows){1, start}, &h, NULL), XCODER_USAGE);
+    embedding.positions = table; /* of 5 rows */
+    ck_ok(device->ops->embed(device, &embedding, good, &(xci_rows){1, start}, &h, err));
+    ck_assert_int_eq(device->ops->embed(device, &embedding, good, &(xci_rows){1, two}, &h, NULL), XCODER_INTERNAL);
+    const xci_weight *one = make_weight(&m, 1, D / 2, 0, 1), *table_of_one = make_weight(&m, 5, D / 2, 0, 1);
+    embedding = (xci_embedding){table_of_one, one, NULL};
+    ck_assert_int_eq(device->ops->embed(device, &embedding, good, &(xci_rows){1, two}, &h, NULL), XCODER_USAGE);
     ck_assert_int_eq(device->ops->head_logits(device, &head, &h, &row, 1, &bad, 1, &out, NULL, NULL), XCODER_USAGE);
     ck_assert_int_eq(device->ops->head_log_probs(device, &head, &h, &row, 1, &bad, &out, NULL), XCODER_USAGE);
     device->ops->buffer_free(device, &h);
@@ -264,6 +476,11 @@ int main(void) {
   tcase_add_loop_test(tcase, test_finite_differences, 0, N_VARIANTS);
   tcase_add_loop_test(tcase, test_conformance, 0, 2 * N_VARIANTS);
   tcase_add_loop_test(tcase, test_threads, 0, N_VARIANTS);
+  tcase_add_loop_test(tcase, test_types, 0, N_TYPES * N_VARIANTS);
+  tcase_add_loop_test(tcase, test_panels, 0, 2);
+  tcase_add_test(tcase, test_bf16_products);
+  tcase_add_loop_test(tcase, test_bf16_block, 0, N_VARIANTS);
+  tcase_add_test(tcase, test_compute_refuses);
   tcase_add_test(tcase, test_empty);
   tcase_add_loop_test(tcase, test_head, 0, 5);
   tcase_add_test(tcase, test_head_refuses);

@@ -22,6 +22,25 @@ tests_model_test_families_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLA
 tests_model_test_families_LDADD = $(LAYERS_MODEL) $(TEST_LIBS)
 endif
 EXTRA_DIST += tests/model/make_golden.py \
+  tests/model/golden/gpt2-f16/config.json \
+  tests/model/golden/gpt2-f16/expected.safetensors \
+  tests/model/golden/gpt2-f16/model.safetensors \
+  tests/model/golden/gpt2-bare-bf16/config.json \
+  tests/model/golden/gpt2-bare-bf16/expected.safetensors \
+  tests/model/golden/gpt2-bare-bf16/model.safetensors \
+  tests/model/golden/bloom-heads-8-f32/config.json \
+  tests/model/golden/bloom-heads-8-f32/expected.safetensors \
+  tests/model/golden/bloom-heads-8-f32/model.safetensors \
+  tests/model/golden/bloom-heads-16-f32/config.json \
+  tests/model/golden/bloom-heads-16-f32/expected.safetensors \
+  tests/model/golden/bloom-heads-16-f32/model.safetensors \
+  tests/model/golden/tiny-neox/padded.safetensors \
+  tests/model/golden/sequential-f32/padded.safetensors \
+  tests/model/golden/olmo-clip-f16/padded.safetensors \
+  tests/model/golden/bloom-f16/padded.safetensors \
+  tests/model/golden/bloom-heads-16-f32/padded.safetensors \
+  tests/model/golden/llama-bf16/padded.safetensors \
+  tests/model/golden/gpt2-f16/padded.safetensors \
   tests/model/golden/llama-bf16/config.json \
   tests/model/golden/llama-bf16/expected.safetensors \
   tests/model/golden/llama-bf16/model.safetensors \

@@ -6,7 +6,12 @@
 Needs torch, transformers 4.46, tokenizers and safetensors. Every model is saved by transformers in its storage type,
 read back, and evaluated in float64 from the stored weights; expected.safetensors holds, for packed sequences,
 hidden_K (the residual stream after block K-1; hidden_0 is the embedding), logits, and gradient_K, the gradient of
-logit(wrong) - logit(right) at the last position of each sequence with respect to hidden_K.
+logit(wrong) - logit(right) at the last position of each sequence with respect to hidden_K. padded.safetensors holds
+hidden (after the last block) and logits of the same sequences from one batch, padded on the left, with its mask.
+
+    python make_golden.py golden gpt2 padded
+
+makes the models of one kind only, or the padded batches of models that are there.
 """
 import json
 import os
@@ -15,8 +20,8 @@ import sys
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (AutoConfig, AutoModelForCausalLM, BloomConfig, BloomForCausalLM, GPTNeoXConfig,
-                          GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, OlmoConfig, OlmoForCausalLM)
+from transformers import (AutoConfig, AutoModelForCausalLM, BloomConfig, BloomForCausalLM, GPT2Config,
+                          GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, OlmoConfig, OlmoForCausalLM)
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 LENGTHS = [1, 7, 2, 19]
@@ -107,6 +112,8 @@ def stream_modules(model):
         return base.embed_in, base.layers
     if hasattr(base, "word_embeddings_layernorm"):
         return base.word_embeddings_layernorm, base.h
+    if hasattr(base, "wpe"):
+        return base.drop, base.h
     return base.embed_tokens, base.layers
 
 
@@ -116,11 +123,11 @@ def randomise(model, seed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if "norm" in name or "ln_f" in name:
+            if "norm" in name or "ln_" in name:
                 p.copy_((1.0 if name.endswith("weight") else 0.0) + 0.2 * noise)
             elif p.dim() == 1:
                 p.copy_(0.2 * noise)
-            elif "embed" in name:
+            elif "embed" in name or "wte" in name or "wpe" in name:
                 p.copy_(noise)
             else:
                 p.copy_(noise / p.shape[1] ** 0.5 * 1.5)
@@ -164,6 +171,39 @@ def evaluate(folder, path, seed):
     save_file({k: v.contiguous() for k, v in out.items()}, path)
 
 
+PADDED = ["tiny-neox", "sequential-f32", "olmo-clip-f16", "bloom-f16", "bloom-heads-16-f32", "llama-bf16", "gpt2-f16"]
+
+
+def make_padded(root):
+    for name in PADDED:
+        evaluate_padded(os.path.join(root, name))
+
+
+def evaluate_padded(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager")
+    # These compute softmax in float32, where the mask of a float64 model would be minus infinity in whole rows.
+    model = model.eval() if model.config.model_type in ("bloom", "llama", "olmo") else model.double().eval()
+    given = load_file(os.path.join(folder, "expected.safetensors"))
+    ids, start = given["ids"], given["start"]
+    longest = max(LENGTHS)
+    batch = torch.full((len(LENGTHS), longest), 3)
+    mask = torch.zeros(len(LENGTHS), longest, dtype=torch.long)
+    for s, n in enumerate(LENGTHS):
+        batch[s, longest - n:] = ids[start[s]:start[s + 1]]
+        mask[s, longest - n:] = 1
+    arguments = dict(attention_mask=mask, use_cache=False)
+    if model.config.model_type != "bloom":
+        arguments["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+    states = []
+    stream_modules(model)[1][-1].register_forward_hook(lambda module, args, output: states.append(output[0]))
+    with torch.no_grad():
+        logits = model(batch, **arguments).logits
+    out = {"hidden": states[0][mask.bool()], "logits": logits[mask.bool()]}
+    error = (out["logits"] - given["logits"]).abs().max().item()
+    assert error < 1e-5, (folder, error)  # else one of the two runs would be no reference
+    save_file({k: v.float().contiguous() for k, v in out.items()}, os.path.join(folder, "padded.safetensors"))
+
+
 def clean(folder):
     for name in ("generation_config.json",):
         if os.path.exists(os.path.join(folder, name)):
@@ -198,9 +238,10 @@ def rename(folder, keys):
     return values
 
 
-def drop_transformer_prefix(folder):
+def drop_transformer_prefix(folder, **buffers):
     path = os.path.join(folder, "model.safetensors")
     tensors = {k.removeprefix("transformer."): v for k, v in load_file(path).items()}
+    tensors.update(buffers)
     save_file(tensors, path, metadata={"format": "pt"})
 
 
@@ -241,8 +282,15 @@ def make_tokenizer(folder):
     return tokenizer.get_vocab_size()
 
 
-def main(root):
+def main(root, *kinds):
+    makers = {"neox": make_neox, "olmo": make_olmo, "bloom": make_bloom, "llama": make_llama, "gpt2": make_gpt2,
+              "bloom-heads": make_bloom_heads, "padded": make_padded}
     os.makedirs(root, exist_ok=True)
+    for kind in kinds or makers:
+        makers[kind](root)
+
+
+def make_neox(root):
     make(root, "tiny-neox", 1, torch.float16, vocab_size=320, hidden_size=16, num_attention_heads=2,
          num_hidden_layers=3, intermediate_size=32, max_position_embeddings=64, bos_token_id=0, eos_token_id=0)
     assert make_tokenizer(os.path.join(root, "tiny-neox")) <= 320
@@ -254,9 +302,21 @@ def main(root):
          num_attention_heads=3)
     make(root, "tied-f32", 6, torch.float32, hidden_size=18, num_attention_heads=1, tie_word_embeddings=True,
          rotary_pct=0.25, hidden_act="relu", attention_bias=False)
-    make_olmo(root)
-    make_bloom(root)
-    make_llama(root)
+
+
+def make_gpt2(root):
+    def gpt2(**changes):
+        values = dict(vocab_size=37, n_embd=20, n_layer=2, n_head=2, n_positions=32, n_inner=28)
+        values.update(changes)
+        return GPT2LMHeadModel(GPT2Config(**values))
+
+    save(gpt2(), root, "gpt2-f16", 41, torch.float16)
+    folder = save(gpt2(n_embd=24, n_head=3, n_inner=None, tie_word_embeddings=False, activation_function="gelu"), root,
+                  "gpt2-bare-bf16", 42, torch.bfloat16)
+    drop_transformer_prefix(folder, **{"h.0.attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.bool),
+                                       "h.0.attn.masked_bias": torch.tensor(-1e4)})
+    rename(folder, {"n_embd": "hidden_size", "n_head": "num_attention_heads", "n_layer": "num_hidden_layers",
+                    "n_positions": "max_position_embeddings", "n_ctx": None})
 
 
 def make_llama(root):
@@ -289,5 +349,10 @@ def make_bloom(root):
                     "tie_word_embeddings": None})
 
 
+def make_bloom_heads(root):
+    save(BloomForCausalLM(bloom(n_head=8, hidden_size=16)), root, "bloom-heads-8-f32", 23, torch.float32)
+    save(BloomForCausalLM(bloom(n_head=16, hidden_size=32)), root, "bloom-heads-16-f32", 24, torch.float32)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -131,25 +131,28 @@ static xcoder_status reserve_forward(pass *p, xcoder_error *err) {
 static xcoder_status attention_forward(pass *p, const float *x, xcoder_error *err) {
   const xci_block *b = p->block;
   size_t n = p->plan.n_rows, width = xci_qkv_width(b), hd = b->d_head;
-  xci_cpu_linear(&b->query, x, n, p->raw, width);
+  xcoder_status status = xci_cpu_linear(p->device, &b->query, x, n, p->raw, width, err);
   if (!b->qkv_fused) {
-    xci_cpu_linear(&b->key, x, n, p->raw + b->n_heads * hd, width);
-    xci_cpu_linear(&b->value, x, n, p->raw + (b->n_heads + b->n_kv_heads) * hd, width);
+    float *keys = p->raw + b->n_heads * hd, *values = keys + b->n_kv_heads * hd;
+    if (!status) status = xci_cpu_linear(p->device, &b->key, x, n, keys, width, err);
+    if (!status) status = xci_cpu_linear(p->device, &b->value, x, n, values, width, err);
   }
+  if (status) return status;
   xci_cpu_split_qkv(b, &p->plan, p->raw, p->q, p->k, p->v);
-  xcoder_status status = xci_cpu_attend(p->device, b, &p->plan, p->q, p->k, p->v, p->context, err);
-  if (!status) xci_cpu_linear(&b->output, p->context, n, p->attention, b->d_model);
+  status = xci_cpu_attend(p->device, b, &p->plan, p->q, p->k, p->v, p->context, err);
+  if (!status) status = xci_cpu_linear(p->device, &b->output, p->context, n, p->attention, b->d_model, err);
   return status;
 }
 
 /* x -> p->mlp, without the last bias. */
-static void mlp_forward(pass *p, const float *x) {
+static xcoder_status mlp_forward(pass *p, const float *x, xcoder_error *err) {
   const xci_block *b = p->block;
   size_t n = p->plan.n_rows;
-  xci_cpu_linear(&b->up, x, n, p->up, b->d_mlp);
-  if (is_gated(b)) xci_cpu_linear(&b->gate, x, n, p->gate, b->d_mlp);
+  xcoder_status status = xci_cpu_linear(p->device, &b->up, x, n, p->up, b->d_mlp, err);
+  if (!status && is_gated(b)) status = xci_cpu_linear(p->device, &b->gate, x, n, p->gate, b->d_mlp, err);
+  if (status) return status;
   xci_cpu_activate(b, n, p->up, p->gate, p->act);
-  xci_cpu_linear(&b->down, p->act, n, p->mlp, b->d_model);
+  return xci_cpu_linear(p->device, &b->down, p->act, n, p->mlp, b->d_model, err);
 }
 
 static void keep(const pass *p, float *to, const float *from) {
@@ -163,7 +166,8 @@ static xcoder_status forward_parallel(pass *p, float *h, xcoder_error *err) {
   xcoder_status status = attention_forward(p, p->normed, err);
   if (status) return status;
   xci_cpu_norm(&b->norm_mlp, h, n, d, p->normed);
-  mlp_forward(p, p->normed);
+  status = mlp_forward(p, p->normed, err);
+  if (status) return status;
   xci_sum sum = {.a = p->mlp, .b = p->attention, .c = h, .bias = b->down.bias, .bias2 = b->output.bias};
   xci_cpu_add(&sum, n, d, h);
   return status;
@@ -179,7 +183,8 @@ static xcoder_status forward_sequential(pass *p, float *h, xcoder_error *err) {
   xci_cpu_add(&sum, n, d, h);
   keep(p, p->tape.mid, h);
   xci_cpu_norm(&b->norm_mlp, h, n, d, p->normed);
-  mlp_forward(p, p->normed);
+  status = mlp_forward(p, p->normed, err);
+  if (status) return status;
   sum = (xci_sum){.a = p->mlp, .b = b->residual_after_norm ? p->normed : h, .bias = b->down.bias};
   xci_cpu_add(&sum, n, d, h);
   return status;
@@ -194,7 +199,8 @@ static xcoder_status forward_post_norm(pass *p, float *h, xcoder_error *err) {
   keep(p, p->tape.mid, p->attention);
   xci_cpu_norm(&b->norm_attention, p->attention, n, d, p->attention);
   xci_cpu_add(&(xci_sum){.a = h, .b = p->attention}, n, d, h);
-  mlp_forward(p, h);
+  status = mlp_forward(p, h, err);
+  if (status) return status;
   xci_cpu_add(&(xci_sum){.a = p->mlp, .bias = b->down.bias}, n, d, p->mlp);
   keep(p, p->tape.mlp, p->mlp);
   xci_cpu_norm(&b->norm_mlp, p->mlp, n, d, p->mlp);
@@ -257,37 +263,41 @@ static xcoder_status reserve_backward(pass *p, gradients *g, xcoder_error *err) 
 static xcoder_status attention_backward(pass *p, gradients *g, const float *dy, float *dx, xcoder_error *err) {
   const xci_block *b = p->block;
   size_t n = p->plan.n_rows, width = xci_qkv_width(b), hd = b->d_head;
-  xci_cpu_linear_backward(&b->output, dy, b->d_model, n, 0, g->d_context);
+  xcoder_status status = xci_cpu_linear_backward(p->device, &b->output, dy, b->d_model, n, 0, g->d_context, err);
+  if (status) return status;
   xci_cpu_split_qkv(b, &p->plan, p->tape.raw, p->q, p->k, p->v);
-  xcoder_status status =
-    xci_cpu_attend_backward(p->device, b, &p->plan, p->q, p->k, p->v, g->d_context, g->dq, g->dk, g->dv, err);
+  status = xci_cpu_attend_backward(p->device, b, &p->plan, p->q, p->k, p->v, g->d_context, g->dq, g->dk, g->dv, err);
   if (status) return status;
   xci_cpu_split_qkv_backward(b, &p->plan, p->tape.raw, g->dq, g->dk, g->dv, g->rows, g->d_raw);
-  xci_cpu_linear_backward(&b->query, g->d_raw, width, n, 0, dx);
-  if (!b->qkv_fused) {
-    xci_cpu_linear_backward(&b->key, g->d_raw + b->n_heads * hd, width, n, 1, dx);
-    xci_cpu_linear_backward(&b->value, g->d_raw + (b->n_heads + b->n_kv_heads) * hd, width, n, 1, dx);
-  }
+  status = xci_cpu_linear_backward(p->device, &b->query, g->d_raw, width, n, 0, dx, err);
+  if (b->qkv_fused) return status;
+  const float *d_key = g->d_raw + b->n_heads * hd, *d_value = d_key + b->n_kv_heads * hd;
+  if (!status) status = xci_cpu_linear_backward(p->device, &b->key, d_key, width, n, 1, dx, err);
+  if (!status) status = xci_cpu_linear_backward(p->device, &b->value, d_value, width, n, 1, dx, err);
   return status;
 }
 
 /* dx = MLP^T dy. */
-static void mlp_backward(pass *p, gradients *g, const float *dy, float *dx) {
+static xcoder_status mlp_backward(pass *p, gradients *g, const float *dy, float *dx, xcoder_error *err) {
   const xci_block *b = p->block;
   size_t n = p->plan.n_rows;
-  xci_cpu_linear_backward(&b->down, dy, b->d_model, n, 0, g->d_act);
+  xcoder_status status = xci_cpu_linear_backward(p->device, &b->down, dy, b->d_model, n, 0, g->d_act, err);
+  if (status) return status;
   xci_cpu_activate_backward(b, n, p->tape.up, p->tape.gate, g->d_act, g->d_gate);
-  xci_cpu_linear_backward(&b->up, g->d_act, b->d_mlp, n, 0, dx);
-  if (is_gated(b)) xci_cpu_linear_backward(&b->gate, g->d_gate, b->d_mlp, n, 1, dx);
+  status = xci_cpu_linear_backward(p->device, &b->up, g->d_act, b->d_mlp, n, 0, dx, err);
+  if (!status && is_gated(b))
+    status = xci_cpu_linear_backward(p->device, &b->gate, g->d_gate, b->d_mlp, n, 1, dx, err);
+  return status;
 }
 
 static xcoder_status backward_parallel(pass *p, gradients *g, float *dy, xcoder_error *err) {
   const xci_block *b = p->block;
   size_t n = p->plan.n_rows, d = b->d_model;
   float *d_mlp = p->attention;
-  mlp_backward(p, g, dy, d_mlp);
+  xcoder_status status = mlp_backward(p, g, dy, d_mlp, err);
+  if (status) return status;
   xci_cpu_norm_backward(&b->norm_mlp, p->tape.input, d_mlp, n, d, d_mlp);
-  xcoder_status status = attention_backward(p, g, dy, g->out, err);
+  status = attention_backward(p, g, dy, g->out, err);
   if (status) return status;
   xci_cpu_norm_backward(&b->norm_attention, p->tape.input, g->out, n, d, g->out);
   xci_cpu_add(&(xci_sum){.a = dy, .b = d_mlp, .c = g->out}, n, d, dy);
@@ -299,11 +309,12 @@ static xcoder_status backward_sequential(pass *p, gradients *g, float *dy, xcode
   const xci_block *b = p->block;
   size_t n = p->plan.n_rows, d = b->d_model;
   bool after = b->residual_after_norm;
-  mlp_backward(p, g, dy, g->out);
+  xcoder_status status = mlp_backward(p, g, dy, g->out, err);
+  if (status) return status;
   if (after) xci_cpu_add(&(xci_sum){.a = g->out, .b = dy}, n, d, g->out);
   xci_cpu_norm_backward(&b->norm_mlp, p->tape.mid, g->out, n, d, g->out);
   xci_cpu_add(&(xci_sum){.a = g->out, .b = after ? NULL : dy}, n, d, dy);
-  xcoder_status status = attention_backward(p, g, dy, g->out, err);
+  status = attention_backward(p, g, dy, g->out, err);
   if (status) return status;
   if (after) xci_cpu_add(&(xci_sum){.a = g->out, .b = dy}, n, d, g->out);
   xci_cpu_norm_backward(&b->norm_attention, p->tape.input, g->out, n, d, g->out);
@@ -316,10 +327,11 @@ static xcoder_status backward_post_norm(pass *p, gradients *g, float *dy, xcoder
   size_t n = p->plan.n_rows, d = b->d_model;
   float *inner = p->attention;
   xci_cpu_norm_backward(&b->norm_mlp, p->tape.mlp, dy, n, d, inner);
-  mlp_backward(p, g, inner, g->out);
+  xcoder_status status = mlp_backward(p, g, inner, g->out, err);
+  if (status) return status;
   xci_cpu_add(&(xci_sum){.a = dy, .b = g->out}, n, d, dy);
   xci_cpu_norm_backward(&b->norm_attention, p->tape.mid, dy, n, d, inner);
-  xcoder_status status = attention_backward(p, g, inner, g->out, err);
+  status = attention_backward(p, g, inner, g->out, err);
   if (!status) xci_cpu_add(&(xci_sum){.a = dy, .b = g->out}, n, d, dy);
   return status;
 }

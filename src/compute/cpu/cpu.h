@@ -9,7 +9,7 @@
 typedef enum xci_work {
   XCI_WORK_NORMED, XCI_WORK_QKV, XCI_WORK_Q, XCI_WORK_K, XCI_WORK_V, XCI_WORK_CONTEXT, XCI_WORK_ATTENTION, XCI_WORK_UP,
   XCI_WORK_GATE, XCI_WORK_MLP, XCI_WORK_SCORES, XCI_WORK_MID, XCI_WORK_DQ, XCI_WORK_DK, XCI_WORK_DV, XCI_WORK_DOUT,
-  XCI_WORK_ROTARY, XCI_WORK_LOGITS, XCI_WORK_ROWS, XCI_N_WORK
+  XCI_WORK_ROTARY, XCI_WORK_LOGITS, XCI_WORK_ROWS, XCI_WORK_PANEL, XCI_WORK_HALF, XCI_N_WORK
 } xci_work;
 
 typedef struct xci_cpu {
@@ -24,11 +24,10 @@ typedef struct xci_cpu {
 /* At least `count` floats for `use`; the contents are undefined. */
 xcoder_status xci_cpu_work(xcoder_device *device, xci_work use, size_t count, float **out, xcoder_error *err);
 
-/* Newest instruction set that the processor has and the compiler could use: "avx512", "avx2" or "generic". */
-const char *xci_cpu_instructions(void);
-
-xcoder_status xci_cpu_embed(xcoder_device *device, const xci_weight *table, const xci_norm *norm, const uint32_t *ids,
-                            size_t n_rows, xci_buffer *h, xcoder_error *err);
+xcoder_status xci_cpu_weight_create(xcoder_device *device, const void *source, xci_dtype dtype, size_t rows,
+                                    size_t columns, xci_weight **weight, xcoder_error *err);
+xcoder_status xci_cpu_embed(xcoder_device *device, const xci_embedding *embedding, const uint32_t *ids,
+                            const xci_rows *rows, xci_buffer *h, xcoder_error *err);
 xcoder_status xci_cpu_tape_create(xcoder_device *device, const xci_block *block, size_t n_blocks, size_t n_rows,
                                   xci_tape **tape, xcoder_error *err);
 void xci_cpu_tape_free(xcoder_device *device, xci_tape *tape);

@@ -8,23 +8,12 @@
 #include "base/parallel.h"
 #include "compute/cpu/coder.h"
 #include "compute/cpu/gemm.h"
+#include "compute/cpu/isa.h"
 #include "compute/host_memory.h"
 #include <stdio.h>
 #if HAVE_SYS_MMAN_H
 #include <sys/mman.h>
 #endif
-
-const char *xci_cpu_instructions(void) {
-#if HAVE_AVX512_KERNELS && (defined(__x86_64__) || defined(__i386__))
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return "avx512";
-#endif
-#if HAVE_AVX2_KERNELS && (defined(__x86_64__) || defined(__i386__))
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-#endif
-  return "generic";
-}
 
 /* OpenBLAS takes 128 MiB of address space per calling thread and waits for ever when it cannot have them, so ask
  * first. */
@@ -63,6 +52,13 @@ static void close_cpu(xcoder_device *device) {
   device->state = NULL;
 }
 
+static xcoder_status check_compute(xcoder_device *device, xci_compute compute, xcoder_error *err) {
+  const char *reason;
+  (void)device;
+  if (compute == XCI_COMPUTE_FP32 || xci_cpu_has_bf16(&reason)) return XCODER_OK;
+  return xci_fail(err, XCODER_DEVICE, "device cpu cannot compute in bf16: %s (use fp32)", reason);
+}
+
 xcoder_status xci_cpu_work(xcoder_device *device, xci_work use, size_t count, float **out, xcoder_error *err) {
   xci_cpu *cpu = device->state;
   xcoder_status status = XCODER_OK;
@@ -85,11 +81,12 @@ const xci_backend xci_backend_cpu = {
   .name = "cpu",
   .open = open_cpu,
   .close = close_cpu,
+  .check_compute = check_compute,
   .buffer_create = xci_host_buffer_create,
   .buffer_free = xci_host_buffer_free,
   .upload = xci_host_upload,
   .download = xci_host_download,
-  .weight_create = xci_host_weight_create,
+  .weight_create = xci_cpu_weight_create,
   .weight_free = xci_host_weight_free,
   .embed = xci_cpu_embed,
   .tape_create = xci_cpu_tape_create,

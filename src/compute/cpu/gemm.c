@@ -67,22 +67,25 @@ void xci_gemm_serial(bool transpose_a, bool transpose_b, size_t m, size_t n, siz
 #endif
 }
 
-static void choose_tile(size_t m, size_t n, size_t k, size_t *rows, size_t *columns) {
+xci_tile xci_gemm_tile(size_t m, size_t n, size_t k) {
   size_t r = xci_min_size(m, TILE_ROWS), c = xci_min_size(n, TILE_COLUMNS);
   while (xci_ceil_div(m, r) * xci_ceil_div(n, c) < MIN_TILES && (double)r * (double)c * (double)k > 2 * MIN_TILE_WORK) {
     size_t *edge = c >= r ? &c : &r;
     if (*edge < 2 * MIN_EDGE) break;
     *edge = xci_ceil_div(xci_ceil_div(*edge, 2), 16) * 16; /* whole register tiles */
   }
-  *rows = r;
-  *columns = c;
+  return (xci_tile){r, c};
 }
 
 void xci_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
               const float *b, size_t ldb, float beta, float *c, size_t ldc) {
   if (m == 0 || n == 0) return;
-  size_t rows, columns;
-  choose_tile(m, n, k, &rows, &columns);
+  xci_gemm_tiled(xci_gemm_tile(m, n, k), transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void xci_gemm_tiled(xci_tile tile_size, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha,
+                    const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc) {
+  const size_t rows = tile_size.rows, columns = tile_size.columns;
   size_t n_across = xci_ceil_div(n, columns), n_tiles = xci_ceil_div(m, rows) * n_across;
   if (n_tiles == 1) {
     xci_gemm_serial(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);

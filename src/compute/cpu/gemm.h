@@ -11,6 +11,14 @@
  * lda, ldb, ldc are row lengths of the arrays as stored. Must not be called from inside a parallel region. */
 void xci_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float *a,
               size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
+/* The tiles that a product of this shape is cut into. A product over a part of the columns, from a multiple of
+ * tile.columns on, that is cut into the same tiles gives the same bits as the whole. */
+typedef struct xci_tile {
+  size_t rows, columns;
+} xci_tile;
+xci_tile xci_gemm_tile(size_t m, size_t n, size_t k);
+void xci_gemm_tiled(xci_tile tile, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha,
+                    const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
 /* The same on the calling thread only; may be called inside parallel regions. */
 void xci_gemm_serial(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float *a,
                      size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);

@@ -14,11 +14,23 @@ void xci_cpu_norm_backward(const xci_norm *norm, const float *x, const float *dy
 void xci_cpu_norm_row(const xci_norm *norm, const float *x, size_t width, float *y);
 void xci_cpu_norm_row_backward(const xci_norm *norm, const float *x, const float *dy, size_t width, float *dx);
 
+/* weight.c. Weights that may be float32 in memory or of another type in the file. */
+const float *xci_cpu_weight_row(const xci_weight *weight, size_t row, float *out); /* in place, or converted to out */
+xci_weight xci_cpu_weight_rows(const xci_weight *weight, size_t first, size_t n);  /* a view, not to be freed */
+/* panel [rows, columns] of a weight of any type, from first_row and first_column on; with all threads. */
+void xci_cpu_weight_panel(const xci_weight *weight, size_t first_row, size_t rows, size_t first_column, size_t columns,
+                          float *panel);
+
 /* linear.c. Products without the bias, which is added where the result is used next: y [n_rows, out] with rows ldy
- * apart; dx [n_rows, in] = dy W + beta dx. */
-void xci_cpu_linear(const xci_linear *linear, const float *x, size_t n_rows, float *y, size_t ldy);
-void xci_cpu_linear_backward(const xci_linear *linear, const float *dy, size_t lddy, size_t n_rows, float beta,
-                             float *dx);
+ * apart; dx [n_rows, in] = dy W + beta dx. Weights that are not float32 in memory are converted in panels. */
+xcoder_status xci_cpu_linear(xcoder_device *device, const xci_linear *linear, const float *x, size_t n_rows, float *y,
+                             size_t ldy, xcoder_error *err);
+xcoder_status xci_cpu_linear_backward(xcoder_device *device, const xci_linear *linear, const float *dy, size_t lddy,
+                                      size_t n_rows, float beta, float *dx, xcoder_error *err);
+/* C = A op(W) + beta C in float32, op transposing when asked; C has n columns, as op(W). */
+xcoder_status xci_cpu_product(xcoder_device *device, bool transpose, size_t n_rows, const float *a, size_t lda,
+                              const xci_weight *w, float beta, float *c, size_t ldc, xcoder_error *err);
+size_t xci_linear_inputs(const xci_linear *linear);
 /* y = a + b + bias + c + bias2, where all but a may be NULL (and y may be any of them). */
 typedef struct xci_sum {
   const float *a, *b, *c;

@@ -4,16 +4,8 @@
 #ifndef XCI_COMPUTE_CPU_VECTOR_MATH_H
 #define XCI_COMPUTE_CPU_VECTOR_MATH_H
 
+#include "base/clones.h"
 #include <stddef.h>
-#include <stdint.h> /* defines __GLIBC__ where it applies */
-
-/* The same C code compiled for several vector widths and chosen when the program starts. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define XCI_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define XCI_CLONES
-#endif
 
 float xci_max_f32(const float *x, size_t n);                     /* of n >= 1 values */
 float xci_exp_minus(float *x, size_t n, float shift);            /* x <- exp(x - shift); returns the sum */

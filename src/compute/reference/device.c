@@ -16,10 +16,17 @@ static xcoder_status open_reference(const char *which, xcoder_device *device, xc
 
 static void close_reference(xcoder_device *device) { (void)device; }
 
+static xcoder_status check_compute(xcoder_device *device, xci_compute compute, xcoder_error *err) {
+  (void)device;
+  if (compute == XCI_COMPUTE_FP32) return XCODER_OK;
+  return xci_fail(err, XCODER_DEVICE, "device reference computes in double precision only (use fp32)");
+}
+
 const xci_backend xci_backend_reference = {
   .name = "reference",
   .open = open_reference,
   .close = close_reference,
+  .check_compute = check_compute,
   .buffer_create = xci_host_buffer_create,
   .buffer_free = xci_host_buffer_free,
   .upload = xci_host_upload,

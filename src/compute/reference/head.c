@@ -35,22 +35,37 @@ static xcoder_status check_tokens(const xci_head *head, const uint32_t *token, s
   return XCODER_OK;
 }
 
-xcoder_status xci_reference_embed(xcoder_device *device, const xci_weight *table, const xci_norm *norm,
-                                  const uint32_t *ids, size_t n_rows, xci_buffer *h, xcoder_error *err) {
+/* x: [2, d_model]. */
+static void embed_row(const xci_embedding *e, uint32_t id, size_t position, double *x, float *out) {
+  size_t d = e->table->columns;
+  for (size_t i = 0; i < d; i++) {
+    x[i] = (double)e->table->host[id * d + i];
+    if (e->positions != NULL) x[i] += (double)e->positions->host[position * d + i];
+    x[d + i] = x[i];
+  }
+  if (e->norm != NULL) xci_reference_norm(e->norm, x, d, x + d);
+  for (size_t i = 0; i < d; i++) out[i] = (float)x[d + i];
+}
+
+xcoder_status xci_reference_embed(xcoder_device *device, const xci_embedding *e, const uint32_t *ids,
+                                  const xci_rows *rows, xci_buffer *h, xcoder_error *err) {
   (void)device;
-  size_t d = table->columns;
+  size_t d = e->table->columns, n_rows = rows->n_sequences > 0 ? rows->start[rows->n_sequences] : 0;
   double *x = NULL;
   for (size_t r = 0; r < n_rows; r++)
-    if (ids[r] >= table->rows)
+    if (ids[r] >= e->table->rows)
       return xci_fail(err, XCODER_USAGE, "token id %u at position %zu: the vocabulary has %zu rows", (unsigned)ids[r],
-                      r, table->rows);
+                      r, e->table->rows);
   if (h->bytes / sizeof(float) / d < n_rows)
     return xci_fail(err, XCODER_INTERNAL, "%zu rows of %zu values do not fit the buffer", n_rows, d);
   xcoder_status status = XCI_ALLOC(&x, 2 * d, err);
-  for (size_t r = 0; !status && r < n_rows; r++) {
-    for (size_t i = 0; i < d; i++) x[i] = x[d + i] = (double)table->host[ids[r] * d + i];
-    if (norm != NULL) xci_reference_norm(norm, x, d, x + d);
-    for (size_t i = 0; i < d; i++) h->host[r * d + i] = (float)x[d + i];
+  for (size_t s = 0; !status && s < rows->n_sequences; s++) {
+    size_t n = rows->start[s + 1] - rows->start[s];
+    if (e->positions != NULL && n > e->positions->rows)
+      status = xci_fail(err, XCODER_USAGE, "sequence %zu has %zu tokens, the model has %zu positions", s, n,
+                        e->positions->rows);
+    for (size_t r = rows->start[s]; !status && r < rows->start[s + 1]; r++)
+      embed_row(e, ids[r], r - rows->start[s], x, h->host + r * d);
   }
   xci_free(x);
   return status;

@@ -37,23 +37,36 @@ void xci_reference_norm_backward(const xci_norm *norm, const double *x, const do
   }
 }
 
-void xci_reference_linear(const xci_linear *linear, const double *x, size_t n_rows, double *y, size_t stride) {
+/* W[o, i], however it is stored. */
+static double linear_at(const xci_linear *linear, size_t o, size_t i) {
   const xci_weight *w = linear->weight;
+  return (double)w->host[linear->transposed ? i * w->columns + o : o * w->columns + i];
+}
+
+static size_t n_outputs(const xci_linear *linear) {
+  return linear->transposed ? linear->weight->columns : linear->weight->rows;
+}
+
+static size_t n_inputs(const xci_linear *linear) {
+  return linear->transposed ? linear->weight->rows : linear->weight->columns;
+}
+
+void xci_reference_linear(const xci_linear *linear, const double *x, size_t n_rows, double *y, size_t stride) {
+  size_t inputs = n_inputs(linear);
   for (size_t r = 0; r < n_rows; r++)
-    for (size_t o = 0; o < w->rows; o++) {
+    for (size_t o = 0; o < n_outputs(linear); o++) {
       double sum = weight_at(linear->bias, o, 0);
-      for (size_t i = 0; i < w->columns; i++) sum += x[r * w->columns + i] * (double)w->host[o * w->columns + i];
+      for (size_t i = 0; i < inputs; i++) sum += x[r * inputs + i] * linear_at(linear, o, i);
       y[r * stride + o] = sum;
     }
 }
 
 void xci_reference_linear_backward(const xci_linear *linear, const double *dy, size_t stride, size_t n_rows,
                                    double *dx) {
-  const xci_weight *w = linear->weight;
+  size_t inputs = n_inputs(linear);
   for (size_t r = 0; r < n_rows; r++)
-    for (size_t o = 0; o < w->rows; o++)
-      for (size_t i = 0; i < w->columns; i++)
-        dx[r * w->columns + i] += dy[r * stride + o] * (double)w->host[o * w->columns + i];
+    for (size_t o = 0; o < n_outputs(linear); o++)
+      for (size_t i = 0; i < inputs; i++) dx[r * inputs + i] += dy[r * stride + o] * linear_at(linear, o, i);
 }
 
 /* GELU with the tanh form and its constant. */

@@ -35,8 +35,8 @@ xcoder_status xci_reference_block_forward(xcoder_device *device, const xci_block
                                           xci_buffer *h, xci_tape *tape, size_t slot, xcoder_error *err);
 xcoder_status xci_reference_block_backward(xcoder_device *device, const xci_block *block, const xci_rows *rows,
                                            xci_tape *tape, size_t slot, xci_buffer *gradient, xcoder_error *err);
-xcoder_status xci_reference_embed(xcoder_device *device, const xci_weight *table, const xci_norm *norm,
-                                  const uint32_t *ids, size_t n_rows, xci_buffer *h, xcoder_error *err);
+xcoder_status xci_reference_embed(xcoder_device *device, const xci_embedding *embedding, const uint32_t *ids,
+                                  const xci_rows *rows, xci_buffer *h, xcoder_error *err);
 xcoder_status xci_reference_head_logits(xcoder_device *device, const xci_head *head, const xci_buffer *h,
                                         const size_t *row, size_t n_rows, const uint32_t *token, size_t n_tokens,
                                         float *out, float *log_normalizer, xcoder_error *err);
