@@ -112,6 +112,11 @@ typedef struct xcoder_attribute_options {
   xcoder_baseline baseline;     /* XCODER_ZERO */
   uint64_t bootstrap;           /* resamples for the intervals of RelIE, 1000 */
   uint64_t seed;
+  /* The authors' average instead of the mean over examples of sums over positions: effects of single tokens up to 0.1
+   * are dropped, the rest is averaged over all positions of each batch of four prompts, padding included, the averages are
+   * multiplied by `batch_keys`, added up, and divided by the number of prompts. */
+  bool authors;
+  size_t batch_keys;            /* columns of their data set; 0: 17 for BLiMP, 6 for CLAMS, else 1 */
 } xcoder_attribute_options;
 
 XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs *task,

@@ -4,6 +4,8 @@
 #include "analysis/effects.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/size.h"
+#include <string.h>
 
 enum { STRETCH_ROWS = 1024, DEFAULT_RESAMPLES = 1000 };
 
@@ -118,6 +120,26 @@ static xcoder_status open_prompts(run *r, uint64_t seed, size_t **chosen, size_t
   return status;
 }
 
+/* Conventions of the authors: a batch weighs as many times as the data set has columns, and is averaged over all of its
+ * positions, those of the padding included, whose effects are 0. */
+static xcoder_status set_authors(const run *r, size_t n, size_t keys, xcoder_error *err) {
+  enum { BATCH = 4 };
+  const size_t *start = xcoder_tokens_start(r->prompts);
+  const char *name = xcoder_pairs_name(r->task);
+  const xcoder_status status = XCI_ALLOC(&r->effects->share, n, err);
+  if (status) return status;
+  if (keys == 0) keys = strncmp(name, "blimp", 5) == 0 ? 17 : strncmp(name, "clams", 5) == 0 ? 6 : 1;
+  for (size_t first = 0; first < n; first += BATCH) {
+    const size_t end = xci_min_size(n, first + BATCH);
+    size_t longest = 0;
+    for (size_t k = first; k < end; k++) longest = xci_max_size(longest, start[k + 1] - start[k]);
+    for (size_t k = first; k < end; k++)
+      r->effects->share[k] = (double)keys / ((double)(end - first) * (double)longest);
+  }
+  r->effects->threshold = 0.1;
+  return XCODER_OK;
+}
+
 xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs *task,
                                const xcoder_attribute_options *options, const char *run_directory,
                                xcoder_verdicts *verdicts, xcoder_error *err) {
@@ -132,6 +154,7 @@ xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs
   if (!status) status = xci_path_open(options, &path, err);
   if (!status) status = open_prompts(&r, options ? options->seed : 0, &chosen, &donor, &n, err);
   if (!status) status = xci_effects_open(&bench, n, &effects, err);
+  if (!status && options && options->authors) status = set_authors(&r, n, options->batch_keys, err);
   if (!status) status = attribute_all(&r, n, err);
   if (!status)
     status = xci_effects_write(&bench, &path, task, &effects, options ? options->bootstrap : DEFAULT_RESAMPLES,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 xcoder_status xci_effects_open(const xci_bench *bench, size_t n_examples, xci_effects *e, xcoder_error *err) {
-  *e = (xci_effects){.n = bench->n, .n_latents = bench->n_latents, .capacity_examples = n_examples};
+  *e = (xci_effects){.n = bench->n, .n_latents = bench->n_latents, .capacity_examples = n_examples, .threshold = -1};
   xcoder_status status = XCI_ALLOC(&e->start, n_examples + 1, err);
   if (!status) status = XCI_ALLOC(&e->error, n_examples * e->n, err);
   if (!status) status = XCI_ALLOC(&e->bias, n_examples * e->n, err);
@@ -15,6 +15,7 @@ xcoder_status xci_effects_open(const xci_bench *bench, size_t n_examples, xci_ef
   if (!status) status = XCI_ALLOC(&e->baseline, n_examples * e->n, err);
   if (!status) status = XCI_ALLOC(&e->gap, n_examples * e->n, err);
   if (!status) status = XCI_ALLOC(&e->sum, e->n_latents * e->n, err);
+  if (!status) status = XCI_ALLOC(&e->plain, e->n_latents * e->n, err);
   if (!status) status = XCI_ALLOC(&e->n_active, e->n_latents, err);
   if (!status) status = XCI_ALLOC(&e->scratch, e->n_latents * e->n, err);
   if (!status) status = XCI_ALLOC(&e->seen, e->n_latents, err);
@@ -32,37 +33,49 @@ void xci_effects_close(xci_effects *e) {
   xci_free(e->baseline);
   xci_free(e->gap);
   xci_free(e->sum);
+  xci_free(e->plain);
+  xci_free(e->share);
   xci_free(e->n_active);
   xci_free(e->scratch);
   xci_free(e->seen);
   *e = (xci_effects){0};
 }
 
+/* The effect of feature i in one position, at checkpoint c. `total`: [n] sums over features. */
+static void gather(xci_effects *e, size_t i, size_t c, double effect, double *total) {
+  if (fabs(effect) > e->threshold) e->scratch[i * e->n + c] += effect;
+  e->plain[i * e->n + c] += effect;
+  total[c] += effect;
+}
+
 /* Codes k_first .. k_end-1 of a stretch into the scratch row of their features. */
-static void gather_codes(xci_effects *e, const xci_stretch *s, const double *effect, size_t k_first, size_t k_end) {
+static void gather_codes(xci_effects *e, const xci_stretch *s, const double *effect, size_t k_first, size_t k_end,
+                         double *total) {
   for (size_t j = s->codes.start[k_first]; j < s->codes.start[k_end]; j++) {
     const size_t i = s->codes.index[j];
-    for (size_t c = 0; c < e->n; c++) e->scratch[i * e->n + c] += effect[j * e->n + c];
+    for (size_t c = 0; c < e->n; c++) gather(e, i, c, effect[j * e->n + c], total);
     e->seen[i] = 1;
   }
 }
 
 /* The mean features act at every position: f'_i <sum_t gbar_t, W_dec[i,c]>. */
-static void gather_means(const xci_bench *bench, const xci_path *path, const float *gradient, xci_effects *e) {
+static void gather_means(const xci_bench *bench, const xci_path *path, const float *gradient, xci_effects *e,
+                         double *total) {
   const size_t d = bench->d_model;
   for (size_t i = 0; i < e->n_latents; i++) {
     if (!(path->mean_code[i] > 0)) continue;
     for (size_t c = 0; c < e->n; c++) {
       const double slope = xci_dot(gradient + c * d, xci_bench_decoder(bench, i, c), d) * (double)bench->unit[c];
-      e->scratch[i * e->n + c] += path->mean_code[i] * slope;
+      gather(e, i, c, path->mean_code[i] * slope, total);
     }
     e->seen[i] = 1;
   }
 }
 
-/* Moves the scratch rows into the list of the example and clears them. `total`: [n] sums over features. */
-static xcoder_status store_example(xci_effects *e, double *total, xcoder_error *err) {
+/* Moves the scratch rows into the list of the example and clears them. */
+static xcoder_status store_example(xci_effects *e, xcoder_error *err) {
   const size_t n = e->n;
+  const double share = e->share ? e->share[e->n_examples] : 1;
   for (size_t i = 0; i < e->n_latents; i++) {
     if (!e->seen[i]) continue;
     xcoder_status status = xci_grow((void **)&e->feature, &e->capacity_feature, e->nnz + 1, sizeof *e->feature, err);
@@ -71,10 +84,9 @@ static xcoder_status store_example(xci_effects *e, double *total, xcoder_error *
     if (status) return status;
     e->feature[e->nnz] = (uint32_t)i;
     for (size_t c = 0; c < n; c++) {
-      const double value = e->scratch[i * n + c];
+      const double value = share * e->scratch[i * n + c];
       e->effect[e->nnz * n + c] = (float)value;
       e->sum[i * n + c] += value;
-      total[c] += value;
       e->scratch[i * n + c] = 0;
     }
     e->n_active[i]++;
@@ -102,10 +114,10 @@ xcoder_status xci_effects_add(const xci_bench *bench, const xci_path *path, cons
     const size_t at = e->n_examples * n;
     double total[XCODER_MAX_CHECKPOINTS] = {0};
     find_samples(s, q, &first, &end);
-    gather_codes(e, s, nodes->code, first, end);
-    if (counter) gather_codes(e, counter, nodes->other, first, end);
-    if (nodes->gradient) gather_means(bench, path, nodes->gradient + q * n * bench->d_model, e);
-    status = store_example(e, total, err);
+    gather_codes(e, s, nodes->code, first, end, total);
+    if (counter) gather_codes(e, counter, nodes->other, first, end, total);
+    if (nodes->gradient) gather_means(bench, path, nodes->gradient + q * n * bench->d_model, e, total);
+    status = store_example(e, err);
     for (size_t c = 0; !status && c < n; c++) {
       const double change = nodes->baseline[q * n + c] - nodes->clean[q * n + c];
       e->error[at + c] = (float)nodes->error[q * n + c];
@@ -133,8 +145,8 @@ void xci_effects_summarise(const xci_effects *e, size_t c, xci_effects_summary *
     change += fabs((double)e->baseline[at] - (double)e->clean[at]) / n_examples;
   }
   for (size_t i = 0; i < e->n_latents; i++) {
-    out->sum_effects += e->sum[i * e->n + c] / n_examples;
-    nodes += fabs(e->sum[i * e->n + c]) / n_examples;
+    out->sum_effects += e->plain[i * e->n + c] / n_examples;
+    nodes += fabs(e->plain[i * e->n + c]) / n_examples;
   }
   nodes += fabs(out->error_effect) + fabs(out->bias_effect);
   out->gap = fabs(out->gap);

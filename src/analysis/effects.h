@@ -13,7 +13,10 @@ typedef struct xci_effects {
   size_t nnz, capacity_feature, capacity_effect;
   float *error, *bias, *clean, *baseline; /* [n_examples, n] */
   double *gap;                /* [n_examples, n]: sum of all effects - change of the metric */
-  double *sum;                /* [n_latents, n] over examples */
+  double *sum;                /* [n_latents, n] over examples, as they are averaged for the table */
+  double *plain;              /* [n_latents, n] over examples, of all effects as they are */
+  double threshold;           /* effects of single positions up to this are not averaged; < 0: none */
+  double *share;              /* [n_examples] factor of each example in `sum` and `effect`; NULL: 1 */
   uint32_t *n_active;         /* [n_latents] examples with an entry */
   double *scratch;            /* [n_latents, n], zero between examples */
   uint8_t *seen;              /* [n_latents], zero between examples */

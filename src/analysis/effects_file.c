@@ -108,6 +108,7 @@ static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_p
   xci_json_text(out, "quadrature", xci_quadrature_name(path->rule));
   xci_json_count(out, "steps", path->n_steps);
   xci_json_text(out, "baseline", name_baseline(path->baseline));
+  xci_json_text(out, "conventions", e->share ? "authors" : "ours");
   if (path->baseline == XCODER_MEAN) xci_json_text(out, "mean_over", "unmasked positions of this task's prompts");
   xci_json_line(out);
   xci_json_open(out, "checkpoints", '[');

@@ -67,6 +67,8 @@ static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err
   options.baseline = baselines[cli_integer(values, OPT_BASELINE)];
   options.bootstrap = (uint64_t)cli_integer(values, OPT_BOOTSTRAP);
   options.seed = (uint64_t)cli_integer(values, OPT_SEED);
+  options.authors = cli_authors(values);
+  options.batch_keys = (size_t)cli_integer(values, OPT_BATCH_KEYS);
   cli_remove_other_tasks(job, STAGE_ATTRIBUTE);
   cli_stage_clear(job, STAGE_ATTRIBUTE, xcoder_pairs_name(job->setting.tasks[task]));
   xcoder_status status = make_setting(job, &setting, err);

@@ -156,7 +156,7 @@ def effects(coder, model, c, ids, a, other, right, wrong, rule, baseline, means)
     ie = (grads[0] * (f_end - f)).sum(0)
     gbar = grads[1]  # dm/dx, because x = ... + e
     scale = ((f + f_end).abs() * gbar.norm(dim=1)[:, None] * w[:, c].norm(dim=1)[None]).sum(0)
-    return dict(ie=ie, scale=scale, error=(grads[1] * (e_end - e)).sum(), bias=(grads[2] * (b_end - bias)).sum(),
+    return dict(tokens=grads[0] * (f_end - f), ie=ie, scale=scale, error=(grads[1] * (e_end - e)).sum(), bias=(grads[2] * (b_end - bias)).sum(),
                 clean=metric(0.0, False)[0].detach(), baseline=metric(1.0, False)[0].detach())
 
 
@@ -186,8 +186,9 @@ def evaluate(coder, lms, corpus, out):
 
 
 def main():
-    shutil.rmtree(OUT, ignore_errors=True)
-    os.makedirs(OUT)
+    for label in LABELS:
+        shutil.rmtree(os.path.join(OUT, label), ignore_errors=True)
+    os.makedirs(OUT, exist_ok=True)
     tok = make_tokenizer()
     lms = [make_model(100 + c, os.path.join(OUT, LABELS[c])) for c in range(N)]
     rng = np.random.default_rng(7)
@@ -231,6 +232,20 @@ def main():
         for key in ("ie", "scale", "error", "bias", "clean", "baseline"):
             value = torch.stack([torch.stack([cell[key] for cell in row], -1) for row in rows])
             out["%s.%s" % (name, key)] = value  # [E, D, n] or [E, n]
+    # The average of the authors: batches of 4, left padding, 17 columns; single effects up to 0.1 are dropped.
+    mean = torch.zeros(D, N)
+    for first in (0, 4):
+        of = range(first, min(first + 4, 6))
+        longest = max(len(prompts[k]) for k in of)
+        for c in range(N):
+            rows = []
+            for k in of:
+                part = effects(coder, lms[c], c, prompts[k], acts_prompts[k], None, *answers[k], "left", "zero", means)
+                tokens = part["tokens"].detach()
+                assert ((tokens.abs() - 0.1).abs() > 1e-6).all()
+                rows.append(torch.cat([torch.zeros(longest - len(tokens), D), tokens * (tokens.abs() > 0.1)]))
+            mean[:, c] += 17 * torch.cat(rows).mean(0)
+    out["authors.ie"] = mean / 6
     gap = lambda r: (out[r + ".ie"].sum(1) + out[r + ".error"] - out[r + ".baseline"] + out[r + ".clean"]).abs().mean(0)
     for name in ("gradient", "left", "midpoint", "trapezoid", "legendre", "gauss"):
         print("gap", name, gap(name))

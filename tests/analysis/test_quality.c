@@ -304,7 +304,7 @@ START_TEST(a_setting_must_fit) {
   ck_assert_int_eq(xcoder_attribute(&in.setting, in.pairs, NULL, in.run, &verdicts, NULL), XCODER_USAGE);
   xcoder_free_coder(narrow);
   in.setting.coder = in.coder;
-  const xcoder_attribute_options many = {XCODER_LEFT, 100000, XCODER_ZERO, 0, 0};
+  const xcoder_attribute_options many = {.quadrature = XCODER_LEFT, .n_steps = 100000};
   ck_assert_int_eq(xcoder_attribute(&in.setting, in.pairs, &many, in.run, &verdicts, NULL), XCODER_USAGE);
   scene_close(&in);
 }
@@ -313,7 +313,7 @@ END_TEST
 /* Each allocation of an analysis fails once: the call says so and leaves no file. */
 START_TEST(allocations_may_fail) {
   static const uint32_t features[] = {3, 17};
-  const xcoder_attribute_options options = {XCODER_LEFT, 2, XCODER_MEAN, 5, 0};
+  const xcoder_attribute_options options = {.quadrature = XCODER_LEFT, .n_steps = 2, .baseline = XCODER_MEAN, .bootstrap = 5};
   scene in;
   scene_open(&in, NULL);
   const xcoder_pairs *tasks[] = {in.pairs};
