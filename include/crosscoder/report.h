@@ -21,6 +21,24 @@ typedef struct xcoder_report_options {
 XCODER_API xcoder_status xcoder_report(const char *run, const xcoder_report_options *options, const char *out,
                                        const xcoder_monitor *monitor, xcoder_error *err);
 
+/* What one merge of labels met. */
+typedef struct xcoder_labels_counts {
+  size_t n_read;     /* labels in the given files */
+  size_t n_before;   /* labels that the run had */
+  size_t n_labels;   /* labels that it has now */
+  size_t n_empty;    /* rows without any label, passed over */
+  size_t n_repeated; /* labels that were there already */
+  size_t n_replaced; /* labels of the same feature and annotator that a later file says otherwise */
+} xcoder_labels_counts;
+
+/* Merges files of labels (CSV with the columns feat_id and description, and if there languages, annotator, confidence)
+ * into run/labels.csv, one row a feature and annotator, and writes run/labels.json: Cohen's kappa of each pair of
+ * annotators, Fleiss' kappa over the features that all have labelled, and the features on which they differ. With
+ * `n_files` = 0 only the latter. Reports made afterwards show the labels. Nothing is written unless all files are fine.
+ * Errors: XCODER_FORMAT naming file and line; XCODER_MISSING for a run without labels. */
+XCODER_API xcoder_status xcoder_labels(const char *run, const char *const *files, size_t n_files,
+                                       xcoder_labels_counts *counts, const xcoder_monitor *monitor, xcoder_error *err);
+
 #ifdef __cplusplus
 }
 #endif

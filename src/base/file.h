@@ -63,4 +63,7 @@ void xci_hash_close(xci_hash *hash, char hex[33]); /* frees; hex may be NULL */
 xcoder_status xci_hash_file(const char *path, uint64_t *n_bytes, char hex[33], xcoder_error *err);
 void xci_hash_bytes(const void *bytes, size_t n_bytes, char hex[33]);
 
+/* SHA-256 in base 64, zero-terminated: the form in which a page names the scripts that may run. */
+void xci_sha256_base64(const void *bytes, size_t n_bytes, char out[45]);
+
 #endif

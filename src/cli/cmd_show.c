@@ -119,14 +119,47 @@ static const char *top_tokens(const cli_csv *features, const char *id) {
   return "";
 }
 
-static void print_task(const cli_effects *effects, const cli_csv *features, size_t top) {
+/* The text behind the ' that keeps spreadsheets from computing it. */
+static const char *unguarded(const char *text) {
+  return *text == '\'' && strchr("=+-@", text[strspn(text, "'")]) && text[strspn(text, "'")] ? text + 1 : text;
+}
+
+const char *cli_label_of(const cli_csv *labels, const char *id) {
+  const char *shown = "";
+  size_t most = 0;
+  for (size_t row = 0; row < labels->n_rows; row++) {
+    const char *text = cli_csv_cell(labels, row, "description");
+    size_t votes = 0;
+    if (strcmp(cli_csv_cell(labels, row, "feat_id"), id) != 0 || !*text)
+      continue;
+    for (size_t other = 0; other < labels->n_rows; other++)
+      votes += strcmp(cli_csv_cell(labels, other, "feat_id"), id) == 0 &&
+               strcmp(cli_csv_cell(labels, other, "description"), text) == 0;
+    if (votes > most) {
+      most = votes;
+      shown = text;
+    }
+  }
+  return unguarded(shown);
+}
+
+void cli_read_labels(const char *run, cli_csv *labels, cli_progress *progress) {
+  char *path = cli_join(run, "labels.csv");
+  xcoder_error err;
+  *labels = (cli_csv){0};
+  if (path && cli_exists(path) && cli_csv_read(path, labels, &err))
+    cli_warn(progress, err.message);
+  free(path);
+}
+
+static void print_task(const cli_effects *effects, const cli_csv *features, const cli_csv *labels_csv, size_t top) {
   const cli_csv *table = &effects->table;
   const char *labels[XCODER_MAX_CHECKPOINTS];
   size_t n = cli_labels(table, labels);
   printf("\n%s: features with the largest indirect effects\n  %8s", effects->task, "feature");
   for (size_t c = 0; c < n; c++)
     printf(" %12.12s", labels[c]);
-  printf("  RelIE%*s %-24s %s\n", (int)(n * 5) > 5 ? (int)(n * 5) - 5 : 0, "", "class", "tokens");
+  printf("  RelIE%*s %-24s %s\n", (int)(n * 5) > 5 ? (int)(n * 5) - 5 : 0, "", "class", "label, tokens");
   for (size_t row = 0; row < table->n_rows && row < top; row++) {
     const char *id = cli_csv_cell(table, row, "feature");
     printf("  %8s", id);
@@ -141,14 +174,18 @@ static void print_task(const cli_effects *effects, const cli_csv *features, size
         printf("    -");
     }
     const char *class = cli_csv_cell(table, row, "class"), *tokens = top_tokens(features, id);
+    const char *label = cli_label_of(labels_csv, id);
     char *clean_class = cli_printable(class, strlen(class)), *clean = cli_printable(tokens, strlen(tokens));
-    printf("  %-24s %.60s\n", clean_class ? clean_class : "", clean ? clean : "");
+    char *clean_label = cli_printable(label, strlen(label));
+    printf("  %-24s %s%s%.60s\n", clean_class ? clean_class : "", clean_label ? clean_label : "", *label ? "  " : "",
+           clean ? clean : "");
+    free(clean_label);
     free(clean_class);
     free(clean);
   }
 }
 
-static json_t *task_to_json(const cli_effects *effects, const cli_csv *features, size_t top) {
+static json_t *task_to_json(const cli_effects *effects, const cli_csv *features, const cli_csv *labels, size_t top) {
   const cli_csv *table = &effects->table;
   json_t *rows = json_array();
   for (size_t row = 0; row < table->n_rows && row < top; row++) {
@@ -160,6 +197,7 @@ static json_t *task_to_json(const cli_effects *effects, const cli_csv *features,
       json_object_set_new(object, table->cells[i], !*cell ? json_null() : *end ? json_string(cell) : json_real(number));
     }
     json_object_set_new(object, "top_tokens", json_string(top_tokens(features, cli_csv_cell(table, row, "feature"))));
+    json_object_set_new(object, "label", json_string(cli_label_of(labels, cli_csv_cell(table, row, "feature"))));
     json_array_append_new(rows, object);
   }
   return json_pack("{s:s,s:o}", "task", effects->task, "features", rows);
@@ -176,7 +214,8 @@ static xcoder_status show_run(cli_call *call, const char *run, xcoder_error *err
   json_t *eval = read_optional(run, "eval.json", call->progress);
   size_t n_tasks = 0, top = (size_t)cli_integer(&call->values, OPT_TOP);
   cli_effects *effects = cli_read_effects(run, &n_tasks, call->progress);
-  cli_csv features = {0};
+  cli_csv features = {0}, labels;
+  cli_read_labels(run, &labels, call->progress);
   char *path = cli_join(run, "features/features.csv");
   xcoder_error ignored;
   if (path && cli_exists(path) && cli_csv_read(path, &features, &ignored))
@@ -189,7 +228,7 @@ static xcoder_status show_run(cli_call *call, const char *run, xcoder_error *err
   if (!status && cli_flag(&call->values, OPT_JSON)) {
     json_t *tasks = json_array();
     for (size_t i = 0; i < n_tasks; i++)
-      json_array_append_new(tasks, task_to_json(&effects[i], &features, top));
+      json_array_append_new(tasks, task_to_json(&effects[i], &features, &labels, top));
     print_json(json_pack("{s:s,s:o,s:O?,s:o}", "run", run, "verdicts", cli_collect_verdicts(run, all), "eval", eval,
                          "tasks", tasks));
   } else if (!status) {
@@ -197,10 +236,11 @@ static xcoder_status show_run(cli_call *call, const char *run, xcoder_error *err
     if (eval)
       print_quality(eval);
     for (size_t i = 0; i < n_tasks; i++)
-      print_task(&effects[i], &features, top);
+      print_task(&effects[i], &features, &labels, top);
   }
   free(path);
   cli_csv_free(&features);
+  cli_csv_free(&labels);
   cli_free_effects(effects, n_tasks);
   json_decref(eval);
   return status;

@@ -50,6 +50,7 @@ xcoder_status cli_features(cli_call *call, xcoder_error *err);
 xcoder_status cli_show(cli_call *call, xcoder_error *err);
 xcoder_status cli_init(cli_call *call, xcoder_error *err);
 xcoder_status cli_report(cli_call *call, xcoder_error *err);
+xcoder_status cli_merge_labels(cli_call *call, xcoder_error *err);
 xcoder_status cli_run(cli_call *call, xcoder_error *err);
 xcoder_status cli_devices(cli_call *call, xcoder_error *err);
 xcoder_status cli_help(cli_call *call, xcoder_error *err);

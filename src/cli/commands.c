@@ -126,6 +126,18 @@ const cli_command cli_commands[] = {
    "the page says what is missing.",
    "report/index.html\tthe page\nreport/figures/\tevery figure as SVG\nreport/tables/\tevery number as CSV\n",
    "  Into RUN/report:\n    crosscoder report run\n  Elsewhere:\n    crosscoder report run --out=/tmp/page\n"},
+  {"labels", IN_LABELS, "Merge what annotators called the features, and say how far they agree", "RUN [FILE...]", 1, SIZE_MAX,
+   cli_merge_labels,
+   "Takes files that annotators saved from the report (labels.csv) or wrote in a spreadsheet: CSV with the columns feat_id "
+   "and description, and if there languages, annotator and confidence (low, medium, high); other columns are passed over. "
+   "Without an annotator a file counts as that of the person it is named after (anna.csv). They are merged into RUN, one label "
+   "a feature and annotator; of several files the last counts. One wrong line, and nothing is changed.\n\n"
+   "Prints Cohen's kappa of each pair of annotators over the features that both have labelled, Fleiss' kappa over those that all "
+   "have, and the features on which they differ. Labels count as equal regardless of case and spaces, languages also of order. "
+   "Without FILE nothing is merged. The labels are on the cards, figures and tables of the next report.",
+   "labels.csv\tone row a feature and annotator, columns as in the authors' files\nlabels.json\tagreement, disagreements\n",
+   "  What two people saved, then the page with it:\n    crosscoder labels run anna.csv ben.csv\n    crosscoder report run\n"
+   "  How far do they agree?\n    crosscoder labels run --json\n"},
   {"devices", IN_DEVICES, "List backends, devices and instruction sets", "", 0, 0, cli_devices,
    "Prints what this machine offers. With --self-test every operation of --device is run once against the slow "
    "reference.",
@@ -137,7 +149,7 @@ const cli_command cli_commands[] = {
 
 const size_t n_cli_commands = sizeof cli_commands / sizeof *cli_commands;
 
-const char *const cli_later_commands[] = {"audit", "similarity", "select", "evolve", "compare", "labels", "import",
+const char *const cli_later_commands[] = {"audit", "similarity", "select", "evolve", "compare", "import",
                                           "export", NULL};
 
 const cli_command *cli_find_command(const char *name) {

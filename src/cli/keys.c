@@ -11,7 +11,7 @@
 
 enum {
   ON_CHECKPOINTS = 1, ON_TOKENIZER = 2, ON_CORPUS = 4, ON_HELDOUT = 8, ON_TASK_FILES = 16, ON_GOLD = 32, ON_STORE = 64,
-  ON_LABELS = 128
+  ON_LABELS = 128, ON_DESCRIPTIONS = 256
 };
 
 /* What each stage reads. A stage that reads another's output depends on it and on all that one depends on. */
@@ -25,7 +25,7 @@ static const struct { uint32_t options, inputs, after; } dependencies[N_STAGES] 
   [STAGE_KNOWN] = {ON_KNOWN, ON_GOLD, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
   [STAGE_ABLATE] = {ON_ABLATE, ON_TASK_FILES, 1 << STAGE_ATTRIBUTE},
   [STAGE_FEATURES] = {ON_FEATURES, ON_TASK_FILES | ON_LABELS, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
-  [STAGE_REPORT] = {ON_REPORT, 0, (1 << STAGE_REPORT) - 1},
+  [STAGE_REPORT] = {ON_REPORT, ON_DESCRIPTIONS, (1 << STAGE_REPORT) - 1},
 };
 
 static json_t *find_cached(const json_t *hashes, const char *path, const struct stat *st) {
@@ -182,6 +182,14 @@ static xcoder_status add_inputs(cli_job *job, uint32_t inputs_mask, size_t task,
     char *manifest = cli_join(cli_text(setting->values, OPT_STORE), "store.json"); /* it has the shards' checksums */
     status = manifest ? add_file(job, "store", manifest, inputs, err) : cli_fail_memory(err);
     free(manifest);
+  }
+  if (!status && inputs_mask & ON_DESCRIPTIONS) {
+    char *labels = cli_join(job->out, "labels.csv"); /* from crosscoder labels, if there is one */
+    if (!labels)
+      status = cli_fail_memory(err);
+    else if (cli_exists(labels))
+      status = add_file(job, "labels.csv", labels, inputs, err);
+    free(labels);
   }
   for (size_t i = 0; inputs_mask & ON_TASK_FILES && !status && i < setting->n_tasks; i++) {
     const char *spec = setting->values->value[OPT_TASK].items[i], *colon = strchr(spec, ':');

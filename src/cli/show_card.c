@@ -66,6 +66,24 @@ static void print_effects(const cli_effects *effects, const char *id) {
   }
 }
 
+/* What each annotator called the feature. */
+static void print_labels(const cli_csv *labels, const char *id) {
+  static const char *const columns[] = {"annotator", "description", "languages", "confidence"};
+  static const char *const before[] = {"", ": ", ", ", ", confidence "};
+  for (size_t row = 0; row < labels->n_rows; row++) {
+    if (strcmp(cli_csv_cell(labels, row, "feat_id"), id) != 0)
+      continue;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+      const char *text = cli_csv_cell(labels, row, columns[i]);
+      char *clean = cli_printable(text, strlen(text));
+      if (clean && *clean)
+        printf("%s%s", before[i], clean);
+      free(clean);
+    }
+    printf("\n");
+  }
+}
+
 static void print_card(const json_t *card, const json_t *labels, const cli_effects *effects, size_t n_tasks,
                        const char *id) {
   size_t i;
@@ -142,6 +160,10 @@ xcoder_status cli_show_card(cli_call *call, xcoder_error *err) {
     char number[32];
     snprintf(number, sizeof number, "%lld", wanted);
     cli_effects *effects = cli_read_effects(run, &n_tasks, call->progress);
+    cli_csv labels;
+    cli_read_labels(run, &labels, call->progress);
+    print_labels(&labels, number);
+    cli_csv_free(&labels);
     print_card(card, json_object_get(file, "labels"), effects, n_tasks, number);
     cli_free_effects(effects, n_tasks);
   }

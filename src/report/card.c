@@ -181,11 +181,13 @@ void xci_page_cards(xci_page *page) {
                      "<div class=\"tool\"><input id=\"filter\" type=\"search\" placeholder=\"show cards that contain ...\" "
                      "aria-label=\"show cards that contain\"> <span id=\"shown\" class=\"muted\"></span></div>\n"
                      "<p class=\"paper muted\">On paper: the first 24 cards.</p>\n");
+  xci_page_label_tools(page);
   size_t k;
   json_t *feature;
   json_array_foreach(features, k, feature) {
     int id = (int)xci_json_number_at(feature, "feature");
     xci_text_format(&page->html, "<section class=\"card\" id=\"f%d\"><h3>Feature %d</h3>\n", id, id);
+    xci_page_card_label(page, (uint32_t)id);
     add_numbers(page, feature);
     add_cosines(page, feature);
     add_effects(page, id);

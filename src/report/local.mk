@@ -1,5 +1,13 @@
 # Layer report: tables, figures, the page.
 noinst_LTLIBRARIES += src/libreport.la
-src_libreport_la_SOURCES = src/report/card.c src/report/figure.c \
-  src/report/figure.h src/report/known.c src/report/page.c src/report/page.h src/report/report.c src/report/run_files.c \
+src_libreport_la_SOURCES = src/report/agreement.c src/report/card.c src/report/card_label.c src/report/figure.c \
+  src/report/figure.h src/report/known.c src/report/label_list.c src/report/label_rows.c src/report/labels.c \
+  src/report/labels.h src/report/page.c src/report/page.h src/report/report.c src/report/run_files.c \
   src/report/sections.c src/report/simplex.c src/report/svg.c src/report/svg.h src/report/task.c
+EXTRA_DIST += src/report/page.js
+BUILT_SOURCES += src/report/page_script.inc
+CLEANFILES += src/report/page_script.inc
+src/report/page.lo: src/report/page_script.inc
+src/report/page_script.inc: src/report/page.js
+	$(AM_V_GEN)$(MKDIR_P) src/report && \
+	  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/",/' $(top_srcdir)/src/report/page.js >$@.tmp && mv -f $@.tmp $@

@@ -27,29 +27,37 @@ static const char style[] =
     ".context i{font-style:normal;white-space:pre-wrap;border-radius:2px;padding:1px 0}"
     ".who{display:inline-block;min-width:6.5em;font:11px Helvetica,Arial,sans-serif;color:#555}\n"
     ".paper{display:none}.tool{margin:10px 0}.tool input{font:inherit;padding:3px 8px;width:22em;max-width:90%}"
+    "#bar{position:sticky;top:0;z-index:2;background:#fff;border:1px solid #999;border-radius:6px;padding:8px 14px;margin:12px 0;"
+    "display:flex;flex-wrap:wrap;gap:6px 16px;align-items:center}#bar[hidden]{display:none}"
+    "#bar p{margin:0;max-width:none;flex-basis:100%;font-size:13px}#bar input{width:11em}#progress{font-weight:bold}"
+    "#bar input,#bar button,.label input{font:inherit;padding:3px 8px;color:#1a1a1a;border:1px solid #767676;border-radius:4px}"
+    "#bar button{background:#f2f2f2;cursor:pointer}meter,progress{vertical-align:middle;width:9em}"
+    "kbd{font:12px 'DejaVu Sans Mono',Menlo,Consolas,monospace;border:1px solid #999;border-radius:3px;padding:0 4px;background:#f7f7f7}\n"
+    ".card{scroll-margin-top:calc(var(--bar,0px) + 10px)}.card.current{border-color:#0b5394;box-shadow:0 0 0 2px #0b5394}"
+    ".card.done h3::after{content:' \\2713  labelled';color:#0a6b3d;font-size:12px;font-weight:normal}"
+    ".label form{display:flex;flex-wrap:wrap;gap:4px 16px;align-items:center;background:#f5f8fb;border-radius:4px;"
+    "padding:6px 10px;margin:4px 0 8px}.label label{white-space:nowrap}.label .wide{flex:1 1 20em;display:flex;gap:6px;align-items:center}"
+    ".label .wide input{flex:1;min-width:6em}.label .few input{width:7em}.label fieldset{border:0;margin:0;padding:0}"
+    ".label legend{float:left;margin-right:8px}.label fieldset label{margin-right:8px}.given,.others{font-size:13px}"
+    ":focus-visible{outline:3px solid #b04a00;outline-offset:1px}.card:focus{outline:none}\n"
     "nav a{margin-right:1em}a{color:#0b5394}summary{cursor:pointer}\n"
     "@media print{body{max-width:none;font-size:11px}table{font-size:9px}th,td{white-space:normal;padding:2px 5px}"
-    ".scroll{overflow:visible}nav,.tool{display:none}details{display:block}"
+    ".scroll{overflow:visible}nav,.tool,#bar,.label form{display:none}.card.done .label form{display:flex;background:none;padding:0}"
+    ".label form input{border:0}.card.current{box-shadow:none}details{display:block}"
     ".card{page-break-inside:avoid}.card~.card:nth-of-type(n+25){display:none}.paper{display:block}}\n"
-    "@media (max-width:640px){body{padding:0 10px 40px}h1{font-size:21px}}\n";
+    "@media (max-width:640px){body{padding:0 10px 40px}h1{font-size:21px}#bar{position:static}.card{scroll-margin-top:6px;padding:8px}}\n";
 
-/* Sorting of tables and filtering of cards; the page is complete without it. Its hash stands in the policy and is
- * checked by tests/report/check-page.sh. */
-static const char script[] =
-    "'use strict';\n"
-    "document.querySelectorAll('table.sortable').forEach(function(t){\n"
-    "t.querySelectorAll('th').forEach(function(h,k){var up=false;h.addEventListener('click',function(){\n"
-    "up=!up;var b=t.tBodies[0],r=Array.from(b.rows);r.sort(function(x,y){\n"
-    "var p=x.cells[k].getAttribute('data-v'),q=y.cells[k].getAttribute('data-v');\n"
-    "if(p===null){p=x.cells[k].textContent;q=y.cells[k].textContent;var s=p<q?-1:p>q?1:0;return up?s:-s;}\n"
-    "p=parseFloat(p);q=parseFloat(q);if(isNaN(p))return 1;if(isNaN(q))return -1;return up?q-p:p-q;});\n"
-    "r.forEach(function(e){b.appendChild(e);});});});});\n"
-    "var f=document.getElementById('filter');\n"
-    "if(f)f.addEventListener('input',function(){var w=f.value.toLowerCase(),n=0;\n"
-    "document.querySelectorAll('.card').forEach(function(c){\n"
-    "var s=c.textContent.toLowerCase().indexOf(w)>=0;c.hidden=!s;n+=s;});\n"
-    "document.getElementById('shown').textContent=n+' shown';});\n";
-static const char script_hash[] = "sha256-XMAIDpsuQZ4RZxZD885tL/i0hcgaivD/gbVZBeUhssI=";
+/* One string a line: compilers need not take long ones. Made from page.js. */
+static const char *const script_lines[] = {
+#include "report/page_script.inc"
+};
+
+static void add_script(xci_text *script) {
+  for (size_t i = 0; i < sizeof script_lines / sizeof *script_lines; i++) {
+    xci_text_add(script, script_lines[i]);
+    xci_text_add(script, "\n");
+  }
+}
 
 void xci_page_raw(xci_page *page, const char *markup) { xci_text_add(&page->html, markup); }
 
@@ -119,8 +127,13 @@ void xci_page_table(xci_page *page, const char *name, xci_text *csv) {
 void xci_page_begin(xci_page *page, const char *title) {
   xci_page_raw(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
-                     "style-src 'unsafe-inline'; script-src '");
-  xci_page_raw(page, script_hash);
+                     "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; script-src '");
+  xci_text script = {0};
+  char hash[45];
+  add_script(&script);
+  xci_sha256_base64(script.bytes ? script.bytes : "", script.n_bytes, hash);
+  xci_text_clear(&script);
+  xci_text_format(&page->html, "sha256-%s", hash);
   xci_page_raw(page, "'\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>");
   xci_page_text(page, title);
   xci_page_raw(page, "</title>\n<style>\n");
@@ -139,6 +152,6 @@ void xci_page_end(xci_page *page) {
       "<p>An effect is a first-order statement along one path; a class given here says nothing about features that were "
       "not found, and one run is one seed. Every figure stands beside this page in figures/, every table in tables/.</p>\n"
       "<script>");
-  xci_page_raw(page, script);
+  add_script(&page->html);
   xci_page_raw(page, "</script>\n</body>\n</html>\n");
 }

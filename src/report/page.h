@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "formats/json.h"
 #include "analysis/csv_in.h"
+#include "report/labels.h"
+#include <crosscoder/coder.h>
 
 /* Everything of the run directory that the report shows; what is missing stays NULL or empty. */
 typedef struct xci_task_files {
@@ -18,12 +20,17 @@ typedef struct xci_run_files {
   const char *path;
   size_t n_labels;
   char **labels;               /* of the checkpoints, oldest first */
-  xci_csv metrics, accuracy, labels_csv;
+  xci_csv metrics, accuracy;
+  xci_label_list said;         /* labels.csv, merged */
   json_t *eval, *known, *features;
   json_t *manifest;
   size_t n_tasks;
   xci_task_files *task;
   char *coder_summary;         /* "3 checkpoints, d = 64, 1024 features, layer 2" */
+  size_t n_features;           /* of the crosscoder, 0 if there is none yet */
+  long layer;                  /* -1: unknown */
+  char identity[33];           /* checksum of the crosscoder: the same for copies of a run, another for every other run */
+  char seed[24];               /* "" if run.yaml does not tell */
 } xci_run_files;
 
 xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_error *err);
@@ -54,6 +61,10 @@ void xci_page_table(xci_page *page, const char *name, xci_text *csv);
 /* JSON members for display: NaN or "" when absent. */
 double xci_json_number_at(const json_t *object, const char *key);
 const char *xci_json_text_at(const json_t *object, const char *key);
+
+/* The tools of labelling above the cards, and the part of a card. */
+void xci_page_label_tools(xci_page *page);
+void xci_page_card_label(xci_page *page, uint32_t feature);
 
 /* The sections, in the order of the page. */
 void xci_page_begin(xci_page *page, const char *title);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_JSON_BYTES = 256 << 20 };
+enum { MAX_JSON_BYTES = 256 << 20, MAX_PLAN_BYTES = 16 << 20 };
 
 /* XCODER_MISSING is fine here: the page says what is not there. */
 static xcoder_status forgive_missing(xcoder_status status) { return status == XCODER_MISSING ? XCODER_OK : status; }
@@ -97,22 +97,64 @@ static xcoder_status describe_coder(const char *run, xci_run_files *files, xcode
       if (!status) files->n_labels = i + 1;
     }
   }
+  files->n_features = info->n_latents;
+  files->layer = info->layer;
   xcoder_free_coder(coder);
   return status;
 }
 
+/* The page keeps labels under this name: a copy of a run shares them, another run never does. */
+static xcoder_status identify(const char *run, xci_run_files *files, xcoder_error *err) {
+  static const char *const names[] = {"crosscoder.safetensors", "features/features.json"};
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; !status && !*files->identity && i < sizeof names / sizeof *names; i++) {
+    char *path;
+    status = xci_join_path(run, names[i], &path, err);
+    if (!status && xci_exists(path)) status = xci_hash_file(path, NULL, files->identity, err);
+    xci_free(path);
+  }
+  return status;
+}
+
+/* The line "seed: N" of run.yaml; nothing else of that file matters here. */
+static xcoder_status read_seed(const char *run, xci_run_files *files, xcoder_error *err) {
+  char *path, *text = NULL;
+  size_t n_bytes;
+  xcoder_status status = xci_join_path(run, "run.yaml", &path, err);
+  if (!status && xci_exists(path)) status = xci_read_file(path, MAX_PLAN_BYTES, &text, &n_bytes, err);
+  for (char *line = text; line && *line;) {
+    const size_t n = strcspn(line, "\n"), digits = strncmp(line, "seed: ", 6) == 0 ? strspn(line + 6, "0123456789") : 0;
+    if (digits && digits < sizeof files->seed) snprintf(files->seed, sizeof files->seed, "%.*s", (int)digits, line + 6);
+    line += n + (line[n] == '\n');
+  }
+  xci_free(text);
+  xci_free(path);
+  return status;
+}
+
+static xcoder_status read_labels(const char *run, xci_run_files *files, xcoder_error *err) {
+  char *path;
+  xcoder_status status = xci_join_path(run, "labels.csv", &path, err);
+  if (!status && xci_exists(path)) status = xci_labels_read(&files->said, path, err);
+  if (!status) status = xci_labels_merge(&files->said, files->n_features, err);
+  xci_free(path);
+  return status;
+}
+
 xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_error *err) {
-  *files = (xci_run_files){.path = run};
+  *files = (xci_run_files){.path = run, .layer = -1};
   if (!xci_is_folder(run)) return xci_fail(err, XCODER_MISSING, "%s: no such run directory", run);
   xcoder_status status = read_csv(run, "metrics.csv", &files->metrics, err);
   if (!status) status = read_csv(run, "accuracy.csv", &files->accuracy, err);
-  if (!status) status = read_csv(run, "labels.csv", &files->labels_csv, err);
   if (!status) status = read_json(run, "eval.json", &files->eval, err);
   if (!status) status = read_json(run, "known.json", &files->known, err);
   if (!status) status = read_json(run, "features/features.json", &files->features, err);
   if (!status) status = read_json(run, "manifest.json", &files->manifest, err);
   if (!status) status = read_tasks(run, files, err);
   if (!status) status = describe_coder(run, files, err);
+  if (!status) status = identify(run, files, err);
+  if (!status) status = read_seed(run, files, err);
+  if (!status) status = read_labels(run, files, err);
   if (!status) status = copy_labels(json_object_get(files->eval, "labels"), files, err);
   for (size_t t = 0; !status && t < files->n_tasks; t++)
     status = copy_labels(json_object_get(files->task[t].effects_info, "labels"), files, err);
@@ -128,7 +170,7 @@ void xci_run_files_free(xci_run_files *files) {
   xci_free(files->labels);
   xci_csv_close(&files->metrics);
   xci_csv_close(&files->accuracy);
-  xci_csv_close(&files->labels_csv);
+  xci_labels_clear(&files->said);
   json_decref(files->eval);
   json_decref(files->known);
   json_decref(files->features);

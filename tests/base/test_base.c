@@ -261,6 +261,24 @@ START_TEST(allocation_failures) {
 }
 END_TEST
 
+START_TEST(sha256) { /* the examples of FIPS 180; lengths around the padding against another implementation */
+  static const struct {
+    size_t n; /* of 'a', if there is no text */
+    const char *text, *sum;
+  } known[] = {{0, "", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
+               {3, "abc", "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="},
+               {56, "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "JI1qYdIGOLjlwCaTDD5gOaM85Flk/yFn9uzt1BnbBsE="},
+               {64, NULL, "/+BU/nrgy23GXDr5th1SCfQ5hR20PQulmXM33xVGaOs="},
+               {119, NULL, "MeulHDE6XAgiat8Y1KNZz9/Y0ugWsT9K+VL36mWE3Ps="}};
+  char many[128], sum[45];
+  memset(many, 'a', sizeof many);
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    xci_sha256_base64(known[i].text ? known[i].text : many, known[i].n, sum);
+    ck_assert_str_eq(sum, known[i].sum);
+  }
+}
+END_TEST
+
 START_TEST(checksum) { /* XXH3-128 of the empty input, as published */
   char hex[33];
   xci_hash_bytes("", 0, hex);
@@ -283,7 +301,7 @@ int main(void) {
   const TTest *all[] = {half_round_trip, half_rounds_to_nearest_even, bytes_are_little_endian, philox_known_answers,
                         permutation_is_one, normal_moments, sums, errors_are_one_safe_line, escapers,
                         numbers_read_back, utf8, atomic_write, append_truncates, odd_inputs_do_not_block, folders,
-                        allocation_failures, checksum};
+                        allocation_failures, checksum, sha256};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) tcase_add_test(tests, all[i]);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
