@@ -4,3 +4,10 @@ bench_train_step_SOURCES = bench/train_step.c
 bench_train_step_LDADD = $(LAYERS_COMPUTE) $(XCODER_LIBS)
 EXTRA_DIST += bench/train_step.py
 CLEANFILES += bench/train_step
+
+# Speed of forward passes against transformers: `make bench/forward`, then bench/forward.py.
+EXTRA_PROGRAMS += bench/forward
+bench_forward_SOURCES = bench/forward.c
+bench_forward_LDADD = $(LAYERS_MODEL) $(XCODER_LIBS)
+EXTRA_DIST += bench/forward.py
+CLEANFILES += bench/forward
