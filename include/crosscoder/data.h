@@ -51,6 +51,7 @@ typedef struct xcoder_corpus_options {
   bool line_documents;     /* plain text: one document a line instead of one a file */
   size_t max_line_bytes;   /* 0: 64 MiB */
   uint64_t max_bad_lines;  /* 0: fail at the first; UINT64_MAX: skip all (counted) */
+  unsigned zstd_window_log; /* largest window of a zstd frame, 2^this bytes, 10 to 31; 0: 27 (128 MiB) */
 } xcoder_corpus_options;
 
 /* `paths`: files, comma separated, or "-" for standard input (JSONL). Content decides the form:
@@ -82,18 +83,46 @@ typedef struct xcoder_tokens_options {
   xcoder_layout layout;
   bool no_prepend;
   uint64_t max_tokens; /* stop after this many; 0: all */
+  unsigned token_bytes; /* files of plain numbers: 2 or 4 bytes each; 0: told by name and content */
 } xcoder_tokens_options;
 
 /* Tokenizes a corpus. Errors: XCODER_MISMATCH if it yields less than one sequence. */
 XCODER_API xcoder_status xcoder_tokens_build(xcoder_corpus *corpus, const xcoder_tokenizer *tokenizer,
                                              const xcoder_tokens_options *options, const xcoder_monitor *monitor,
                                              xcoder_tokens **tokens, xcoder_error *err);
-/* .npy of shape [n_sequences, length] (integers) or [n] with `length` given; by their endings also PATH.idx beside PATH.bin (Megatron)
- * and plain little-endian .u16 and .u32. */
+/* Whether a file holds token ids rather than text: .npy, a bare tensor of torch.save, Megatron's index or the .bin
+ * beside it, plain little-endian numbers of 16 or 32 bits. Told by content; where that leaves it open by the endings
+ * .u16, .u32, .npy, .bin, .idx (tokens) and .txt, .json, .jsonl, .ndjson, .gz, .zst (text). */
+XCODER_API bool xcoder_tokens_recognize(const char *path);
+/* Reads such a file: integers of shape [n_sequences, length], or one row of them that is cut by options->length, the
+ * remainder dropped. Of a Megatron index, rows of one length are cut each by itself, others as one stream. At most
+ * options->max_tokens are read. The languages of PATH.languages.json come along. Errors: XCODER_FORMAT for a file that
+ * contradicts itself and for values that are no token ids; XCODER_MISMATCH for rows of another length, or fewer tokens
+ * than one sequence. */
+XCODER_API xcoder_status xcoder_tokens_read(const char *path, const xcoder_tokens_options *options,
+                                            xcoder_tokens **tokens, xcoder_error *err);
+/* The same with no option but the length; 0: that of the rows. */
 XCODER_API xcoder_status xcoder_tokens_load(const char *path, size_t length, xcoder_tokens **tokens, xcoder_error *err);
+/* As .npy [n_sequences, length]; languages, where known, in PATH.languages.json. XCODER_USAGE for unequal lengths. */
 XCODER_API xcoder_status xcoder_tokens_save(const xcoder_tokens *tokens, const char *path, xcoder_error *err);
 XCODER_API xcoder_status xcoder_tokens_from_array(const uint32_t *ids, const size_t *start, size_t n_sequences,
                                                   xcoder_tokens **tokens, xcoder_error *err);
+
+typedef struct xcoder_mixture_part {
+  const xcoder_tokens *tokens;
+  double weight;        /* share of the tokens, relative to the other weights */
+  const char *language; /* of all its sequences; NULL or "": unknown */
+} xcoder_mixture_part;
+
+/* One set of sequences from several: of T tokens in all, part i gives its first sequences up to T w_i / sum(w), where
+ * T is what the scarcest part allows, and at most `max_tokens` (0: no limit). Their order is a permutation that
+ * depends on seed and their number alone. With all weights 0 the parts follow each other, whole.
+ * Errors: XCODER_USAGE for weights that are negative, not finite, or 0 for some parts only; XCODER_MISMATCH for a share
+ * of less than one sequence. */
+XCODER_API xcoder_status xcoder_tokens_mix(const xcoder_mixture_part *parts, size_t n_parts, uint64_t max_tokens,
+                                           uint64_t seed, xcoder_tokens **tokens, xcoder_error *err);
+/* The language of a sequence, "" if unknown. Lives as long as the object. */
+XCODER_API const char *xcoder_tokens_language(const xcoder_tokens *tokens, size_t sequence);
 XCODER_API void xcoder_tokens_free(xcoder_tokens *tokens);
 XCODER_API size_t xcoder_tokens_sequences(const xcoder_tokens *tokens);
 /* ids: all sequences one after the other; start: [n_sequences + 1]. Live as long as the object. */

@@ -16,7 +16,7 @@ void xci_fail_allocation(long n, int onwards) {
   atomic_store(&fail_countdown, n);
 }
 
-static bool must_fail(void) {
+bool xci_allocation_fails(void) {
   long left = atomic_load(&fail_countdown);
   if (left == 0) return false;
   if (left > 1) {
@@ -40,7 +40,7 @@ xcoder_status xci_alloc(size_t count, size_t bytes, void **out, xcoder_error *er
   if (!xci_mul_size(count, bytes, &total) || !xci_add_size(total, XCI_ALIGNMENT, &rounded))
     return fail_memory(count, bytes, err);
   rounded = (total ? rounded - 1 : XCI_ALIGNMENT) / XCI_ALIGNMENT * XCI_ALIGNMENT;
-  void *memory = must_fail() ? NULL : aligned_alloc(XCI_ALIGNMENT, rounded);
+  void *memory = xci_allocation_fails() ? NULL : aligned_alloc(XCI_ALIGNMENT, rounded);
   if (!memory) return fail_memory(count, bytes, err);
   *out = memset(memory, 0, rounded);
   return XCODER_OK;

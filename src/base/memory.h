@@ -4,6 +4,7 @@
 #define XCI_BASE_MEMORY_H
 
 #include "base/error.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { XCI_ALIGNMENT = 64 };
@@ -20,6 +21,9 @@ xcoder_status xci_copy_text(const char *text, char **out, xcoder_error *err);
 
 /* Tests: the n-th next allocation fails (1 = the next one), once, or with `onwards` all from there; 0 switches off. */
 void xci_fail_allocation(long n, int onwards);
+
+/* Whether an allocation that is made elsewhere must fail; counts as one. */
+bool xci_allocation_fails(void);
 
 /* Typed convenience: XCI_ALLOC(&pointer, count, err). */
 #define XCI_ALLOC(pointer, count, err) xci_alloc((count), sizeof **(pointer), (void **)(pointer), (err))

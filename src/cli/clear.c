@@ -48,7 +48,8 @@ static void remove_names(const cli_job *job, const char *const *names) {
 
 void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
   static const char *const files[N_STAGES][8] = {
-    [STAGE_TOKENS] = {"stages/corpus.npy", "stages/heldout.npy", NULL},
+    [STAGE_TOKENS] = {"stages/corpus.npy", "stages/heldout.npy", "stages/corpus.npy.languages.json",
+                      "stages/heldout.npy.languages.json", NULL},
     [STAGE_SCALES] = {"stages/scales-found.json", NULL},
     [STAGE_ACCURACY] = {"accuracy.csv", NULL},
     [STAGE_TRAIN] = {"checkpoints", "metrics.csv", "timing.csv", "crosscoder.safetensors", NULL},

@@ -71,7 +71,10 @@ static xcoder_status print_text(const xcoder_tokenizer *tokenizer, const uint32_
 static xcoder_status decode_line(const xcoder_tokenizer *tokenizer, const char *line, size_t n_bytes, const char *path,
                                  size_t number, xcoder_error *err) {
   json_error_t place;
+  errno = 0; /* jansson calls a lack of memory a syntax error */
   json_t *array = json_loadb(line, n_bytes, 0, &place);
+  if (!array && errno == ENOMEM)
+    return cli_fail_memory(err);
   size_t n_ids = json_array_size(array);
   uint32_t *ids = json_is_array(array) ? malloc((n_ids ? n_ids : 1) * sizeof *ids) : NULL;
   xcoder_status status = XCODER_OK;
@@ -120,7 +123,7 @@ static xcoder_status decode_lines(cli_setting *setting, const char *path, xcoder
   return status;
 }
 
-static xcoder_status decode_npy(cli_setting *setting, xcoder_error *err) {
+static xcoder_status decode_sequences(cli_setting *setting, xcoder_error *err) {
   xcoder_status status = cli_need_tokens(setting, OPT_CORPUS, err);
   if (status)
     return status;
@@ -134,10 +137,41 @@ static xcoder_status decode_npy(cli_setting *setting, xcoder_error *err) {
 static xcoder_status decode(cli_setting *setting, xcoder_error *err) {
   const cli_value *corpus = &setting->values->value[OPT_CORPUS];
   xcoder_status status = XCODER_OK;
-  if (corpus->n_items == 1 && cli_is_npy(corpus->items[0]))
-    return decode_npy(setting, err);
+  if (cli_is_token_file(corpus))
+    return decode_sequences(setting, err);
   for (size_t i = 0; !status && i < corpus->n_items; i++)
     status = decode_lines(setting, corpus->items[i], err);
+  return status;
+}
+
+/* How many sequences there are of each language, where languages are known; in the order of their first sequences. */
+static xcoder_status print_languages(const xcoder_tokens *tokens, xcoder_error *err) {
+  struct entry { const char *name; size_t n; } *entries = NULL;
+  size_t n_entries = 0;
+  xcoder_status status = XCODER_OK;
+  for (size_t s = 0; !status && s < xcoder_tokens_sequences(tokens); s++) {
+    const char *name = xcoder_tokens_language(tokens, s);
+    size_t i = 0;
+    while (i < n_entries && entries[i].name != name && strcmp(entries[i].name, name) != 0)
+      i++;
+    if (i == n_entries) {
+      struct entry *more = realloc(entries, (n_entries + 1) * sizeof *entries);
+      entries = more ? more : entries;
+      if (!more) {
+        status = cli_fail_memory(err);
+        break;
+      }
+      entries[n_entries++] = (struct entry){name, 0};
+    }
+    entries[i].n++;
+  }
+  for (size_t i = 0; !status && i < n_entries; i++) {
+    char *name = entries[i].name[0] ? cli_printable(entries[i].name, strlen(entries[i].name)) : NULL;
+    if (name)
+      printf("language %s: %zu sequences\n", name, entries[i].n);
+    free(name);
+  }
+  free(entries);
   return status;
 }
 
@@ -158,7 +192,7 @@ static xcoder_status build_sequences(cli_setting *setting, xcoder_error *err) {
   if (!status)
     printf("%zu sequences, %zu tokens, hash %s%s%s\n", n, xcoder_tokens_start(setting->corpus)[n], hash,
            out ? ", written to " : "", out ? out : "");
-  return status;
+  return status ? status : print_languages(setting->corpus, err);
 }
 
 xcoder_status cli_tokenize(cli_call *call, xcoder_error *err) {

@@ -91,7 +91,8 @@ static xcoder_status add_folder(cli_job *job, const char *name, const char *fold
   for (struct dirent *entry; !status && (entry = readdir(directory));) {
     const char *file = entry->d_name;
     bool wanted = !model || strcmp(file, "config.json") == 0 || ends_with(file, ".safetensors") ||
-                  ends_with(file, ".safetensors.index.json");
+                  ends_with(file, ".safetensors.index.json") || ends_with(file, ".bin") ||
+                  ends_with(file, ".bin.index.json");
     if (file[0] == '.' || !wanted)
       continue;
     char **more = realloc(names, (n_names + 1) * sizeof *names);
@@ -125,6 +126,25 @@ static xcoder_status add_path(cli_job *job, const char *name, const char *path, 
   return cli_is_folder(path) ? add_folder(job, name, path, model, inputs, err) : add_file(job, name, path, inputs, err);
 }
 
+/* What is read along with a file of tokens: the other half of Megatron's pair, and the languages. */
+static xcoder_status add_beside(cli_job *job, const char *name, const char *path, json_t *inputs, xcoder_error *err) {
+  static const char *const endings[][2] = {{".idx", ".bin"}, {".bin", ".idx"}, {".npy", ".npy.languages.json"}};
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; !status && i < sizeof endings / sizeof *endings; i++) {
+    if (!ends_with(path, endings[i][0]))
+      continue;
+    char *file = cli_format("%.*s%s", (int)(strlen(path) - 4), path, endings[i][1]);
+    char *whole = cli_format("%s%s", name, endings[i][1]);
+    if (!file || !whole)
+      status = cli_fail_memory(err);
+    else if (cli_is_regular(file))
+      status = add_file(job, whole, file, inputs, err);
+    free(file);
+    free(whole);
+  }
+  return status;
+}
+
 /* The files of an option with a list of paths; named by their place, so that moving them changes nothing. */
 static xcoder_status add_option(cli_job *job, cli_id id, json_t *inputs, xcoder_error *err) {
   const cli_value *value = &job->setting.values->value[id];
@@ -135,6 +155,8 @@ static xcoder_status add_option(cli_job *job, cli_id id, json_t *inputs, xcoder_
     snprintf(name, sizeof name, "%s %zu", cli_options[id].name, i);
     const char *path = list ? value->items[i] : value->text;
     status = strcmp(path, "-") == 0 ? XCODER_OK : add_path(job, name, path, false, inputs, err);
+    if (!status && (id == OPT_CORPUS || id == OPT_HELDOUT))
+      status = add_beside(job, name, path, inputs, err);
   }
   return status;
 }
@@ -246,8 +268,9 @@ xcoder_status cli_stage_key(cli_job *job, cli_stage stage, size_t task, json_t *
                    inputs, "after", after);
   if (!*key)
     return cli_fail_memory(err);
+  bool mixed = stage == STAGE_TOKENS && cli_is_set(job->setting.values, OPT_MIXTURE); /* its order has the seed */
   for (int id = 0; id < N_OPTIONS; id++)
-    if (cli_options[id].stages & dependencies[stage].options)
+    if (cli_options[id].stages & dependencies[stage].options || (mixed && id == OPT_SEED))
       json_object_set_new(options, cli_options[id].name,
                           value_to_json(&cli_options[id], &job->setting.values->value[id]));
   xcoder_status status = add_inputs(job, dependencies[stage].inputs, task, inputs, err);

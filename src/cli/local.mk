@@ -8,6 +8,7 @@ crosscoder_SOURCES = src/cli/check.c src/cli/checkpoints.c src/cli/clear.c src/c
   src/cli/parse.c src/cli/plan.c src/cli/plan.h src/cli/plan_write.c src/cli/progress.c src/cli/progress.h \
   src/cli/setting.c src/cli/setting.h src/cli/show.h src/cli/show_card.c src/cli/show_text.c src/cli/signals.c \
   src/cli/signals.h src/cli/stages.c src/cli/text.c src/cli/text.h src/cli/tokens_seen.c src/cli/training.c src/cli/verdicts.c
+crosscoder_SOURCES += src/cli/corpora.c
 crosscoder_CPPFLAGS = -include $(top_builddir)/config.h -I$(top_srcdir)/include -I$(top_builddir)/include $(JANSSON_CFLAGS) $(YAML_CFLAGS)
 crosscoder_LDADD = libcrosscoder.la $(JANSSON_LIBS) $(YAML_LIBS)
 

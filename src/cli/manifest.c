@@ -3,6 +3,7 @@
 #include "job.h"
 #include "text.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,8 +21,11 @@ xcoder_status cli_read_json(const char *path, json_t **value, xcoder_error *err)
   xcoder_status status = xcoder_read_file(path, MAX_MANIFEST_BYTES, &text, &n_bytes, err);
   if (status)
     return status;
+  errno = 0; /* jansson calls a lack of memory a syntax error */
   *value = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &place);
-  if (!*value)
+  if (!*value && errno == ENOMEM)
+    status = cli_fail_memory(err);
+  else if (!*value)
     status = cli_fail(err, XCODER_FORMAT, "%s: line %d: %s", path, place.line, place.text);
   xcoder_free(text);
   return status;

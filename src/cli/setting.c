@@ -6,7 +6,6 @@
 #include "text.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +63,7 @@ xcoder_tokens_options cli_tokens_options(const cli_values *values) {
   options.layout = cli_integer(values, OPT_LAYOUT) == 0 ? XCODER_PACKED : XCODER_DOCUMENTS;
   options.no_prepend = cli_flag(values, OPT_NO_PREPEND);
   options.max_tokens = (uint64_t)cli_integer(values, OPT_MAX_TOKENS);
+  options.token_bytes = (unsigned)cli_integer(values, OPT_TOKEN_BITS) * 2;
   return options;
 }
 
@@ -144,24 +144,6 @@ xcoder_status cli_need_models(cli_setting *setting, long highest, xcoder_error *
   return status;
 }
 
-/* Opened without blocking, so that a FIFO is told and not waited for. */
-bool cli_is_npy(const char *path) {
-  static const char *const endings[] = {".idx", ".u16", ".u32"};
-  size_t n = strlen(path);
-  for (size_t i = 0; i < 3; i++)
-    if (n > 4 && strcmp(path + n - 4, endings[i]) == 0)
-      return true;
-  char magic[6];
-  int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (file < 0)
-    return false;
-  struct stat st;
-  bool npy = fstat(file, &st) == 0 && S_ISREG(st.st_mode) && read(file, magic, 6) == 6 &&
-             memcmp(magic, "\x93NUMPY", 6) == 0;
-  close(file);
-  return npy;
-}
-
 char *cli_join_items(const cli_value *value) {
   cli_string text = {0};
   for (size_t i = 0; i < value->n_items; i++)
@@ -204,78 +186,6 @@ xcoder_status cli_check_output(const cli_values *values, const char *out, xcoder
     }
   }
   return XCODER_OK;
-}
-
-xcoder_status cli_open_corpus(const cli_values *values, cli_id which, xcoder_corpus **corpus, xcoder_error *err) {
-  char *paths = cli_join_items(&values->value[which]);
-  if (!paths)
-    return cli_fail_memory(err);
-  long long bad = cli_integer(values, OPT_BAD_LINES);
-  xcoder_corpus_options options = {.text_key = cli_text(values, OPT_TEXT_KEY),
-                                   .line_documents = cli_flag(values, OPT_LINE_DOCUMENTS),
-                                   .max_line_bytes = (size_t)cli_integer(values, OPT_MAX_LINE),
-                                   .max_bad_lines = bad < 0 ? UINT64_MAX : (uint64_t)bad};
-  xcoder_status status = xcoder_corpus_open(paths, &options, corpus, err);
-  free(paths);
-  return status;
-}
-
-static xcoder_status build_tokens(cli_setting *setting, cli_id which, xcoder_tokens **tokens, xcoder_error *err) {
-  const cli_value *value = &setting->values->value[which];
-  xcoder_tokens_options options = cli_tokens_options(setting->values);
-  if (value->n_items == 1 && cli_is_npy(value->items[0]))
-    return xcoder_tokens_load(value->items[0], options.length, tokens, err);
-  xcoder_corpus *corpus = NULL;
-  xcoder_status status = cli_need_tokenizer(setting, err);
-  if (!status)
-    status = cli_open_corpus(setting->values, which, &corpus, err);
-  if (!status)
-    status = xcoder_tokens_build(corpus, setting->tokenizer, &options, &setting->call->monitor, tokens, err);
-  uint64_t n_bad = status ? 0 : xcoder_corpus_bad_lines(corpus);
-  if (n_bad) {
-    char warning[128];
-    snprintf(warning, sizeof warning, "--%s: %llu bad lines were skipped", cli_options[which].name,
-             (unsigned long long)n_bad);
-    cli_warn(setting->call->progress, warning);
-  }
-  xcoder_corpus_close(corpus);
-  return status;
-}
-
-/* Ids of a ready-made token file are not known to fit the models. */
-static xcoder_status check_ids(const cli_setting *setting, const xcoder_tokens *tokens, cli_id which,
-                               xcoder_error *err) {
-  const uint32_t *ids = xcoder_tokens_ids(tokens);
-  const size_t *start = xcoder_tokens_start(tokens);
-  size_t n_tokens = start[xcoder_tokens_sequences(tokens)], least = SIZE_MAX, context = SIZE_MAX;
-  for (size_t i = 0; i < setting->n_checkpoints; i++) {
-    least = setting->infos[i].n_vocab < least ? setting->infos[i].n_vocab : least;
-    if (setting->infos[i].n_context && setting->infos[i].n_context < context)
-      context = setting->infos[i].n_context;
-  }
-  for (size_t i = 0; i < n_tokens; i++)
-    if (ids[i] >= least)
-      return cli_fail(err, XCODER_MISMATCH, "--%s: token %zu is %u, the vocabulary has %zu", cli_options[which].name,
-                      i, ids[i], least);
-  for (size_t s = 0; s < xcoder_tokens_sequences(tokens); s++)
-    if (start[s + 1] - start[s] > context)
-      return cli_fail(err, XCODER_MISMATCH, "--%s: sequence %zu has %zu tokens, the context has %zu",
-                      cli_options[which].name, s, start[s + 1] - start[s], context);
-  return XCODER_OK;
-}
-
-xcoder_status cli_need_tokens(cli_setting *setting, cli_id which, xcoder_error *err) {
-  xcoder_tokens **tokens = which == OPT_HELDOUT ? &setting->heldout : &setting->corpus;
-  if (*tokens)
-    return XCODER_OK;
-  xcoder_status status = cli_require(setting->values, which, err);
-  if (!status)
-    status = cli_check_files(setting->values, which, err);
-  if (!status)
-    status = build_tokens(setting, which, tokens, err);
-  if (!status)
-    status = check_ids(setting, *tokens, which, err);
-  return status;
 }
 
 /* Two tasks of one name would write the same files. */

@@ -62,8 +62,8 @@ double cli_available_memory(void);
 xcoder_tokens_options cli_tokens_options(const cli_values *values);
 xcoder_pairs_options cli_pairs_options(const cli_values *values);
 bool cli_authors(const cli_values *values);
-/* Whether the file starts with the magic of .npy. */
-bool cli_is_npy(const char *path);
+/* Whether the option names one file, and that holds tokens. */
+bool cli_is_token_file(const cli_value *value);
 /* The items of a list joined by commas; freed with free(). */
 char *cli_join_items(const cli_value *value);
 

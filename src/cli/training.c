@@ -12,7 +12,7 @@ static xcoder_status keep_tokens(cli_job *job, cli_id which, const char *name, x
   const cli_value *value = &job->setting.values->value[which];
   bool packed = cli_integer(job->setting.values, OPT_LAYOUT) == 0;
   xcoder_status status = cli_need_tokens(&job->setting, which, err);
-  if (status || !packed || (value->n_items == 1 && cli_is_npy(value->items[0])))
+  if (status || !packed || cli_is_token_file(value))
     return status;
   char *path = cli_job_path(job, name);
   status = path ? xcoder_tokens_save(which == OPT_CORPUS ? job->setting.corpus : job->setting.heldout, path, err)

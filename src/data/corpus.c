@@ -21,6 +21,7 @@ struct xcoder_corpus {
   bool line_documents;
   size_t max_line_bytes;
   uint64_t max_bad_lines, bad_lines;
+  unsigned zstd_window_log;
   bool open, json_lines; /* the current file */
   xci_lines lines;
   json_t *document; /* holds the text of the current document */
@@ -71,6 +72,7 @@ xcoder_status xcoder_corpus_open(const char *paths, const xcoder_corpus_options 
   corpus->line_documents = options->line_documents;
   corpus->max_line_bytes = options->max_line_bytes ? options->max_line_bytes : DEFAULT_LINE_BYTES;
   corpus->max_bad_lines = options->max_bad_lines;
+  corpus->zstd_window_log = options->zstd_window_log;
   status = xci_copy_text(options->text_key ? options->text_key : "text", &corpus->text_key, err);
   if (!status) status = split_paths(corpus, paths, err);
   if (!status) status = check_paths(corpus, err);
@@ -130,7 +132,7 @@ static xcoder_status check_named_compressed(const char *path, const char *bytes,
 
 static xcoder_status open_next(xcoder_corpus *corpus, xcoder_error *err) {
   const char *path = corpus->paths[corpus->next_path++];
-  xcoder_status status = xci_lines_open(path, corpus->max_line_bytes, &corpus->lines, err);
+  xcoder_status status = xci_lines_open(path, corpus->max_line_bytes, corpus->zstd_window_log, &corpus->lines, err);
   if (status) return status;
   corpus->open = true;
   const xci_lines *lines = &corpus->lines;

@@ -11,9 +11,10 @@ static xcoder_status next_chunk(xci_lines *lines, xcoder_error *err) {
   return xci_stream_read(lines->stream, &lines->chunk, &lines->n_chunk, err);
 }
 
-xcoder_status xci_lines_open(const char *path, size_t max_bytes, xci_lines *lines, xcoder_error *err) {
+xcoder_status xci_lines_open(const char *path, size_t max_bytes, unsigned window_log, xci_lines *lines,
+                             xcoder_error *err) {
   *lines = (xci_lines){.max_bytes = max_bytes};
-  xcoder_status status = xci_stream_open(path, &lines->stream, err);
+  xcoder_status status = xci_stream_open(path, window_log, &lines->stream, err);
   if (!status) status = next_chunk(lines, err);
   if (!status && lines->n_chunk >= 3 && memcmp(lines->chunk, "\xef\xbb\xbf", 3) == 0) lines->at = 3;
   if (status) xci_lines_close(lines);

@@ -16,7 +16,9 @@ typedef struct xci_lines {
   uint64_t number; /* of the last line, from 1 */
 } xci_lines;
 
-xcoder_status xci_lines_open(const char *path, size_t max_bytes, xci_lines *lines, xcoder_error *err);
+/* `window_log` as in xci_stream_open(). */
+xcoder_status xci_lines_open(const char *path, size_t max_bytes, unsigned window_log, xci_lines *lines,
+                             xcoder_error *err);
 void xci_lines_close(xci_lines *lines); /* zeroed allowed */
 
 /* The next line without its newline, not zero-terminated, valid until the next call; NULL at the end. A line longer

@@ -28,6 +28,9 @@ src_libdata_la_SOURCES = \
   src/data/tokenizer_vocab.c \
   src/data/tokens.c src/data/tokens.h \
   src/data/tokens_build.c \
+  src/data/tokens_detect.c \
   src/data/tokens_file.c \
-  src/data/tokens_raw.c \
+  src/data/tokens_indexed.c \
+  src/data/tokens_languages.c \
+  src/data/tokens_mix.c \
   src/data/unicode.c src/data/unicode.h

@@ -139,7 +139,7 @@ static xcoder_status read_pairs_file(xci_pairs_builder *b, const struct task_kin
   const uint64_t kept_before = b->n_records;
   memcpy(before, b->skipped, sizeof before);
   xcoder_status status = place_file(b, kind, path, err);
-  if (!status) status = xci_lines_open(path, MAX_LINE_BYTES, &lines, err);
+  if (!status) status = xci_lines_open(path, MAX_LINE_BYTES, 0, &lines, err);
   if (!status) status = read_lines(b, kind, &lines, err);
   xci_lines_close(&lines);
   uint64_t n_items = b->n_items - items_before;

@@ -11,7 +11,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-enum { IN_BYTES = 64 << 10, OUT_BYTES = 128 << 10, MAX_WINDOW_LOG = 27 };
+enum { IN_BYTES = 64 << 10, OUT_BYTES = 128 << 10 };
+enum { DEFAULT_WINDOW_LOG = 27, LEAST_WINDOW_LOG = 10, LARGEST_WINDOW_LOG = 31 };
 
 struct xci_stream {
   char *path;
@@ -28,6 +29,7 @@ struct xci_stream {
   bool has_zlib;
   z_stream zlib;
   ZSTD_DCtx *zstd;
+  int window_log;
 };
 
 /* Reads until `in` holds at least `wanted` unread bytes or the file ends. */
@@ -106,7 +108,9 @@ static xcoder_status fail_zstd(const xci_stream *stream, size_t code, xcoder_err
   const char *name = ZSTD_getErrorName(code);
   switch (ZSTD_getErrorCode(code)) {
   case ZSTD_error_frameParameter_windowTooLarge:
-    return fail_at(stream, XCODER_MEMORY, "this zstd frame needs a window of more than 128 MiB", name, err);
+    return xci_fail(err, XCODER_MEMORY, "%s: byte %llu: this zstd frame needs a window of more than %llu MiB: %s "
+                    "(--zstd-window-log=31 allows any)", stream->path,
+                    (unsigned long long)(stream->consumed + stream->in_at), (1ULL << stream->window_log) >> 20, name);
   case ZSTD_error_memory_allocation: return fail_at(stream, XCODER_MEMORY, "no memory to decompress", name, err);
   case ZSTD_error_dictionary_wrong:
     return fail_at(stream, XCODER_UNSUPPORTED, "this zstd frame needs a dictionary", name, err);
@@ -153,22 +157,26 @@ static xcoder_status choose_decoder(xci_stream *stream, xcoder_error *err) {
     stream->fill = fill_zstd;
     stream->zstd = ZSTD_createDCtx();
     if (!stream->zstd) return fail_at(stream, XCODER_MEMORY, "no memory to decompress", "", err);
-    size_t code = ZSTD_DCtx_setParameter(stream->zstd, ZSTD_d_windowLogMax, MAX_WINDOW_LOG);
+    size_t code = ZSTD_DCtx_setParameter(stream->zstd, ZSTD_d_windowLogMax, stream->window_log);
     if (ZSTD_isError(code)) return fail_zstd(stream, code, err);
   }
   return XCODER_OK;
 }
 
-xcoder_status xci_stream_open(const char *path, xci_stream **out, xcoder_error *err) {
+xcoder_status xci_stream_open(const char *path, unsigned window_log, xci_stream **out, xcoder_error *err) {
   xci_stream *stream = NULL;
   uint64_t n_bytes = 0;
   bool is_stdin = strcmp(path, "-") == 0;
   *out = NULL;
+  if (window_log && (window_log < LEAST_WINDOW_LOG || window_log > LARGEST_WINDOW_LOG))
+    return xci_fail(err, XCODER_USAGE, "a zstd window of 2^%u bytes, expected an exponent of %d to %d", window_log,
+                    (int)LEAST_WINDOW_LOG, (int)LARGEST_WINDOW_LOG);
   xcoder_status status = XCI_ALLOC(&stream, 1, err);
   if (status) return status;
   status = xci_copy_text(is_stdin ? "standard input" : path, &stream->path, err);
   if (!status) status = XCI_ALLOC(&stream->in, IN_BYTES, err);
   if (!status) status = XCI_ALLOC(&stream->out, OUT_BYTES, err);
+  if (!status) stream->window_log = window_log ? (int)window_log : DEFAULT_WINDOW_LOG;
   if (!status && is_stdin) stream->descriptor = STDIN_FILENO;
   if (!status && !is_stdin) {
     status = xci_open_regular(path, &stream->descriptor, &n_bytes, err);

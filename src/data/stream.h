@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes of a file or of standard input, decompressed: plain, gzip (any number of members), zstd (any number of
- * frames, windows up to 128 MiB), told by the first bytes. */
+ * frames, windows up to a limit), told by the first bytes. */
 #ifndef XCI_DATA_STREAM_H
 #define XCI_DATA_STREAM_H
 
@@ -10,8 +10,8 @@
 
 typedef struct xci_stream xci_stream;
 
-/* `path` "-": standard input. */
-xcoder_status xci_stream_open(const char *path, xci_stream **stream, xcoder_error *err);
+/* `path` "-": standard input. zstd frames may have windows of 2^window_log bytes (10 to 31; 0: 27). */
+xcoder_status xci_stream_open(const char *path, unsigned window_log, xci_stream **stream, xcoder_error *err);
 void xci_stream_close(xci_stream *stream);
 /* The next bytes, at least 64 KiB unless the end is near; *n_bytes is 0 at the end. They live until the next call. */
 xcoder_status xci_stream_read(xci_stream *stream, const char **bytes, size_t *n_bytes, xcoder_error *err);

@@ -57,6 +57,9 @@ void xcoder_tokens_free(xcoder_tokens *tokens) {
   if (!tokens) return;
   xci_free(tokens->ids);
   xci_free(tokens->start);
+  for (size_t i = 0; i < tokens->n_languages; i++) xci_free(tokens->languages[i]);
+  xci_free(tokens->languages);
+  xci_free(tokens->language);
   xci_free(tokens);
 }
 

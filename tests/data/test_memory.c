@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each allocation of the data layer fails once, and all from each one on: a status comes back, nothing is left.
- * Those of jansson are left alone, because its lexer does not look whether its buffer could grow. */
+/* Each allocation of the data layer, those of its JSON among them, fails once, and all from each one on: a status comes
+ * back, nothing is left. */
 #include "helpers.h"
 
 #include "base/memory.h"

@@ -210,7 +210,7 @@ START_TEST(raw_files) {
   FAILS(XCODER_MISMATCH, "0 tokens", xcoder_tokens_load(write_temporary("r.u16", numbers, 0), 1, &tokens, err));
   FAILS(XCODER_FORMAT, "no token id", xcoder_tokens_load(write_temporary("r.u32", "\1\0\0\377", 4), 1, &tokens, err));
   idx[9] = 1, idx[17] = 8, idx[18] = 2, idx[26] = 2;
-  idx[34] = 3, idx[38] = 3, idx[50] = 6; /* two rows of three */
+  idx[34] = 3, idx[38] = 3, idx[50] = 6, idx[66] = 2; /* two rows of three */
   write_temporary("r.bin", numbers, 12);
   path = write_temporary("r.idx", idx, sizeof idx);
   OK(xcoder_tokens_load(path, 2, &tokens, err));
@@ -220,7 +220,7 @@ START_TEST(raw_files) {
     size_t at;
     unsigned char value;
     const char *words;
-  } bad[] = {{0, 'X', "MMIDIDX"}, {9, 2, "version 2"}, {17, 6, "type code 6"}, {18, 3, "do not fit"},
+  } bad[] = {{0, 'X', "MMIDIDX"}, {17, 6, "type code 6"}, {18, 3, "do not fit"},
              {25, 255, "do not fit"}, {33, 255, "do not fit"}, {38, 4, "sequence 1"}, {37, 255, "sequence 0"},
              {50, 7, "sequence 1"}, {57, 128, "sequence 1"}};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -231,6 +231,9 @@ START_TEST(raw_files) {
     ck_assert_ptr_null(tokens);
     idx[bad[i].at] = kept;
   }
+  idx[9] = 2;
+  FAILS(XCODER_UNSUPPORTED, "version 2", xcoder_tokens_load(write_temporary("r.idx", idx, sizeof idx), 2, &tokens, err));
+  idx[9] = 1;
   FAILS(XCODER_FORMAT, "MMIDIDX", xcoder_tokens_load(write_temporary("r.idx", idx, 33), 2, &tokens, err));
   FAILS(XCODER_FORMAT, "do not fit", xcoder_tokens_load(write_temporary("r.idx", idx, 73), 2, &tokens, err));
   static const char *const names[] = {"r.u16", "r.u32", "r.bin", "r.idx"};

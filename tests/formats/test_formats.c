@@ -203,6 +203,28 @@ START_TEST(json_members) {
 }
 END_TEST
 
+/* Every allocation of the parser fails once: that is a lack of memory, never a syntax error or another value. */
+START_TEST(json_without_memory) {
+  static const char text[] =
+    "{\"name\": \"a text of some length that needs a buffer\", \"list\": [1, 2.5, true, null, \"x\"]}";
+  json_t *wanted = NULL, *value = NULL;
+  OK(xci_json_parse(text, sizeof text - 1, "p", 0, &wanted, &error));
+  xcoder_status status = XCODER_MEMORY;
+  long n = 1;
+  for (; status; n++) {
+    xci_fail_allocation(n, 0);
+    status = xci_json_parse(text, sizeof text - 1, "p", 0, &value, &error);
+    xci_fail_allocation(0, 0);
+    ck_assert_msg(!status || status == XCODER_MEMORY, "allocation %ld: %s", n, error.message);
+    ck_assert(status ? !value : json_equal(value, wanted));
+    json_decref(value);
+    ck_assert_int_lt(n, 200);
+  }
+  ck_assert_int_gt(n, 10);
+  json_decref(wanted);
+}
+END_TEST
+
 START_TEST(json_file_names_the_line) {
   OK(xcoder_write_file(path_of("deep/er/x.json"), "{\n\"a\": 1,\n\"a\": 2}", 18, &error));
   json_t *value;
@@ -286,6 +308,7 @@ int main(void) {
   tcase_add_test(files, large_conversion);
   tcase_add_test(files, npy_round_trip);
   tcase_add_test(files, json_members);
+  tcase_add_test(files, json_without_memory);
   tcase_add_test(files, json_file_names_the_line);
   tcase_add_test(files, run_directory_lock);
   tcase_add_test(files, lock_dies_with_its_owner);
