@@ -20,13 +20,26 @@ static int compare_rows(const void *a, const void *b) {
   return p->feature < q->feature ? -1 : p->feature > q->feature;
 }
 
-static void fill_row(const xci_effects *e, const double *norms, size_t feature, xci_effect_row *row) {
+/* Sum over features of |mean effect|; 1 where there is none, so that nothing is divided by 0. */
+static void sum_totals(const xci_effects *e, double *total) {
+  for (size_t c = 0; c < e->n; c++) {
+    total[c] = 0;
+    for (size_t i = 0; i < e->n_latents; i++) total[c] += fabs(e->sum[i * e->n + c]) / (double)e->n_examples;
+    if (!(total[c] > 0)) total[c] = 1;
+  }
+}
+
+static void fill_row(const xci_effects *e, const double *norms, const double *total, size_t feature,
+                     xci_effect_row *row) {
   const size_t n = e->n;
+  double share[XCODER_MAX_CHECKPOINTS];
   *row = (xci_effect_row){.feature = (uint32_t)feature, .n_active = e->n_active[feature]};
   for (size_t c = 0; c < n; c++) {
     row->ie[c] = e->sum[feature * n + c] / (double)e->n_examples;
     row->largest = fmax(row->largest, fabs(row->ie[c]));
+    share[c] = row->ie[c] / total[c];
   }
+  xci_relative(share, n, row->norm_rel_ie);
   xci_relative(row->ie, n, row->rel_ie);
   xci_relative(norms + feature * n, n, row->rel_dec);
   row->class_authors = xci_classify_authors(row->ie, n);
@@ -61,7 +74,7 @@ static xcoder_status turn(const xci_effects *e, by_feature *t, xcoder_error *err
   return status;
 }
 
-static xcoder_status add_intervals(const xci_effects *e, size_t n_resamples, uint64_t seed, xci_effect_row *rows,
+static xcoder_status add_intervals(const xci_effects *e, const double *total, size_t n_resamples, uint64_t seed, xci_effect_row *rows,
                                    size_t n_rows, xcoder_error *err) {
   const size_t n = e->n, work_size = 2 * n * n_resamples, n_threads = (size_t)xci_threads();
   by_feature t = {0};
@@ -80,9 +93,13 @@ static xcoder_status add_intervals(const xci_effects *e, size_t n_resamples, uin
     for (size_t r = 0; r < n_rows; r++) {
       xci_effect_row *row = &rows[r];
       const size_t first = t.start[row->feature];
+      double *own = work + (size_t)xci_thread_index() * work_size;
       if (!row->defined) continue;
-      xci_bootstrap_interval(drawn, n_resamples, t.example + first, t.effect + first * n, row->n_active, n, row->low,
-                             row->high, work + (size_t)xci_thread_index() * work_size);
+      xci_bootstrap_interval(drawn, n_resamples, t.example + first, t.effect + first * n, row->n_active, n, total,
+                             row->low, row->high, own);
+      if (!isnan(row->low[0])) row->class_norm = xci_classify_interval(row->norm_rel_ie, row->low, row->high, n);
+      xci_bootstrap_interval(drawn, n_resamples, t.example + first, t.effect + first * n, row->n_active, n, NULL,
+                             row->low, row->high, own);
       row->has_interval = !isnan(row->low[0]);
     }
   }
@@ -96,7 +113,7 @@ static xcoder_status add_intervals(const xci_effects *e, size_t n_resamples, uin
 
 xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *e, uint64_t n_resamples, uint64_t seed,
                               xci_effect_row **rows, size_t *n_rows, xcoder_error *err) {
-  double *norms = NULL;
+  double *norms = NULL, total[XCODER_MAX_CHECKPOINTS];
   size_t count = 0;
   *rows = NULL;
   *n_rows = 0;
@@ -105,12 +122,13 @@ xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *e, uint
   if (!status) status = XCI_ALLOC(rows, count, err);
   if (!status) {
     size_t at = 0;
+    sum_totals(e, total);
     for (size_t i = 0; i < e->n_latents; i++)
-      if (e->n_active[i]) fill_row(e, norms, i, &(*rows)[at++]);
+      if (e->n_active[i]) fill_row(e, norms, total, i, &(*rows)[at++]);
     if (count) qsort(*rows, count, sizeof **rows, compare_rows);
     for (size_t r = 0; r < count; r++)
       (*rows)[r].defined = (*rows)[r].largest > 0 && (*rows)[r].largest >= smallest_share * (*rows)[0].largest;
-    if (n_resamples && count) status = add_intervals(e, (size_t)n_resamples, seed, *rows, count, err);
+    if (n_resamples && count) status = add_intervals(e, total, (size_t)n_resamples, seed, *rows, count, err);
   }
   xci_free(norms);
   for (size_t r = 0; !status && r < count; r++) {
@@ -118,6 +136,7 @@ xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *e, uint
     if (!row->defined) continue; /* stays XCI_CLASS_NONE */
     row->class = row->has_interval ? xci_classify_interval(row->rel_ie, row->low, row->high, e->n)
                                    : xci_classify(row->rel_ie, e->n);
+    if (!row->has_interval) row->class_norm = xci_classify(row->norm_rel_ie, e->n);
   }
   if (status) {
     xci_free(*rows);

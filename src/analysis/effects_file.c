@@ -46,7 +46,8 @@ static void write_table(xci_text *text, const xci_bench *bench, const xci_effect
   add_columns(text, "rel_ie_low", bench);
   add_columns(text, "rel_ie_high", bench);
   add_columns(text, "rel_dec", bench);
-  xci_text_add(text, ",class,class_authors,evolution,n_active\n");
+  add_columns(text, "norm_rel_ie", bench);
+  xci_text_add(text, ",class,class_authors,class_norm,evolution,n_active\n");
   for (size_t r = 0; r < n_rows; r++) {
     const xci_effect_row *row = &rows[r];
     const double share = rows[0].largest > 0 ? row->largest / rows[0].largest : 0;
@@ -57,8 +58,10 @@ static void write_table(xci_text *text, const xci_bench *bench, const xci_effect
     add_numbers(text, row->low, n, row->has_interval);
     add_numbers(text, row->high, n, row->has_interval);
     add_numbers(text, row->rel_dec, n, row->rel_dec[0] == row->rel_dec[0]);
+    add_numbers(text, row->norm_rel_ie, n, row->defined);
     add_class(text, row->class, bench);
     add_class(text, row->class_authors, bench);
+    add_class(text, row->class_norm, bench);
     xci_text_format(text, ",%s,%u\n", xci_evolution(row->class, n), row->n_active);
   }
 }

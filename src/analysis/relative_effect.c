@@ -25,13 +25,10 @@ static xci_class classify_two(const double *share) {
   return (xci_class){XCI_CLASS_SHARED, bit(0) | bit(1)};
 }
 
-/* Three: all, else the first pair in the order AB, AC, BC, else other. More: the set above the border. */
-static xci_class classify_set(uint32_t above, size_t n) {
-  size_t count = 0;
-  for (size_t c = 0; c < n; c++) count += above >> c & 1;
-  if (n > 3 && count == 1) return (xci_class){XCI_CLASS_SPECIFIC, above};
-  if (count >= 2) return (xci_class){XCI_CLASS_SHARED, above};
-  return (xci_class){XCI_CLASS_OTHER, 0};
+/* The set above the border, which is never empty: the largest of n shares is at least 1 / n. For three it is the
+ * authors' rule (all, else the first pair in the order AB, AC, BC), because two pairs above 0.3 are all three. */
+static xci_class classify_set(uint32_t above) {
+  return (xci_class){above & (above - 1) ? XCI_CLASS_SHARED : XCI_CLASS_MOSTLY, above};
 }
 
 xci_class xci_classify(const double *share, size_t n) {
@@ -44,7 +41,7 @@ xci_class xci_classify(const double *share, size_t n) {
     if (share[c] >= sharing_border(n)) above |= bit(c);
   }
   if (share[largest] > specific_border) return (xci_class){XCI_CLASS_SPECIFIC, bit(largest)};
-  return classify_set(above, n);
+  return classify_set(above);
 }
 
 static bool spans(double low, double high, double border) { return low < border && border < high; }
@@ -64,14 +61,19 @@ xci_class xci_classify_authors(const double *effect, size_t n) {
   double share[XCODER_MAX_CHECKPOINTS];
   if (!xci_relative(effect, n, share))
     for (size_t c = 0; c < n; c++) share[c] = 0.5;
-  return xci_classify(share, n);
+  const xci_class class = xci_classify(share, n);
+  return n == 3 && class.kind == XCI_CLASS_MOSTLY ? (xci_class){XCI_CLASS_OTHER, 0} : class;
+}
+
+static bool has_members(xci_class class) {
+  return class.kind == XCI_CLASS_SPECIFIC || class.kind == XCI_CLASS_SHARED || class.kind == XCI_CLASS_MOSTLY;
 }
 
 void xci_class_text(xci_class class, const char *const *labels, size_t n, xci_text *text) {
-  static const char *const words[] = {"none", "specific:", "shared:", "other", "uncertain"};
+  static const char *const words[] = {"none", "specific:", "shared:", "mostly:", "other", "uncertain"};
   const char *separator = "";
   xci_text_add(text, words[class.kind]);
-  if (class.kind != XCI_CLASS_SPECIFIC && class.kind != XCI_CLASS_SHARED) return;
+  if (!has_members(class)) return;
   for (size_t c = 0; c < n; c++) {
     if (!(class.members >> c & 1)) continue;
     xci_text_add(text, separator);
@@ -82,7 +84,7 @@ void xci_class_text(xci_class class, const char *const *labels, size_t n, xci_te
 
 const char *xci_evolution(xci_class class, size_t n) {
   bool early = false, late = false, middle = false;
-  if (n < 2 || (class.kind != XCI_CLASS_SPECIFIC && class.kind != XCI_CLASS_SHARED)) return "";
+  if (n < 2 || !has_members(class)) return "";
   for (size_t c = 0; c < n; c++) {
     if (!(class.members >> c & 1)) continue;
     if (2 * c + 1 < n) early = true;
@@ -105,7 +107,7 @@ void xci_bootstrap_draw(uint64_t seed, size_t n_examples, size_t n_resamples, ui
 }
 
 void xci_bootstrap_interval(const uint16_t *weight, size_t n_resamples, const uint32_t *example, const float *effect,
-                            size_t n_active, size_t n, double *low, double *high, double *work) {
+                            size_t n_active, size_t n, const double *unit, double *low, double *high, double *work) {
   double *sum = work, *kept = work + n * n_resamples;
   size_t n_kept = 0;
   for (size_t i = 0; i < n * n_resamples; i++) sum[i] = 0;
@@ -119,7 +121,7 @@ void xci_bootstrap_interval(const uint16_t *weight, size_t n_resamples, const ui
   }
   for (size_t r = 0; r < n_resamples; r++) {
     double value[XCODER_MAX_CHECKPOINTS] = {0}, share[XCODER_MAX_CHECKPOINTS];
-    for (size_t c = 0; c < n; c++) value[c] = sum[c * n_resamples + r];
+    for (size_t c = 0; c < n; c++) value[c] = sum[c * n_resamples + r] / (unit ? unit[c] : 1);
     if (!xci_relative(value, n, share)) continue;
     for (size_t c = 0; c < n; c++) kept[c * n_resamples + n_kept] = share[c];
     n_kept++;

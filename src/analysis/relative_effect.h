@@ -13,7 +13,8 @@ typedef enum xci_class_kind {
   XCI_CLASS_NONE,      /* no effect, no RelIE */
   XCI_CLASS_SPECIFIC,  /* to the one checkpoint in `members` */
   XCI_CLASS_SHARED,    /* by those in `members` */
-  XCI_CLASS_OTHER,
+  XCI_CLASS_MOSTLY,    /* of the one in `members`: alone above the border of sharing, and not specific */
+  XCI_CLASS_OTHER,     /* of the authors' classes only, which leave such a feature without one */
   XCI_CLASS_UNCERTAIN  /* an interval spans a border */
 } xci_class_kind;
 
@@ -22,16 +23,18 @@ typedef struct xci_class {
   uint32_t members; /* bit c: checkpoint c */
 } xci_class;
 
-/* The class of shares [n] that sum to 1. n = 2 and 3 as the authors; beyond, a checkpoint takes part from 0.9 / n. */
+/* The class of shares [n] that sum to 1: specific above 0.7, else the set of checkpoints with at least 0.9 / n (n = 2:
+ * neither below 0.3). Every composition of shares has one. */
 xci_class xci_classify(const double *share, size_t n);
 
 /* The same, `uncertain` where an interval [low, high] spans a border that matters for it. */
 xci_class xci_classify_interval(const double *share, const double *low, const double *high, size_t n);
 
-/* The authors' reading of a feature without any effect: 0.5 in every component. */
+/* The authors' classes of three: a feature that is mostly of one checkpoint is other. Their reading of a feature without
+ * any effect: 0.5 in every component. */
 xci_class xci_classify_authors(const double *effect, size_t n);
 
-/* "specific:B", "shared:A+B", "none", "other", "uncertain". */
+/* "specific:B", "mostly:B", "shared:A+B", "none", "other", "uncertain". */
 void xci_class_text(xci_class class, const char *const *labels, size_t n, xci_text *text);
 
 /* "emerging" (specific to a later checkpoint), "vanishing" (to an earlier one), "persisting" (shared), or "". With
@@ -43,8 +46,9 @@ const char *xci_evolution(xci_class class, size_t n);
 void xci_bootstrap_draw(uint64_t seed, size_t n_examples, size_t n_resamples, uint16_t *weight);
 
 /* 95 % percentile intervals of RelIE of one feature with effects [n_active, n] in examples example[n_active]; NaN
- * where no resample has an effect. `work`: [2 * n * n_resamples] doubles. */
+ * where no resample has an effect. The effects at checkpoint c are divided by unit[c] (NULL: 1).
+ * `work`: [2 * n * n_resamples] doubles. */
 void xci_bootstrap_interval(const uint16_t *weight, size_t n_resamples, const uint32_t *example, const float *effect,
-                            size_t n_active, size_t n, double *low, double *high, double *work);
+                            size_t n_active, size_t n, const double *unit, double *low, double *high, double *work);
 
 #endif

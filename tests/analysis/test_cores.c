@@ -192,8 +192,8 @@ START_TEST(classes_of_three) {
   expect_class(3, (double[]){0.4, 0.4, 0.2}, "shared:A+B", "persisting");
   expect_class(3, (double[]){0.4, 0.2, 0.4}, "shared:A+C", "persisting");
   expect_class(3, (double[]){0.2, 0.4, 0.4}, "shared:B+C", "persisting");
-  expect_class(3, (double[]){0.6, 0.2, 0.2}, "other", "");
-  expect_class(3, (double[]){0.7, 0.15, 0.15}, "other", "");
+  expect_class(3, (double[]){0.6, 0.2, 0.2}, "mostly:A", "vanishing");
+  expect_class(3, (double[]){0.7, 0.15, 0.15}, "mostly:A", "vanishing");
 }
 END_TEST
 
@@ -201,7 +201,7 @@ START_TEST(classes_of_more) {
   expect_class(4, (double[]){0.25, 0.25, 0.25, 0.25}, "shared:A+B+C+D", "persisting");
   expect_class(4, (double[]){0.1, 0.1, 0.4, 0.4}, "shared:C+D", "emerging");
   expect_class(4, (double[]){0.1, 0.05, 0.05, 0.8}, "specific:D", "emerging");
-  expect_class(5, (double[]){0.5, 0.125, 0.125, 0.125, 0.125}, "specific:A", "vanishing");
+  expect_class(5, (double[]){0.5, 0.125, 0.125, 0.125, 0.125}, "mostly:A", "vanishing");
   expect_class(1, (double[]){1}, "shared:A", "");
 }
 END_TEST
@@ -220,7 +220,7 @@ START_TEST(classes_are_exhaustive) {
       const uint32_t all = n == 32 ? UINT32_MAX : ((uint32_t)1 << n) - 1;
       ck_assert_int_eq(a.kind, b.kind);
       ck_assert_uint_eq(a.members, ((b.members << 1) | (b.members >> (n - 1))) & all);
-      if (n != 3) ck_assert(a.kind == XCI_CLASS_SHARED || a.kind == XCI_CLASS_SPECIFIC);
+      ck_assert(a.kind == XCI_CLASS_SHARED || a.kind == XCI_CLASS_SPECIFIC || a.kind == XCI_CLASS_MOSTLY);
     }
 }
 END_TEST
@@ -230,6 +230,8 @@ START_TEST(intervals_make_uncertain) {
   ck_assert_int_eq(xci_classify_interval(near, low, high, 2).kind, XCI_CLASS_UNCERTAIN);
   const double far[] = {0.9, 0.06, 0.04}, far_low[] = {0.85, 0.01, 0.01}, far_high[] = {0.95, 0.1, 0.1};
   ck_assert_int_eq(xci_classify_interval(far, far_low, far_high, 3).kind, XCI_CLASS_SPECIFIC);
+  const double most[] = {0.6, 0.2, 0.2}; /* the authors have no class for it */
+  ck_assert_int_eq(xci_classify_authors(most, 3).kind, XCI_CLASS_OTHER);
   const double zero[] = {0, 0, 0};
   ck_assert_int_eq(xci_classify_authors(zero, 3).kind, XCI_CLASS_SHARED); /* 0.5 everywhere, as they print it */
   double share[3];
@@ -263,14 +265,18 @@ START_TEST(bootstrap_of_identical_examples_has_no_width) {
     for (size_t c = 0; c < 3; c++) effect[3 * e + c] = (float)value[c];
   }
   xci_bootstrap_draw(11, E, R, weight);
-  xci_bootstrap_interval(weight, R, example, effect, E, 3, low, high, work);
+  xci_bootstrap_interval(weight, R, example, effect, E, 3, NULL, low, high, work);
   xci_relative(value, 3, share);
   for (size_t c = 0; c < 3; c++) {
     ck_assert(low[c] == high[c]);
     ck_assert_double_eq_tol(low[c], share[c], 1e-12);
   }
+  const double unit[] = {2, 0.5, 4}, scaled[] = {value[0] / 2, value[1] / 0.5, value[2] / 4};
+  xci_bootstrap_interval(weight, R, example, effect, E, 3, unit, low, high, work);
+  xci_relative(scaled, 3, share);
+  for (size_t c = 0; c < 3; c++) ck_assert(low[c] == high[c] && fabs(low[c] - share[c]) < 1e-12);
   effect[0] = 9; /* one example differs: now there is a width, and it holds the estimate */
-  xci_bootstrap_interval(weight, R, example, effect, E, 3, low, high, work);
+  xci_bootstrap_interval(weight, R, example, effect, E, 3, NULL, low, high, work);
   ck_assert(low[0] < high[0]);
 }
 END_TEST
