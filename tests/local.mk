@@ -17,7 +17,14 @@ dist_check_SCRIPTS += tests/check-layers.sh tests/check-headers.sh tests/check-s
 TESTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
 CLEANFILES += symbols.tmp
 EXTRA_DIST += tests/symbols.txt tests/coverage.sh tests/session.sh \
-  tests/sanitize.sh tests/valgrind.sh packaging/setup.sh demo.sh check.sh
+  tests/sanitize.sh tests/valgrind.sh tests/portability.sh tests/paper.sh tests/make_shape.py packaging/setup.sh demo.sh check.sh
+
+# What takes too long, or too much, for every commit: doc/testing.md says what each needs.
+.PHONY: bigcheck
+bigcheck: all
+	$(srcdir)/tests/valgrind.sh $(builddir)
+	$(srcdir)/tests/portability.sh
+	$(srcdir)/tests/paper.sh $(builddir)
 
 include tests/base/local.mk
 include tests/compute/local.mk
