@@ -93,8 +93,8 @@ static xci_coder *make_coder(const bench *q, xcoder_device *device) {
 static void run_step(const bench *q, xcoder_device *device, xci_coder *coder, const float *x, uint64_t step,
                      xci_losses *losses, double best[N_PHASES]) {
   xcoder_error err;
-  const xci_gate gate = {XCI_GATE_RELU, NULL, 0};
-  const xci_objective objective = {2};
+  const xci_gate gate = {.kind = XCI_GATE_RELU, .k = 0};
+  const xci_objective objective = {.l1_coefficient = 2};
   const xci_adam adam = {step, 1e-6, 0.9, 0.999, 1e-8, 1}; /* small, so that the number of features stays */
   double t[4], cpu = now(CLOCK_PROCESS_CPUTIME_ID);
   t[0] = now(CLOCK_MONOTONIC);

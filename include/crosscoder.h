@@ -7,6 +7,7 @@
 #include <crosscoder/coder.h>
 #include <crosscoder/data.h>
 #include <crosscoder/device.h>
+#include <crosscoder/exchange.h>
 #include <crosscoder/export.h>
 #include <crosscoder/harvest.h>
 #include <crosscoder/model.h>

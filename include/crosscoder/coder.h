@@ -22,6 +22,15 @@ typedef struct xcoder xcoder;
 
 typedef enum xcoder_tensor { XCODER_W_ENC, XCODER_B_ENC, XCODER_W_DEC, XCODER_B_DEC } xcoder_tensor;
 
+/* How pre-activations p become features; norm_i = sum_c ||W_dec[i,c]|| of the unfolded decoder. At inference:
+ *   relu       f = max(0, p)
+ *   batchtopk  f = p where p norm_i > threshold (an average over training; none yet: as relu), else 0
+ *   topk       of each sample the k largest p norm_i that are positive, the others 0
+ *   jumprelu   f = p where p > theta_i and p > 0, else 0 */
+typedef enum xcoder_activation {
+  XCODER_RELU, XCODER_BATCH_TOPK, XCODER_TOPK, XCODER_JUMP_RELU
+} xcoder_activation;
+
 /* What the mask leaves out, everywhere: norm estimate, training, evaluation, attribution. */
 typedef struct xcoder_mask {
   bool keep_first; /* false (default): position 0 of each sequence is excluded */
@@ -35,6 +44,8 @@ typedef struct xcoder_info {
   const float *scales;  /* [n_checkpoints], s_c */
   float threshold;      /* < 0: none (plain ReLU); else keep f_i where f_i sum_c ||W_dec[i,c]|| > threshold */
   xcoder_mask mask;
+  xcoder_activation activation;
+  size_t k;             /* topk; batchtopk: features per sample in training, 0: unknown */
 } xcoder_info;
 
 /* Makes an untrained crosscoder whose parameters are all 0. `labels`, `scales` may be NULL ("A", "B", ...; 1). */
@@ -52,7 +63,8 @@ XCODER_API void xcoder_changed(xcoder *coder);
 
 /* Folds the scales into the weights so that the crosscoder reads and writes raw activations:
  * W_enc[c] *= s_c ; W_dec[:,c] /= s_c ; b_dec[c] /= s_c ; b_enc unchanged. Folding twice is a no-op.
- * The threshold refers to the unfolded decoder and is kept exact in both forms. */
+ * The threshold refers to the unfolded decoder and is kept exact in both forms: every feature has its own, in units
+ * of f, which folding does not change. */
 XCODER_API xcoder_status xcoder_fold(xcoder *coder, xcoder_error *err);
 
 /* The functions that take a device (NULL: the processor) keep a copy of the weights there until the crosscoder is

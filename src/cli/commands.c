@@ -138,6 +138,25 @@ const cli_command cli_commands[] = {
    "labels.csv\tone row a feature and annotator, columns as in the authors' files\nlabels.json\tagreement, disagreements\n",
    "  What two people saved, then the page with it:\n    crosscoder labels run anna.csv ben.csv\n    crosscoder report run\n"
    "  How far do they agree?\n    crosscoder labels run --json\n"},
+  {"import", IN_IMPORT, "Read a crosscoder of another program", "PATH", 1, 1, cli_import,
+   "PATH is a file of weights or the folder of one: the paper's code and the replication it grew from (.pt with "
+   "cfg.json), dictionary_learning (model_final.pt or model.safetensors with config.json), or SAELens (one "
+   "checkpoint). Which one is told by the tensors. Nothing in the files is executed; an architecture that is not known "
+   "is refused by name.\n\n"
+   "What is written is a crosscoder file that eval, attribute, ablate, features and show take. It is read again and "
+   "compared bit for bit, and the output says whether the weights are folded.",
+   NULL,
+   "  A checkpoint of the paper's code:\n    crosscoder import version_3/20.pt --out=crosscoder.safetensors\n"
+   "  One whose files have no scales:\n    crosscoder import gemma --scales=0.275,0.241 --labels=base,chat "
+   "--out=crosscoder.safetensors\n"},
+  {"export", IN_EXPORT, "Write a crosscoder for another program", "PATH", 1, 1, cli_export,
+   "PATH is a run or a crosscoder file. --form says for whom; --out is the new folder. What was written is read again "
+   "and compared bit for bit. A crosscoder that a form cannot hold is refused with the reason. doc/exchange.md says "
+   "what every form holds.",
+   "cc_weights.pt, cfg.json\t--form=authors\nmodel_final.pt, config.json\t--form=dictionary-learning\n"
+   "sae_weights.safetensors, cfg.json\t--form=saelens\n",
+   "  For the paper's code:\n    crosscoder export run --out=for-authors\n"
+   "  For dictionary_learning:\n    crosscoder export run --form=dictionary-learning --out=for-learning\n"},
   {"devices", IN_DEVICES, "List backends, devices and instruction sets", "", 0, 0, cli_devices,
    "Prints what this machine offers. With --self-test every operation of --device is run once against the slow "
    "reference.",
@@ -149,8 +168,7 @@ const cli_command cli_commands[] = {
 
 const size_t n_cli_commands = sizeof cli_commands / sizeof *cli_commands;
 
-const char *const cli_later_commands[] = {"audit", "similarity", "select", "evolve", "compare", "import",
-                                          "export", NULL};
+const char *const cli_later_commands[] = {"audit", "similarity", "select", "evolve", "compare", NULL};
 
 const cli_command *cli_find_command(const char *name) {
   for (size_t i = 0; i < n_cli_commands; i++)

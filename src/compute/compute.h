@@ -124,6 +124,7 @@ typedef struct xci_gate {
   xci_gate_kind kind;
   const float *threshold; /* [n_latents] */
   size_t k;
+  const float *score; /* [n_latents], instead of norm_i; NULL: norm_i = sum_c ||W_dec[i,c]|| */
 } xci_gate;
 
 /* Host view of sparse codes, sample-major, indices ascending within a sample. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 const char *const xci_coder_tensor_names[XCI_N_TENSORS] = {"W_enc", "b_enc", "W_dec", "b_dec"};
+const char *const xci_activation_names[] = {"relu", "batchtopk", "topk", "jumprelu"};
 
 size_t xci_coder_tensor_shape(size_t n_checkpoints, size_t d_model, size_t n_latents, xci_coder_tensor tensor,
                               size_t shape[3]) {
@@ -134,6 +135,8 @@ void xcoder_free_coder(xcoder *coder) {
   xci_free_labels(coder->labels, coder->info.n_checkpoints);
   xci_free(coder->scales);
   for (int t = 0; t < XCI_N_TENSORS; t++) xci_free(coder->weights[t]);
+  xci_free(coder->theta);
+  xci_free(coder->score);
   xci_free(coder);
 }
 
@@ -145,7 +148,64 @@ float *xcoder_weights(xcoder *coder, xcoder_tensor tensor, size_t *n_values) {
   return known ? coder->weights[tensor] : NULL;
 }
 
-void xcoder_changed(xcoder *coder) { xci_resident_drop(coder->resident); }
+void xcoder_changed(xcoder *coder) {
+  xci_resident_drop(coder->resident);
+  if (coder->info.activation == XCODER_JUMP_RELU) return;
+  xci_free(coder->theta); /* it was made from the threshold and the norms */
+  coder->theta = NULL;
+}
+
+static xcoder_status copy_values(const float *values, size_t n, float **copy, xcoder_error *err) {
+  xcoder_status status = XCI_ALLOC(copy, n, err);
+  if (!status) memcpy(*copy, values, n * sizeof *values);
+  return status;
+}
+
+xcoder_status xci_coder_set_activation(xcoder *coder, xcoder_activation activation, size_t k, float threshold,
+                                       const float *theta, const float *score, xcoder_error *err) {
+  float *own_theta = NULL, *own_score = NULL;
+  size_t n = coder->info.n_latents;
+  xcoder_status status = theta != NULL ? copy_values(theta, n, &own_theta, err) : XCODER_OK;
+  if (!status && score != NULL) status = copy_values(score, n, &own_score, err);
+  if (status) {
+    xci_free(own_theta);
+    return status;
+  }
+  xci_free(coder->theta);
+  xci_free(coder->score);
+  coder->theta = own_theta;
+  coder->score = own_score;
+  coder->info.activation = activation;
+  coder->info.k = k;
+  coder->info.threshold = threshold;
+  xci_resident_drop(coder->resident);
+  return XCODER_OK;
+}
+
+bool xci_coder_has_thresholds(const xcoder *coder) { return coder->theta != NULL || coder->info.threshold >= 0; }
+
+/* What refers to the unfolded decoder is found while it is there. */
+static xcoder_status fix_gate(xcoder *coder, xcoder_error *err) {
+  float *theta = NULL, *score = NULL;
+  size_t n = coder->info.n_latents;
+  xcoder_status status = XCODER_OK;
+  if (coder->theta == NULL && coder->info.threshold >= 0) {
+    status = XCI_ALLOC(&theta, n, err);
+    if (!status) status = xci_coder_thresholds(coder, theta, err);
+  }
+  if (!status && coder->score == NULL && coder->info.activation == XCODER_TOPK) {
+    status = XCI_ALLOC(&score, n, err);
+    if (!status) status = xci_coder_scores(coder, score, err);
+  }
+  if (status) {
+    xci_free(theta);
+    xci_free(score);
+    return status;
+  }
+  if (theta != NULL) coder->theta = theta;
+  if (score != NULL) coder->score = score;
+  return XCODER_OK;
+}
 
 static void scale_values(float *values, size_t n, float factor, bool divide) {
   if (divide)
@@ -155,8 +215,9 @@ static void scale_values(float *values, size_t n, float factor, bool divide) {
 }
 
 xcoder_status xcoder_fold(xcoder *coder, xcoder_error *err) {
-  (void)err;
   if (coder->info.folded) return XCODER_OK;
+  xcoder_status status = fix_gate(coder, err);
+  if (status) return status;
   size_t n = coder->info.n_checkpoints, d = coder->info.d_model, n_latents = coder->info.n_latents;
   for (size_t c = 0; c < n; c++) {
     float s = coder->scales[c];
@@ -165,7 +226,7 @@ xcoder_status xcoder_fold(xcoder *coder, xcoder_error *err) {
     scale_values(coder->weights[XCI_B_DEC] + c * d, d, s, true);
   }
   coder->info.folded = true;
-  xcoder_changed(coder);
+  xci_resident_drop(coder->resident);
   return XCODER_OK;
 }
 
@@ -185,19 +246,39 @@ xcoder_status xcoder_decoder_norms(const xcoder *coder, float *norms, xcoder_err
   return XCODER_OK;
 }
 
+static double unfolded_norms(const xcoder *coder, size_t i) {
+  size_t n = coder->info.n_checkpoints, d = coder->info.d_model;
+  double sum = 0;
+  for (size_t c = 0; c < n; c++) {
+    double norm = row_norm(coder->weights[XCI_W_DEC] + (i * n + c) * d, d);
+    sum += coder->info.folded ? norm * (double)coder->scales[c] : norm;
+  }
+  return sum;
+}
+
 /* A feature is kept where f_i sum_c ||W_dec[i,c]|| > threshold, norms of the unfolded decoder (f is the same in both
  * forms). A feature whose norms are all 0 has score 0, which no threshold >= 0 lets through: its theta is infinite. */
 xcoder_status xci_coder_thresholds(const xcoder *coder, float *theta, xcoder_error *err) {
   (void)err;
-  size_t n = coder->info.n_checkpoints, d = coder->info.d_model;
+  if (coder->theta != NULL) {
+    memcpy(theta, coder->theta, coder->info.n_latents * sizeof *theta);
+    return XCODER_OK;
+  }
 #pragma omp parallel for num_threads(xci_threads())
   for (long long i = 0; i < (long long)coder->info.n_latents; i++) {
-    double sum = 0;
-    for (size_t c = 0; c < n; c++) {
-      double norm = row_norm(coder->weights[XCI_W_DEC] + ((size_t)i * n + c) * d, d);
-      sum += coder->info.folded ? norm * (double)coder->scales[c] : norm;
-    }
+    double sum = unfolded_norms(coder, (size_t)i);
     theta[i] = sum > 0 ? (float)((double)coder->info.threshold / sum) : HUGE_VALF;
   }
+  return XCODER_OK;
+}
+
+xcoder_status xci_coder_scores(const xcoder *coder, float *score, xcoder_error *err) {
+  (void)err;
+  if (coder->score != NULL) {
+    memcpy(score, coder->score, coder->info.n_latents * sizeof *score);
+    return XCODER_OK;
+  }
+#pragma omp parallel for num_threads(xci_threads())
+  for (long long i = 0; i < (long long)coder->info.n_latents; i++) score[i] = (float)unfolded_norms(coder, (size_t)i);
   return XCODER_OK;
 }

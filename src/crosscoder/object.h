@@ -18,6 +18,8 @@ struct xcoder {
   float *scales;
   float *weights[XCI_N_TENSORS];
   size_t n_values[XCI_N_TENSORS];
+  float *theta; /* [n_latents], in units of f, or NULL: none, or made from info.threshold where it is needed */
+  float *score; /* [n_latents], topk: what f is ranked by is f * score; NULL: the norms of the unfolded decoder */
   xci_resident *resident; /* changes in const functions: it is a cache */
 };
 
@@ -40,7 +42,15 @@ void xci_free_labels(char **labels, size_t n);
 
 /* What crosscoder.safetensors and a checkpoint say about a crosscoder beside its tensors. */
 xcoder_status xci_coder_add_metadata(xci_safetensors_writer *writer, const xcoder_info *info, xcoder_error *err);
-/* theta_i of every latent, [n_latents], from the decoder norms of `coder`; see object.c for zero norms. */
+/* "relu", "batchtopk", "topk", "jumprelu". */
+extern const char *const xci_activation_names[];
+bool xci_coder_has_thresholds(const xcoder *coder);
+/* Sets the activation. theta, score: [n_latents], copied, or NULL. */
+xcoder_status xci_coder_set_activation(xcoder *coder, xcoder_activation activation, size_t k, float threshold,
+                                       const float *theta, const float *score, xcoder_error *err);
+/* sum_c ||W_dec[i,c]|| of the unfolded decoder, [n_latents]. */
+xcoder_status xci_coder_scores(const xcoder *coder, float *score, xcoder_error *err);
+/* theta_i of every latent, [n_latents]: the crosscoder's own, or from its decoder norms; for norms of 0 see object.c. */
 xcoder_status xci_coder_thresholds(const xcoder *coder, float *theta, xcoder_error *err);
 /* Reads parameters and metadata of either kind of file. */
 xcoder_status xci_coder_load_file(const char *path, xcoder **coder, xcoder_error *err);

@@ -55,12 +55,15 @@ xcoder_status xci_coder_add_metadata(xci_safetensors_writer *writer, const xcode
     status = xci_safetensors_add_metadata(writer, "mask_keep_first", info->mask.keep_first ? "true" : "false", err);
   if (status == XCODER_OK && info->threshold >= 0)
     status = add_number(writer, "threshold", (double)info->threshold, err);
+  if (status == XCODER_OK)
+    status = xci_safetensors_add_metadata(writer, "activation", xci_activation_names[info->activation], err);
+  if (status == XCODER_OK && info->k > 0) status = add_number(writer, "k", (double)info->k, err);
   return status;
 }
 
 xcoder_status xcoder_save(const xcoder *coder, const char *path, xcoder_error *err) {
   xci_safetensors_writer *writer = NULL;
-  float *theta = NULL;
+  float *theta = NULL, *score = NULL;
   const xcoder_info *info = &coder->info;
   xcoder_status status = xci_safetensors_create(&writer, err);
   for (int t = 0; t < XCI_N_TENSORS && status == XCODER_OK; t++) {
@@ -71,15 +74,21 @@ xcoder_status xcoder_save(const xcoder *coder, const char *path, xcoder_error *e
   }
   if (status == XCODER_OK) status = xci_safetensors_add_metadata(writer, "format", "crosscoder", err);
   if (status == XCODER_OK) status = xci_coder_add_metadata(writer, info, err);
-  if (status == XCODER_OK && info->threshold >= 0) {
+  if (status == XCODER_OK && xci_coder_has_thresholds(coder)) {
     status = XCI_ALLOC(&theta, info->n_latents, err);
     if (status == XCODER_OK) status = xci_coder_thresholds(coder, theta, err);
     if (status == XCODER_OK)
       status = xci_safetensors_add(writer, "threshold", XCI_F32, 1, &info->n_latents, theta, err);
   }
+  if (status == XCODER_OK && info->activation == XCODER_TOPK) {
+    status = XCI_ALLOC(&score, info->n_latents, err);
+    if (status == XCODER_OK) status = xci_coder_scores(coder, score, err);
+    if (status == XCODER_OK) status = xci_safetensors_add(writer, "score", XCI_F32, 1, &info->n_latents, score, err);
+  }
   if (status == XCODER_OK) status = xci_safetensors_write(writer, path, err);
   xci_safetensors_discard(writer);
   xci_free(theta);
+  xci_free(score);
   return status;
 }
 
@@ -91,6 +100,8 @@ typedef struct header {
   long layer;
   bool folded, keep_first;
   float threshold;
+  xcoder_activation activation;
+  size_t k;
 } header;
 
 static xcoder_status need_metadata(const xci_safetensors *file, const char *key, const char **value,
@@ -214,6 +225,29 @@ static xcoder_status read_shape(const xci_safetensors *file, header *head, xcode
   return XCODER_OK;
 }
 
+/* Files from before the activation was named: with a threshold, batchtopk. */
+static xcoder_status read_activation(const xci_safetensors *file, header *head, xcoder_error *err) {
+  const char *path = xci_safetensors_path(file), *name = xci_safetensors_metadata(file, "activation");
+  double k = 0;
+  int a = 0;
+  if (name == NULL) {
+    head->activation = head->threshold >= 0 ? XCODER_BATCH_TOPK : XCODER_RELU;
+    return XCODER_OK;
+  }
+  while (a <= XCODER_JUMP_RELU && strcmp(name, xci_activation_names[a]) != 0) a++;
+  if (a > XCODER_JUMP_RELU)
+    return xci_fail(err, XCODER_UNSUPPORTED, "%s: metadata activation: found \"%s\", expected relu, batchtopk, topk or "
+                    "jumprelu", path, name);
+  head->activation = (xcoder_activation)a;
+  bool needed = head->activation == XCODER_TOPK;
+  xcoder_status status = XCODER_OK;
+  if (needed || xci_safetensors_metadata(file, "k") != NULL) status = read_number(file, "k", 1, 4294967295.0, &k, err);
+  if (status == XCODER_OK && k != floor(k))
+    status = xci_fail(err, XCODER_FORMAT, "%s: metadata k: %g is not a whole number", path, k);
+  head->k = (size_t)k;
+  return status;
+}
+
 static xcoder_status read_header(const xci_safetensors *file, header *head, xcoder_error *err) {
   const char *path = xci_safetensors_path(file);
   double layer = 0, threshold = -1;
@@ -232,7 +266,7 @@ static xcoder_status read_header(const xci_safetensors *file, header *head, xcod
     status = read_number(file, "threshold", 0, 3e38, &threshold, err);
   head->layer = (long)layer;
   head->threshold = (float)threshold;
-  return status;
+  return status == XCODER_OK ? read_activation(file, head, err) : status;
 }
 
 static xcoder_status read_weights(const xci_safetensors *file, xcoder *coder, xcoder_error *err) {
@@ -248,6 +282,38 @@ static xcoder_status read_weights(const xci_safetensors *file, xcoder *coder, xc
   return XCODER_OK;
 }
 
+/* A vector of one value a feature; thresholds may be infinite (a feature whose decoder is 0 never fires). */
+static xcoder_status read_vector(const xci_safetensors *file, const char *name, size_t n, bool infinite, float **values,
+                                 xcoder_error *err) {
+  const char *path = xci_safetensors_path(file);
+  const xci_tensor *tensor = xci_safetensors_find(file, name);
+  if (tensor == NULL) return xci_fail(err, XCODER_FORMAT, "%s: no tensor \"%s\"", path, name);
+  if (tensor->rank != 1 || tensor->shape[0] != n || tensor->dtype != XCI_F32)
+    return xci_fail(err, XCODER_FORMAT, "%s: %s: expected %zu values of type F32", path, name, n);
+  xcoder_status status = XCI_ALLOC(values, n, err);
+  if (status == XCODER_OK) status = xci_tensor_to_f32(tensor, *values, err);
+  for (size_t i = 0; i < n && status == XCODER_OK; i++)
+    if (isnan((*values)[i]) || (isinf((*values)[i]) && (!infinite || (*values)[i] < 0)))
+      status = xci_fail(err, XCODER_FORMAT, "%s: %s: value %zu is not a finite number", path, name, i);
+  return status;
+}
+
+/* A saved state of training has the scalar only: its thresholds follow from the norms. */
+static xcoder_status read_gate(const xci_safetensors *file, const header *head, xcoder *coder, xcoder_error *err) {
+  float *theta = NULL, *score = NULL;
+  bool has_theta = xci_safetensors_find(file, "threshold") != NULL;
+  bool has_score = xci_safetensors_find(file, "score") != NULL;
+  xcoder_status status = XCODER_OK;
+  if (has_theta || head->activation == XCODER_JUMP_RELU)
+    status = read_vector(file, "threshold", head->n_latents, true, &theta, err);
+  if (status == XCODER_OK && has_score) status = read_vector(file, "score", head->n_latents, false, &score, err);
+  if (status == XCODER_OK)
+    status = xci_coder_set_activation(coder, head->activation, head->k, head->threshold, theta, score, err);
+  xci_free(theta);
+  xci_free(score);
+  return status;
+}
+
 static xcoder_status create_from(const header *head, xcoder **coder, xcoder_error *err) {
   const char *labels[XCODER_MAX_CHECKPOINTS];
   float scales[XCODER_MAX_CHECKPOINTS];
@@ -260,7 +326,6 @@ static xcoder_status create_from(const header *head, xcoder **coder, xcoder_erro
   if (status != XCODER_OK) return status;
   (*coder)->info.folded = head->folded;
   (*coder)->info.mask.keep_first = head->keep_first;
-  (*coder)->info.threshold = head->threshold;
   return XCODER_OK;
 }
 
@@ -273,6 +338,7 @@ xcoder_status xci_coder_load_file(const char *path, xcoder **coder, xcoder_error
   if (status == XCODER_OK) status = read_header(file, &head, err);
   if (status == XCODER_OK) status = create_from(&head, &made, err);
   if (status == XCODER_OK) status = read_weights(file, made, err);
+  if (status == XCODER_OK) status = read_gate(file, &head, made, err);
   json_decref(head.labels);
   json_decref(head.scales);
   xci_safetensors_close(file);

@@ -16,16 +16,18 @@ struct xci_resident {
   xcoder_device *device; /* the one that holds the copy */
   xci_coder *state;
   float *x;     /* a block of scaled samples */
-  float *theta; /* thresholds, or NULL for plain ReLU */
+  float *theta; /* thresholds, or NULL */
+  float *score; /* what features are ranked by, or NULL */
 };
 
 static void forget(xci_resident *resident) {
   if (resident->state != NULL) resident->device->ops->coder_free(resident->device, resident->state);
   xci_free(resident->x);
   xci_free(resident->theta);
+  xci_free(resident->score);
   resident->state = NULL;
   resident->device = NULL;
-  resident->x = resident->theta = NULL;
+  resident->x = resident->theta = resident->score = NULL;
 }
 
 static void leave_device(xci_guest *guest) { forget((xci_resident *)guest); }
@@ -56,8 +58,11 @@ static xcoder_status fill(const xcoder *coder, xci_resident *resident, xcoder_de
   for (int t = 0; t < XCI_N_TENSORS && !status; t++)
     status = device->ops->coder_write(device, resident->state, (xci_coder_tensor)t, XCI_VALUE, coder->weights[t], err);
   if (!status) status = XCI_ALLOC(&resident->x, BLOCK_SAMPLES * info->n_checkpoints * info->d_model, err);
-  if (!status && info->threshold >= 0) status = XCI_ALLOC(&resident->theta, info->n_latents, err);
-  if (!status && info->threshold >= 0) status = xci_coder_thresholds(coder, resident->theta, err);
+  bool thresholds = xci_coder_has_thresholds(coder), ranked = info->activation == XCODER_TOPK;
+  if (!status && thresholds) status = XCI_ALLOC(&resident->theta, info->n_latents, err);
+  if (!status && thresholds) status = xci_coder_thresholds(coder, resident->theta, err);
+  if (!status && ranked) status = XCI_ALLOC(&resident->score, info->n_latents, err);
+  if (!status && ranked) status = xci_coder_scores(coder, resident->score, err);
   return status;
 }
 
@@ -100,7 +105,10 @@ static xcoder_status encode_block(const xcoder *coder, const float *raw, size_t 
   xci_resident *resident = coder->resident;
   xcoder_device *device = resident->device;
   xci_gate gate = {.kind = XCI_GATE_RELU};
-  if (resident->theta != NULL) gate = (xci_gate){.kind = XCI_GATE_THRESHOLD, .threshold = resident->theta};
+  if (resident->score != NULL)
+    gate = (xci_gate){.kind = XCI_GATE_TOPK, .k = coder->info.k, .score = resident->score};
+  else if (resident->theta != NULL)
+    gate = (xci_gate){.kind = XCI_GATE_THRESHOLD, .threshold = resident->theta};
   const float *x = scale_block(coder, raw, n_samples);
   xcoder_status status = device->ops->coder_encode(device, resident->state, x, n_samples, &gate, err);
   if (!status) status = device->ops->coder_codes(device, resident->state, codes, err);

@@ -12,7 +12,7 @@ contains "crosscoder "
 expect 0 "" "$program" --help
 contains "Commands:"
 
-for command in run init inspect tokenize accuracy harvest train eval attribute ablate features show report devices help; do
+for command in run init inspect tokenize accuracy harvest train eval attribute ablate features show report devices import export help; do
   expect 0 "" "$program" "$command" --help
   contains "Usage: crosscoder $command"
   contains "Examples:"

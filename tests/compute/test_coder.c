@@ -63,10 +63,10 @@ START_TEST(test_encode) {
   pair p;
   xci_codes codes;
   open_pair(&p, examples[_i / N_SETS], false);
-  encode_cpu(&p, &(xci_gate){XCI_GATE_RELU, NULL, 0}, &codes);
+  encode_cpu(&p, &(xci_gate){.kind = XCI_GATE_RELU}, &codes);
   check_features(&p, &codes, NULL);
   float *threshold = make_normal(p.shape.D, 1, 0.2, 6);
-  encode_cpu(&p, &(xci_gate){XCI_GATE_THRESHOLD, threshold, 0}, &codes);
+  encode_cpu(&p, &(xci_gate){.kind = XCI_GATE_THRESHOLD, .threshold = threshold}, &codes);
   check_features(&p, &codes, threshold);
   xci_free(threshold);
   close_pair(&p);
@@ -114,7 +114,7 @@ static size_t most_codes(const xci_codes *codes) {
 
 /* Both backends get the codes of the first, so that nothing depends on the sign of a pre-activation near 0. */
 static void share_codes(pair *p, const xci_codes *codes) {
-  const xci_gate gate = {XCI_GATE_RELU, NULL, 0};
+  const xci_gate gate = {.kind = XCI_GATE_RELU, .k = 0};
   ck_assert_int_eq(p->backend[1]->coder_encode(p->device[1], p->coder[1], p->x, p->shape.B, &gate, NULL), XCODER_OK);
   ck_assert_int_eq(p->backend[1]->coder_set_codes(p->device[1], p->coder[1], codes, NULL), XCODER_OK);
 }
@@ -189,7 +189,7 @@ static void check_losses(const pair *p, const xci_losses *got, const xci_losses 
 }
 
 static void backward_both(pair *p, xci_losses losses[2]) {
-  const xci_objective objective = {p->shape.l1};
+  const xci_objective objective = {.l1_coefficient = p->shape.l1};
   for (int i = 0; i < 2; i++)
     ck_assert_int_eq(p->backend[i]->coder_backward(p->device[i], p->coder[i], &objective, &losses[i], NULL), XCODER_OK);
 }
@@ -219,7 +219,7 @@ START_TEST(test_backward) {
   pair p;
   xci_codes codes;
   open_pair(&p, examples[_i / N_SETS], true);
-  encode_cpu(&p, &(xci_gate){XCI_GATE_RELU, NULL, 0}, &codes);
+  encode_cpu(&p, &(xci_gate){.kind = XCI_GATE_RELU}, &codes);
   share_codes(&p, &codes);
   check_decode(&p, &codes);
   check_backward(&p, &codes);
@@ -268,7 +268,7 @@ START_TEST(test_update) {
   xci_codes codes;
   open_pair(&p, examples[_i / N_SETS], true);
   for (uint64_t step = 1; step <= 3; step++) {
-    encode_cpu(&p, &(xci_gate){XCI_GATE_RELU, NULL, 0}, &codes);
+    encode_cpu(&p, &(xci_gate){.kind = XCI_GATE_RELU}, &codes);
     share_codes(&p, &codes);
     check_update(&p, step, step == 2 ? 0 : 0.5);
   }

@@ -66,9 +66,10 @@ static void close_golden(golden *g) {
 }
 
 static void compute(golden *g, const double *x, double l1, xci_losses *losses) {
-  const xci_gate gate = {XCI_GATE_RELU, NULL, 0};
+  const xci_gate gate = {.kind = XCI_GATE_RELU, .k = 0};
   ck_assert_int_eq(xci_reference_coder_encode_f64(g->coder, x, g->B, &gate, NULL), XCODER_OK);
-  ck_assert_int_eq(xci_reference_coder_backward(g->device, g->coder, &(xci_objective){l1}, losses, NULL), XCODER_OK);
+  const xci_objective objective = {.l1_coefficient = l1};
+  ck_assert_int_eq(xci_reference_coder_backward(g->device, g->coder, &objective, losses, NULL), XCODER_OK);
 }
 
 static void check_first(golden *g, const double *x) {

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const xci_gate relu = {XCI_GATE_RELU, NULL, 0};
+#define L1(lambda) {.l1_coefficient = (lambda)}
+static const xci_gate relu = {.kind = XCI_GATE_RELU, .k = 0};
 
 static void encode(pair *p, int which, const xci_gate *gate, xci_codes *codes) {
   ck_assert_int_eq(p->backend[which]->coder_encode(p->device[which], p->coder[which], p->x, p->shape.B, gate, NULL),
@@ -43,7 +44,7 @@ static void train(example e, int n_threads, trace *out) {
   for (uint64_t step = 0; step < 3; step++) {
     const xci_adam adam = {step + 1, 0.01, 0.9, 0.999, 1e-8, 1};
     encode(&p, 0, &relu, &codes);
-    ck_assert_int_eq(xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective){e.l1},
+    ck_assert_int_eq(xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(e.l1),
                                                     &out->losses[step], NULL), XCODER_OK);
     ck_assert_int_eq(xci_backend_cpu.coder_update(p.device[0], p.coder[0], &adam, NULL), XCODER_OK);
   }
@@ -129,8 +130,8 @@ START_TEST(test_permutation) { /* checkpoints in reverse order give the same los
     xci_backend_cpu.coder_write(q.device[0], q.coder[0], (xci_coder_tensor)t, XCI_VALUE, q.tensor[t], NULL);
   encode(&p, 0, &relu, &codes);
   encode(&q, 0, &relu, &codes);
-  xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective){2}, &a, NULL);
-  xci_backend_cpu.coder_backward(q.device[0], q.coder[0], &(xci_objective){2}, &b, NULL);
+  xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), &a, NULL);
+  xci_backend_cpu.coder_backward(q.device[0], q.coder[0], &(xci_objective)L1(2), &b, NULL);
   for (size_t c = 0; c < e.n; c++)
     ck_assert_double_eq_tol(a.squared_error[c] / b.squared_error[e.n - 1 - c], 1, 1e-5);
   ck_assert_double_eq_tol(a.gradient_norm / b.gradient_norm, 1, 1e-5);
@@ -170,12 +171,12 @@ static void run_after(bool dirty, size_t n, float *gradient[XCI_N_TENSORS], xci_
     float *nan = make_floats(50 * p.columns);
     for (size_t i = 0; i < 50 * p.columns; i++) nan[i] = NAN;
     ck_assert_int_eq(xci_backend_cpu.coder_encode(p.device[0], p.coder[0], nan, 50, &relu, NULL), XCODER_OK);
-    xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective){2}, losses, NULL);
+    xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), losses, NULL);
     ck_assert(isnan(losses->loss));
     xci_free(nan);
   }
   ck_assert_int_eq(xci_backend_cpu.coder_encode(p.device[0], p.coder[0], p.x, n, &relu, NULL), XCODER_OK);
-  ck_assert_int_eq(xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective){2}, losses, NULL),
+  ck_assert_int_eq(xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), losses, NULL),
                    XCODER_OK);
   for (int t = 0; t < XCI_N_TENSORS; t++) gradient[t] = read_cpu(&p, t, XCI_GRADIENT);
   close_pair(&p);
@@ -220,8 +221,11 @@ END_TEST
 /* ---- Gates ---- */
 
 START_TEST(test_topk) { /* scores of normal numbers are far apart compared with rounding: the same choice in both */
-  const xci_gate gates[] = {{XCI_GATE_TOPK, NULL, 5},  {XCI_GATE_TOPK, NULL, 0},       {XCI_GATE_TOPK, NULL, 1000},
-                            {XCI_GATE_BATCH_TOPK, NULL, 5}, {XCI_GATE_BATCH_TOPK, NULL, SIZE_MAX / 2}};
+  const xci_gate gates[] = {{.kind = XCI_GATE_TOPK, .k = 5},
+                            {.kind = XCI_GATE_TOPK, .k = 0},
+                            {.kind = XCI_GATE_TOPK, .k = 1000},
+                            {.kind = XCI_GATE_BATCH_TOPK, .k = 5},
+                            {.kind = XCI_GATE_BATCH_TOPK, .k = SIZE_MAX / 2}};
   pair p;
   xci_codes codes[2];
   if (!use_set(_i % N_SETS)) return;
@@ -244,10 +248,10 @@ START_TEST(test_ties) { /* equal scores: the lowest index, then the lowest sampl
       for (size_t i = 0; i < p.n_values[t]; i++) p.tensor[t][i] = t == XCI_W_ENC ? 0 : 1;
       p.backend[which]->coder_write(p.device[which], p.coder[which], (xci_coder_tensor)t, XCI_VALUE, p.tensor[t], NULL);
     }
-    encode(&p, which, &(xci_gate){XCI_GATE_TOPK, NULL, 3}, &codes);
+    encode(&p, which, &(xci_gate){.kind = XCI_GATE_TOPK, .k = 3}, &codes);
     for (size_t b = 0; b < 10; b++)
       for (size_t j = 0; j < 3; j++) ck_assert_uint_eq(codes.index[codes.start[b] + j], j);
-    encode(&p, which, &(xci_gate){XCI_GATE_BATCH_TOPK, NULL, 15}, &codes);
+    encode(&p, which, &(xci_gate){.kind = XCI_GATE_BATCH_TOPK, .k = 15}, &codes);
     const size_t want[] = {0, 100, 150, 150};
     for (size_t b = 0; b < 4; b++) ck_assert_uint_eq(codes.start[b], want[b]);
     ck_assert_uint_eq(codes.start[10], 150);
@@ -268,7 +272,7 @@ START_TEST(test_nan) { /* a NaN in a batch or in a weight must reach the losses,
       for (int t = 0; t < XCI_N_TENSORS; t++)
         p.backend[i]->coder_write(p.device[i], p.coder[i], (xci_coder_tensor)t, XCI_VALUE, p.tensor[t], NULL);
       encode(&p, i, &relu, &codes);
-      ck_assert_int_eq(p.backend[i]->coder_backward(p.device[i], p.coder[i], &(xci_objective){2}, &losses, NULL),
+      ck_assert_int_eq(p.backend[i]->coder_backward(p.device[i], p.coder[i], &(xci_objective)L1(2), &losses, NULL),
                        XCODER_OK);
       ck_assert_msg(isnan(losses.loss) || where == 2, "backend %d", i);
     }
@@ -299,7 +303,7 @@ START_TEST(test_refusals) {
     ck_assert_int_eq(ops[i]->coder_codes(device, p.coder[i], &codes, &err), XCODER_USAGE);
     ck_assert_int_eq(ops[i]->coder_decode(device, p.coder[i], p.x, &err), XCODER_USAGE);
     ck_assert_int_eq(ops[i]->coder_encode(device, p.coder[i], p.x, 6, &relu, &err), XCODER_USAGE);
-    ck_assert_int_eq(ops[i]->coder_backward(device, p.coder[i], &(xci_objective){1}, &losses, &err), XCODER_USAGE);
+    ck_assert_int_eq(ops[i]->coder_backward(device, p.coder[i], &(xci_objective)L1(1), &losses, &err), XCODER_USAGE);
     ck_assert_int_eq(ops[i]->coder_read(device, p.coder[i], XCI_W_ENC, XCI_MOMENT1, p.x, &err), XCODER_USAGE);
     size_t start[] = {0, 2}, backward_start[] = {2, 0};
     const uint32_t beyond[] = {1, 4}, twice[] = {1, 1};
@@ -326,12 +330,12 @@ START_TEST(test_order) { /* gradients need a batch, updates need gradients; grad
     const xci_backend *ops = p.backend[i];
     size_t start[3] = {0};
     const xci_codes two = {2, start, NULL, NULL};
-    ck_assert_int_eq(ops->coder_backward(p.device[i], p.coder[i], &(xci_objective){1}, &losses, &err), XCODER_USAGE);
+    ck_assert_int_eq(ops->coder_backward(p.device[i], p.coder[i], &(xci_objective)L1(1), &losses, &err), XCODER_USAGE);
     ck_assert_int_eq(ops->coder_update(p.device[i], p.coder[i], &adam, &err), XCODER_USAGE);
     ck_assert_int_eq(ops->coder_write(p.device[i], p.coder[i], XCI_B_ENC, XCI_GRADIENT, p.x, &err), XCODER_USAGE);
     ck_assert_int_eq(ops->coder_encode(p.device[i], p.coder[i], p.x, 5, &relu, &err), XCODER_OK);
     ck_assert_int_eq(ops->coder_set_codes(p.device[i], p.coder[i], &two, &err), XCODER_OK); /* of another batch */
-    ck_assert_int_eq(ops->coder_backward(p.device[i], p.coder[i], &(xci_objective){1}, &losses, &err), XCODER_USAGE);
+    ck_assert_int_eq(ops->coder_backward(p.device[i], p.coder[i], &(xci_objective)L1(1), &losses, &err), XCODER_USAGE);
   }
   close_pair(&p);
 }
@@ -341,7 +345,7 @@ END_TEST
 
 static xcoder_status step_and_free(xcoder_device *device, const float *x, float *const *tensor, xcoder_error *err) {
   const xci_coder_shape shape = {2, 20, 40, 30, true};
-  const xci_gate gate = {XCI_GATE_TOPK, NULL, 30};
+  const xci_gate gate = {.kind = XCI_GATE_TOPK, .k = 30};
   const xci_adam adam = {1, 0.01, 0.9, 0.999, 1e-8, 1};
   xci_coder *coder = NULL;
   xci_losses losses;
@@ -349,7 +353,7 @@ static xcoder_status step_and_free(xcoder_device *device, const float *x, float 
   for (int t = 0; t < XCI_N_TENSORS && !status; t++)
     status = xci_backend_cpu.coder_write(device, coder, (xci_coder_tensor)t, XCI_VALUE, tensor[t], err);
   if (!status) status = xci_backend_cpu.coder_encode(device, coder, x, 30, &gate, err);
-  if (!status) status = xci_backend_cpu.coder_backward(device, coder, &(xci_objective){2}, &losses, err);
+  if (!status) status = xci_backend_cpu.coder_backward(device, coder, &(xci_objective)L1(2), &losses, err);
   if (!status) status = xci_backend_cpu.coder_update(device, coder, &adam, err);
   xci_backend_cpu.coder_free(device, coder);
   return status;

@@ -59,11 +59,11 @@ xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_er
   xcoder_status status = xci_reserve(&coder->fill_counts, n, sizeof(uint32_t), err);
   if (status) return status;
   uint32_t *keys = coder->fill_counts.memory;
-  xci_coder_fill_norms(coder);
+  if (gate->score == NULL) xci_coder_fill_norms(coder);
 #pragma omp parallel for schedule(static) num_threads(xci_threads())
   for (size_t p = 0; p < n; p++) {
-    double norm = 0;
-    for (size_t c = 0; c < n_checkpoints; c++) norm += coder->norm[codes.index[p] * n_checkpoints + c];
+    double norm = gate->score != NULL ? (double)gate->score[codes.index[p]] : 0;
+    for (size_t c = 0; c < n_checkpoints && gate->score == NULL; c++) norm += coder->norm[codes.index[p] * n_checkpoints + c];
     keys[p] = score_key((float)(codes.value[p] * norm));
   }
   size_t to = 0, first = 0, *start = coder->code_start.memory;

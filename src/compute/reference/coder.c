@@ -141,13 +141,16 @@ static int compare_scores(const void *a, const void *b) {
 }
 
 /* Zeroes all but the k largest scores of n features starting at `first`. */
-static xcoder_status keep_largest(xci_coder *coder, size_t first, size_t n, size_t k, xcoder_error *err) {
+static xcoder_status keep_largest(xci_coder *coder, const float *score, size_t first, size_t n, size_t k,
+                                  xcoder_error *err) {
   scored *scores;
   size_t m = 0, n_latents = coder->shape.n_latents;
   xcoder_status status = XCI_ALLOC(&scores, n, err);
   if (status) return status;
   for (size_t at = first; at < first + n; at++)
-    if (coder->f[at] != 0) scores[m++] = (scored){coder->f[at] * norm_sum(coder, at % n_latents), at};
+    if (coder->f[at] != 0)
+      scores[m++] = (scored){coder->f[at] * (score ? (double)score[at % n_latents] : norm_sum(coder, at % n_latents)),
+                             at};
   qsort(scores, m, sizeof *scores, compare_scores);
   for (size_t j = k; j < m; j++) coder->f[scores[j].at] = 0;
   xci_free(scores);
@@ -175,10 +178,10 @@ static xcoder_status encode(xci_coder *coder, const xci_gate *gate, xcoder_error
   fill_features(coder, gate);
   if (gate->kind == XCI_GATE_TOPK)
     for (size_t b = 0; b < coder->n_samples && !status; b++)
-      status = keep_largest(coder, b * n_latents, n_latents, gate->k, err);
+      status = keep_largest(coder, gate->score, b * n_latents, n_latents, gate->k, err);
   if (gate->kind == XCI_GATE_BATCH_TOPK) {
     if (!xci_mul_size(gate->k, coder->n_samples, &k)) k = SIZE_MAX;
-    status = keep_largest(coder, 0, coder->n_samples * n_latents, k, err);
+    status = keep_largest(coder, gate->score, 0, coder->n_samples * n_latents, k, err);
   }
   coder->has_x = true;
   coder->has_gradient = false;
