@@ -45,30 +45,43 @@ static double expected_hours(const cli_job *job) {
   return seconds / 3600;
 }
 
-/* The time grows linearly with the budget: two estimates give the line. */
-static xcoder_status choose_budget(cli_job *job, uint32_t wanted, xcoder_error *err) {
+/* Steps of training: the paper's budget, or less where that takes more than `hours` or, unless the user named the hours,
+ * more than twenty passes over the corpus. The time grows about in proportion; measurements differ a little each time. */
+static xcoder_status choose_budget(cli_job *job, uint32_t wanted, double hours, bool few_passes, xcoder_error *err) {
   cli_values *values = &job->setting.call->values;
-  double hours = cli_number(values, OPT_HOURS), at_batch, at_double;
   long long batch = cli_integer(values, OPT_BATCH_SIZE);
-  xcoder_status status = set_number(values, OPT_TOKENS, 1000 * batch, err);
-  if (!status)
-    status = cli_estimate_job(job, wanted, true, err);
-  at_batch = expected_hours(job);
-  if (!status)
-    status = set_number(values, OPT_TOKENS, 2000 * batch, err);
-  double speed = job->estimate.flops_per_second;
-  if (!status)
-    status = cli_estimate_job(job, wanted, true, err);
-  at_double = expected_hours(job) * job->estimate.flops_per_second / speed; /* by the same speed */
-  double slope = (at_double - at_batch) / 1000, base = at_batch - 1000 * slope;
-  double steps = slope > 0 ? floor((hours - base) / slope) : 97656;
-  steps = fmin(fmax(steps, 1), 97656); /* the paper's budget is enough */
-  if (!status && hours < base + slope)
-    return cli_fail(err, XCODER_USAGE, "--hours: %g was found, even one step of training makes it %.2g", hours,
-                    base + slope);
-  if (!status)
+  double corpus = cli_corpus_tokens(&job->setting), steps = fmax(1, floor(4e8 / (double)batch)), found = 0;
+  if (few_passes && corpus > 0)
+    steps = fmin(steps, fmax(1, ceil(20 * corpus / (double)batch)));
+  xcoder_status status = XCODER_OK;
+  for (int i = 0; !status && i < 5; i++) {
     status = set_number(values, OPT_TOKENS, (long long)steps * batch, err);
-  return status ? status : cli_estimate_job(job, wanted, true, err);
+    if (!status)
+      status = cli_estimate_job(job, wanted, true, err);
+    found = expected_hours(job);
+    if (found <= hours || steps <= 1)
+      break;
+    steps = fmax(1, floor(0.97 * steps * hours / found));
+  }
+  if (!status && found > 1.2 * hours)
+    return cli_fail(err, XCODER_USAGE, "--hours: %g was found, even %.0f steps of training make it %.2g", hours, steps,
+                    found);
+  return status;
+}
+
+/* Twenty-four hours unless a budget is given; what was chosen is said. */
+static xcoder_status choose_tokens(cli_job *job, uint32_t wanted, xcoder_error *err) {
+  const cli_values *values = job->setting.values;
+  bool hours = cli_is_set(values, OPT_HOURS), tokens = !is_default(values, OPT_TOKENS);
+  if (tokens && !hours)
+    return cli_estimate_job(job, wanted, true, err);
+  xcoder_status status = choose_budget(job, wanted, hours ? cli_number(values, OPT_HOURS) : 24, !hours, err);
+  if (!status)
+    cli_note(job->setting.call->progress, "tokens: %lld for training, %lld steps, %.1f hours in all (%s)",
+             cli_integer(values, OPT_TOKENS), cli_integer(values, OPT_TOKENS) / cli_integer(values, OPT_BATCH_SIZE),
+             expected_hours(job), hours ? "at most --hours" : "at most 24 hours and 20 passes over the corpus; --hours "
+             "or --tokens for another budget");
+  return status;
 }
 
 static xcoder_status make_absolute(cli_value *value, bool labelled, char separator, xcoder_error *err) {
@@ -178,7 +191,7 @@ xcoder_status cli_init(cli_call *call, xcoder_error *err) {
   if (!status && cli_is_set(values, OPT_TASK))
     status = cli_need_tasks(&job.setting, err);
   if (!status)
-    status = cli_is_set(values, OPT_HOURS) ? choose_budget(&job, wanted, err) : cli_estimate_job(&job, wanted, true, err);
+    status = choose_tokens(&job, wanted, err);
   if (!status)
     status = write_plan(&job, out, err);
   free(out);

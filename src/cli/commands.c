@@ -26,7 +26,8 @@ const cli_command cli_commands[] = {
   {"init", IN_INIT, "Write a commented plan for given checkpoints", "[CHECKPOINT...]", 0, 32, cli_init,
    "Checkpoints are given as operands, oldest first, as --checkpoints, or as --model with --revisions. The plan names "
    "every option with its default, a layer in the middle of the model unless --layer is given, and says what it will "
-   "need. With --hours the training budget is chosen so that the whole plan fits, by the speed measured here.\n\n"
+   "need. The training budget is chosen so that the whole plan fits into --hours by the speed measured here; without "
+   "--hours and --tokens into 24 hours and 20 passes over the corpus.\n\n"
    "The plan goes to standard output or to --out, which is not overwritten without --force.",
    NULL,
    "  A plan for three folders:\n    crosscoder init step64 step512 step4096 --corpus=train.jsonl --heldout=test.jsonl "

@@ -68,6 +68,8 @@ static double count_tokens(const cli_setting *setting, cli_id which) {
   return most > 0 && most < n ? most : n;
 }
 
+double cli_corpus_tokens(const cli_setting *setting) { return count_tokens(setting, OPT_CORPUS); }
+
 static void measure_windows(const cli_values *values, sizes *s) {
   double window = (double)cli_integer(values, OPT_WINDOW), samples = (double)cli_integer(values, OPT_TOKENS);
   window = window > 0 ? window : 128.0 * 4096;

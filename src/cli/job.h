@@ -85,6 +85,8 @@ xcoder_status cli_write_json(const char *path, const json_t *value, xcoder_error
 /* estimate.c */
 /* `timed`: also hours, from a measurement of a second or two; else only what needs none. */
 xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, bool timed, xcoder_error *err);
+/* Tokens of the corpus: a guess from its size before it is read. */
+double cli_corpus_tokens(const cli_setting *setting);
 /* A store of n_layers layers, the highest of which is `highest`; under STAGE_TRAIN. */
 xcoder_status cli_estimate_harvest(cli_job *job, size_t n_layers, long highest, xcoder_error *err);
 void cli_print_estimate(const cli_job *job, uint32_t wanted, bool json);

@@ -87,5 +87,9 @@ expect 0 "" "$program" run made.yaml --estimate
 expect 2 "exists already" "$program" init "a=$model" --out=made.yaml
 expect 2 "it is an input" "$program" init "a=$model" --corpus=text.txt --out=text.txt --force
 expect 0 "" "$program" init "a=$model" "b=$model" --corpus=text.txt --heldout=text.txt --hours=0.5
+expect 0 "" "$program" init "a=$model" "b=$model" --corpus=text.txt --heldout=text.txt
+grep -q "24 hours and 20 passes" stderr || fail "init does not say which budget it chose: $(cat stderr)"
+tokens=$(sed -n 's/^tokens: *\([0-9]*\).*/\1/p' stdout)
+[ "$tokens" -lt 400000000 ] || fail "20 passes over a small corpus are $tokens tokens"
 contains "layer: 1"
 finish
