@@ -13,7 +13,8 @@ static char fuzz_folder[64];
 
 static inline void fuzz_remove_folder(void) {
   char path[128];
-  static const char *const names[] = {"input.json", "input.jsonl", "input.txt"};
+  static const char *const names[] = {"input.json", "input.jsonl", "input.txt",  "input", "input.npy", "input.bin",
+                                      "input.idx",  "input.tsv",   "a.safetensors", "model.safetensors.index.json"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     snprintf(path, sizeof path, "%s/%s", fuzz_folder, names[i]);
     unlink(path);

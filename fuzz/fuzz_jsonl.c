@@ -29,8 +29,8 @@ static void read_corpus(const char *path, const xcoder_corpus_options *options) 
 }
 
 static void read_pairs(const char *path, const xcoder_tokenizer *tokenizer) {
-  static const char *const kinds[] = {"pairs", "blimp"};
-  for (size_t i = 0; i < 2; i++) {
+  static const char *const kinds[] = {"pairs", "blimp", "multiblimp", "clams"};
+  for (size_t i = 0; i < 4; i++) {
     char task[192];
     xcoder_pairs *pairs = NULL;
     xcoder_error err = {0};

@@ -1,9 +1,9 @@
 # libFuzzer targets: configure --enable-fuzzers CC=clang, or let fuzz/run.sh do everything. Every fuzz/fuzz_NAME.c
 # is a target; its seeds are the corpus of the tests (NAME as there) and the files of fuzz/seeds/NAME.
-EXTRA_DIST += fuzz/run.sh
+EXTRA_DIST += fuzz/run.sh fuzz/seeds
 fuzz_cflags = $(AM_CFLAGS) -fsanitize=fuzzer
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
-fuzz_targets = fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy fuzz/fuzz_safetensors fuzz/fuzz_tokenizer \
+fuzz_targets = fuzz/fuzz_index fuzz/fuzz_stream fuzz/fuzz_tokens fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy fuzz/fuzz_safetensors fuzz/fuzz_tokenizer \
   fuzz/fuzz_torch
 if FUZZERS
 EXTRA_PROGRAMS += $(fuzz_targets)
@@ -33,4 +33,16 @@ fuzz_fuzz_jsonl_SOURCES = fuzz/fuzz_jsonl.c fuzz/fuzz_file.h
 fuzz_fuzz_jsonl_CFLAGS = $(fuzz_cflags)
 fuzz_fuzz_jsonl_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_jsonl_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
+fuzz_fuzz_index_SOURCES = fuzz/fuzz_index.c fuzz/fuzz_file.h
+fuzz_fuzz_index_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_index_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_index_LDADD = $(LAYERS_MODEL) $(XCODER_LIBS)
+fuzz_fuzz_stream_SOURCES = fuzz/fuzz_stream.c fuzz/fuzz_file.h
+fuzz_fuzz_stream_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_stream_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
+fuzz_fuzz_tokens_SOURCES = fuzz/fuzz_tokens.c fuzz/fuzz_file.h
+fuzz_fuzz_tokens_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_tokens_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_tokens_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
 endif

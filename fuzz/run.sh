@@ -32,7 +32,14 @@ run_target() {
   name=${1#fuzz_}
   mkdir -p "corpus/$name" "findings/$name" "seeds/$name"
   [ ! -d "$top/fuzz/seeds/$name" ] || cp -R "$top/fuzz/seeds/$name/." "seeds/$name/"
-  for seed in "$top"/tests/data/*/"$name"-*; do [ ! -f "$seed" ] || cp "$seed" "seeds/$name/"; done
+  case $name in # what a reader shares with another
+    stream) seeds='jsonl-*.gz jsonl-*.zst' ;;
+    *) seeds="$name-*" ;;
+  esac
+  # shellcheck disable=SC2086
+  for seed in $(cd "$top/tests/data" && for s in $seeds; do echo */$s; done); do
+    [ ! -f "$top/tests/data/$seed" ] || cp "$top/tests/data/$seed" "seeds/$name/"
+  done
   status=0
   ASAN_OPTIONS=allocator_may_return_null=1 "fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=5 \
     -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 -artifact_prefix="findings/$name/" \

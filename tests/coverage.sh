@@ -9,7 +9,9 @@ least=80
 readers="src/formats/json.c src/formats/npy.c src/formats/safetensors.c src/model/config.c src/model/weight_files.c
   src/data/corpus.c src/data/lines.c src/data/stream.c src/data/tokenizer_added.c src/data/tokenizer_load.c
   src/data/tokenizer_pipeline.c src/data/tokenizer_vocab.c src/data/pairs_own.c src/data/pairs_blimp.c
-  src/data/tokens_file.c src/harvest/store_format.c"
+  src/data/pairs_clams.c src/data/pairs_multiblimp.c src/data/tokens_detect.c src/data/tokens_file.c
+  src/data/tokens_indexed.c src/data/tokens_languages.c src/formats/torch_file.c src/formats/torch_pickle.c
+  src/formats/torch_rebuild.c src/formats/torch_zip.c src/harvest/store_format.c"
 [ -x "$top/configure" ] || (cd "$top" && ./bootstrap)
 mkdir -p "$build"
 cd "$build"
