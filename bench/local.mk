@@ -11,3 +11,6 @@ bench_forward_SOURCES = bench/forward.c
 bench_forward_LDADD = $(LAYERS_MODEL) $(XCODER_LIBS)
 EXTRA_DIST += bench/forward.py
 CLEANFILES += bench/forward
+
+# Tokenizing against the Hugging Face tokenizers library: bench/tokenize.py.
+EXTRA_DIST += bench/tokenize.py
