@@ -193,6 +193,38 @@ XCODER_API xcoder_status xcoder_compare_known(const xcoder_setting *setting, con
                                               const uint32_t *features, size_t n_features, uint64_t seed,
                                               const char *run_directory, xcoder_error *err);
 
+/* ---- Comparing crosscoders (METHOD section 10) -> compare.json, matches.csv, stability.csv ---- */
+
+typedef struct xcoder_comparison xcoder_comparison;
+
+typedef enum xcoder_match {
+  XCODER_MATCH_AUTO,        /* by cosine where layer and all checkpoints are the same, else by correlation */
+  XCODER_MATCH_COSINE,      /* of decoder directions joined over the checkpoints in common */
+  XCODER_MATCH_CORRELATION  /* of activations on the same text */
+} xcoder_match;
+
+typedef struct xcoder_compare_options {
+  xcoder_match match;
+  double threshold;  /* a feature recurs if its partner is at least this similar, 0.7 */
+  size_t n_top;      /* features of largest |IE| looked for in the other run, 10 */
+  uint64_t seed;     /* of the null: a random dictionary, or text moved along */
+} xcoder_compare_options;
+XCODER_API void xcoder_compare_defaults(xcoder_compare_options *options);
+
+/* Features of crosscoders of other seeds, layers, checkpoints or models are matched one to one on the same text
+ * (optimal assignment), and their RelIE and classes compared. `documents`: one document a sequence (XCODER_DOCUMENTS), the
+ * same ones for every run, in the tokens of that run; positions meet by the bytes of text. Effects and features are
+ * read from `run_directory`. The setting is not needed after the call. Errors: XCODER_MISMATCH, XCODER_USAGE. */
+XCODER_API xcoder_status xcoder_comparison_open(xcoder_comparison **comparison, xcoder_error *err);
+XCODER_API xcoder_status xcoder_comparison_add(xcoder_comparison *comparison, const char *name,
+                                               const xcoder_setting *setting, const xcoder_tokens *documents,
+                                               const char *run_directory, xcoder_error *err);
+/* Writes the three files of every pair of runs into `folder`; `options` may be NULL. */
+XCODER_API xcoder_status xcoder_comparison_write(const xcoder_comparison *comparison,
+                                                 const xcoder_compare_options *options, const char *folder,
+                                                 xcoder_error *err);
+XCODER_API void xcoder_comparison_close(xcoder_comparison *comparison);
+
 #ifdef __cplusplus
 }
 #endif

@@ -19,6 +19,7 @@ enum {
   XCI_STREAM_SILENCE,       /* places tried where a feature may be silent */
   XCI_STREAM_EVOLUTION,     /* permutations and resamples of life cycles */
   XCI_STREAM_MIXTURE,       /* order of the sequences of a mixture of corpora */
+  XCI_STREAM_NULL,          /* dictionaries and shifts where nothing can match */
   XCI_STREAM_TEST = 1000
 };
 

@@ -52,6 +52,7 @@ xcoder_status cli_init(cli_call *call, xcoder_error *err);
 xcoder_status cli_report(cli_call *call, xcoder_error *err);
 xcoder_status cli_merge_labels(cli_call *call, xcoder_error *err);
 xcoder_status cli_run(cli_call *call, xcoder_error *err);
+xcoder_status cli_compare(cli_call *call, xcoder_error *err);
 xcoder_status cli_import(cli_call *call, xcoder_error *err);
 xcoder_status cli_export(cli_call *call, xcoder_error *err);
 xcoder_status cli_devices(cli_call *call, xcoder_error *err);

@@ -1,6 +1,7 @@
 # The program. It sees <crosscoder.h> only.
 bin_PROGRAMS += crosscoder
 crosscoder_SOURCES = src/cli/check.c src/cli/checkpoints.c src/cli/clear.c src/cli/cmd_accuracy.c src/cli/cmd_analyses.c \
+  src/cli/cmd_compare.c src/cli/compare.h \
   src/cli/cmd_devices.c src/cli/cmd_exchange.c src/cli/cmd_harvest.c src/cli/cmd_init.c src/cli/cmd_inspect.c \
   src/cli/cmd_labels.c src/cli/cmd_run.c \
   src/cli/cmd_show.c src/cli/cmd_tokenize.c src/cli/cmd_train.c src/cli/command.h src/cli/commands.c src/cli/csv.c \
@@ -18,6 +19,6 @@ dist_bashcompletion_DATA = completions/crosscoder
 EXTRA_DIST += man/generate.sh
 dist_man_MANS += man/crosscoder.1 man/crosscoder-run.1 man/crosscoder-init.1 man/crosscoder-inspect.1 \
   man/crosscoder-tokenize.1 man/crosscoder-accuracy.1 man/crosscoder-harvest.1 man/crosscoder-train.1 \
-  man/crosscoder-eval.1 man/crosscoder-attribute.1 man/crosscoder-ablate.1 man/crosscoder-features.1 \
+  man/crosscoder-eval.1 man/crosscoder-attribute.1 man/crosscoder-ablate.1 man/crosscoder-features.1 man/crosscoder-compare.1 \
   man/crosscoder-show.1 man/crosscoder-report.1 man/crosscoder-labels.1 man/crosscoder-devices.1 \
   man/crosscoder-import.1 man/crosscoder-export.1 man/crosscoder-help.1

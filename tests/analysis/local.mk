@@ -8,9 +8,9 @@ ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/
 EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
 check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality \
-  tests/analysis/test_ablation tests/analysis/test_match
+  tests/analysis/test_ablation tests/analysis/test_match tests/analysis/test_compare
 TESTS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality \
-  tests/analysis/test_ablation tests/analysis/test_match
+  tests/analysis/test_ablation tests/analysis/test_match tests/analysis/test_compare
 tests_analysis_test_cores_SOURCES = tests/analysis/test_cores.c
 tests_analysis_test_cores_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_cores_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
@@ -21,6 +21,9 @@ tests_analysis_test_attribution_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 tests_analysis_test_match_SOURCES = tests/analysis/test_match.c
 tests_analysis_test_match_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_match_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+tests_analysis_test_compare_SOURCES = tests/analysis/test_compare.c tests/analysis/scene.c tests/analysis/scene.h
+tests_analysis_test_compare_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_compare_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 tests_analysis_test_ablation_SOURCES = tests/analysis/test_ablation.c tests/analysis/scene.c tests/analysis/scene.h
 tests_analysis_test_ablation_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_ablation_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
