@@ -14,3 +14,6 @@ CLEANFILES += bench/forward
 
 # Tokenizing against the Hugging Face tokenizers library: bench/tokenize.py.
 EXTRA_DIST += bench/tokenize.py
+
+# Attribution: speed against the authors' procedure, agreement with exact patching.
+EXTRA_DIST += bench/attribution.py bench/attribution_methods.py
