@@ -12,8 +12,8 @@ bench_forward_LDADD = $(LAYERS_MODEL) $(XCODER_LIBS)
 EXTRA_DIST += bench/forward.py
 CLEANFILES += bench/forward
 
-# Tokenizing against the Hugging Face tokenizers library: bench/tokenize.py.
-EXTRA_DIST += bench/tokenize.py
+# Tokenizing against the Hugging Face tokenizers library: bench/tokenize_speed.py.
+EXTRA_DIST += bench/tokenize_speed.py
 
 # Attribution: speed against the authors' procedure, agreement with exact patching.
 EXTRA_DIST += bench/attribution.py bench/attribution_methods.py

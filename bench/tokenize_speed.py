@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokenizing, side by side with the Hugging Face tokenizers library, one thread each.
 
-Usage: bench/tokenize.py PROGRAM TOKENIZER.json TEXT [TEXT ...] (plain text, a document a line; needs `tokenizers`).
+Usage: bench/tokenize_speed.py PROGRAM TOKENIZER.json TEXT [TEXT ...] (plain text, a document a line; needs `tokenizers`).
 Counts processor time (user and system) of a process each, less what it takes on one line, so that starting and loading
 do not count and other work on the machine disturbs little. Checks that both give the same ids.
 """
