@@ -13,6 +13,8 @@ extern "C" {
 typedef struct xcoder_report_options {
   const char *title;  /* NULL: made from the run */
   size_t n_cards;     /* cards of top features, 10 per task; 0: 10 */
+  const char *const *beside; /* further run directories, such as other seeds, for the table of quality; may be NULL */
+  size_t n_beside;
 } xcoder_report_options;
 
 /* Reads the files of the run directory `run` (also of an unfinished run: what is missing is said on the page) and

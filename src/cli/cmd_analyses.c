@@ -113,7 +113,10 @@ xcoder_status cli_report(cli_call *call, xcoder_error *err) {
     status = cli_fail(err, XCODER_USAGE, "%s: a file was found, expected a run directory", run);
   if (!status && !elsewhere)
     status = xcoder_run_open(run, &lock, err);
-  xcoder_report_options options = {cli_text(&call->values, OPT_TITLE), (size_t)cli_integer(&call->values, OPT_CARDS)};
+  const cli_value *beside = &call->values.value[OPT_BESIDE];
+  xcoder_report_options options = {.title = cli_text(&call->values, OPT_TITLE),
+                                   .n_cards = (size_t)cli_integer(&call->values, OPT_CARDS),
+                                   .beside = (const char *const *)beside->items, .n_beside = beside->n_items};
   if (!status)
     status = xcoder_report(run, &options, elsewhere ? job.out : NULL, &call->monitor, err);
   xcoder_run_close(lock);

@@ -21,7 +21,11 @@ static void print_kappa(const json_t *kappa) {
 static void print_agreement(const json_t *file, const char *field, const char *title) {
   const json_t *pair;
   size_t i;
-  if (json_array_size(json_object_get(file, "annotators")) < 2)
+  bool any = false;
+  json_array_foreach(json_object_get(file, "cohen"), i, pair)
+    any = any || (json_integer_value(json_object_get(pair, "n")) > 0 && json_string_value(json_object_get(pair, "field")) &&
+                  strcmp(json_string_value(json_object_get(pair, "field")), field) == 0);
+  if (!any)
     return;
   printf("\nAgreement on %s\n", title);
   json_array_foreach(json_object_get(file, "cohen"), i, pair) {

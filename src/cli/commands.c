@@ -136,7 +136,7 @@ const cli_command cli_commands[] = {
    "One HTML page that needs no network, its figures as SVG and its tables as CSV. Works on an unfinished run, too: "
    "the page says what is missing.",
    "report/index.html\tthe page\nreport/figures/\tevery figure as SVG\nreport/tables/\tevery number as CSV\n",
-   "  Into RUN/report:\n    crosscoder report run\n  Elsewhere:\n    crosscoder report run --out=/tmp/page\n"},
+   "  Into RUN/report:\n    crosscoder report run\n  With the quality of two more seeds beside it:\n    crosscoder report run --beside=run-2,run-3\n  Elsewhere:\n    crosscoder report run --out=/tmp/page\n"},
   {"labels", IN_LABELS, "Merge what annotators called the features, and say how far they agree", "RUN [FILE...]", 1, SIZE_MAX,
    cli_merge_labels,
    "Takes files that annotators saved from the report (labels.csv) or wrote in a spreadsheet: CSV with the columns feat_id "

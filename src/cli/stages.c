@@ -194,8 +194,8 @@ static xcoder_status work_features(cli_job *job, xcoder_error *err) {
 }
 
 static xcoder_status work_report(cli_job *job, xcoder_error *err) {
-  xcoder_report_options options = {cli_text(job->setting.values, OPT_TITLE),
-                                   (size_t)cli_integer(job->setting.values, OPT_CARDS)};
+  xcoder_report_options options = {.title = cli_text(job->setting.values, OPT_TITLE),
+                                   .n_cards = (size_t)cli_integer(job->setting.values, OPT_CARDS)};
   cli_stage_clear(job, STAGE_REPORT, NULL);
   return xcoder_report(job->out, &options, NULL, &job->setting.call->monitor, err);
 }

@@ -124,6 +124,11 @@ void xci_page_table(xci_page *page, const char *name, xci_text *csv) {
   xci_text_clear(csv);
 }
 
+void xci_page_latex(xci_page *page, const char *name, xci_text *tex) {
+  write_beside(page, "tables", name, ".tex", tex);
+  xci_text_clear(tex);
+}
+
 void xci_page_begin(xci_page *page, const char *title) {
   xci_page_raw(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "

@@ -57,6 +57,11 @@ void xci_page_cell_text(xci_page *page, const char *text);
 void xci_page_figure(xci_page *page, const char *name, xci_text *svg, const char *caption);
 /* Writes tables/NAME.csv; frees `csv`. */
 void xci_page_table(xci_page *page, const char *name, xci_text *csv);
+/* Writes tables/NAME.tex; frees `tex`. */
+void xci_page_latex(xci_page *page, const char *name, xci_text *tex);
+
+/* Text for LaTeX: its special characters become what prints them, control characters a space. */
+void xci_text_latex(xci_text *tex, const char *text);
 
 /* JSON members for display: NaN or "" when absent. */
 double xci_json_number_at(const json_t *object, const char *key);
@@ -71,6 +76,8 @@ void xci_page_begin(xci_page *page, const char *title);
 void xci_page_summary(xci_page *page);
 void xci_page_training(xci_page *page);
 void xci_page_quality(xci_page *page);
+/* Quality of this run and of others, their mean and standard deviation, as a table, CSV and LaTeX. */
+void xci_page_quality_runs(xci_page *page, const char *const *others, size_t n_others);
 void xci_page_accuracy(xci_page *page);
 void xci_page_task(xci_page *page, size_t task);
 void xci_page_cards(xci_page *page);

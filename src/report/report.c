@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "report/effect_figures.h"
 #include "report/page.h"
 #include <string.h>
 
@@ -58,6 +59,7 @@ static void build_page(xci_page *page, const xcoder_report_options *options, con
   xci_page_accuracy(page);
   xci_page_training(page);
   xci_page_quality(page);
+  if (options) xci_page_quality_runs(page, options->beside, options->n_beside);
   for (size_t t = 0; t < page->run->n_tasks && !page->status; t++) {
     if (monitor && monitor->progress) {
       xcoder_progress progress = {.stage = "report", .unit = "tasks", .done = t, .total = page->run->n_tasks};
@@ -65,6 +67,7 @@ static void build_page(xci_page *page, const xcoder_report_options *options, con
     }
     xci_page_task(page, t);
   }
+  xci_page_overlap(page);
   xci_page_known(page);
   xci_page_cards(page);
   xci_page_end(page);

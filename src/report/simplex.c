@@ -4,6 +4,7 @@
 #include "report/svg.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,15 +36,25 @@ static void draw_corners(const xci_simplex *simplex, xci_text *svg) {
 
 enum { MOST_NAMES = 12 };
 
-/* A name is written only where it covers none before it. */
-static bool is_free(const double (*taken)[2], size_t n, double x, double y) {
-  for (size_t i = 0; i < n; i++)
-    if (fabs(taken[i][0] - x) < 26 && fabs(taken[i][1] - y) < 11) return false;
-  return true;
+typedef struct box {
+  double left, right, y;
+} box;
+
+/* A name is written only where it covers none before it: to the right of its point, or to the left at the edge. */
+static void draw_name(const char *name, double x, double y, double radius, box *taken, size_t *n_taken, xci_text *svg) {
+  size_t letters = 0;
+  for (const char *p = name; *p; p++) letters += ((unsigned char)*p & 0xc0) != 0x80;
+  const double width = 5.6 * (double)letters;
+  const bool fits = x + radius + 2 + width < WIDTH;
+  const box own = {fits ? x + radius + 2 : x - radius - 2 - width, fits ? x + radius + 2 + width : x - radius - 2, y};
+  for (size_t i = 0; i < *n_taken; i++)
+    if (fabs(taken[i].y - y) < 11 && own.left < taken[i].right && own.right > taken[i].left) return;
+  xci_svg_text(svg, fits ? own.left : own.right, y + 3, fits ? "start" : "end", 10, "#333", name);
+  taken[(*n_taken)++] = own;
 }
 
 void xci_simplex_svg(const xci_simplex *simplex, xci_text *svg) {
-  double taken[MOST_NAMES][2];
+  box taken[MOST_NAMES];
   size_t n_taken = 0;
   xci_svg_open(svg, WIDTH, HEIGHT, simplex->title);
   xci_svg_text(svg, 16, 18, "start", 13, "#111", simplex->title);
@@ -63,23 +74,42 @@ void xci_simplex_svg(const xci_simplex *simplex, xci_text *svg) {
                     radius, simplex->colors ? simplex->colors[i] : "#444");
     if (simplex->names && simplex->names[i]) xci_text_xml(svg, simplex->names[i], strlen(simplex->names[i]));
     xci_text_add(svg, "</title></circle>\n");
-    if (simplex->names && simplex->names[i] && i < MOST_NAMES && is_free((const double(*)[2])taken, n_taken, x, y)) {
-      xci_svg_text(svg, x + radius + 2, y + 3, "start", 10, "#333", simplex->names[i]);
-      taken[n_taken][0] = x;
-      taken[n_taken++][1] = y;
-    }
+    if (simplex->names && simplex->names[i] && i < MOST_NAMES)
+      draw_name(simplex->names[i], x, y, radius, taken, &n_taken, svg);
   }
   xci_svg_close(svg);
 }
 
+static size_t longest_name(const char *const *names, size_t n) {
+  size_t longest = 0;
+  for (size_t i = 0; i < n; i++) {
+    const size_t length = strlen(names[i]);
+    if (length > longest) longest = length;
+  }
+  return longest < 32 ? longest : 32;
+}
+
+/* Names of columns stand upright where they fit, else they rise to the right. */
+static void draw_column_names(const xci_heat_map *map, double left, double top, double cell, bool rising, xci_text *svg) {
+  for (size_t j = 0; j < map->n_columns; j++) {
+    const double x = left + cell * ((double)j + 0.5);
+    if (rising) xci_text_format(svg, "<g transform=\"translate(%.1f %.1f) rotate(-45)\">", x, top - 6);
+    xci_svg_text(svg, rising ? 0 : x, rising ? 0 : top - 6, rising ? "start" : "middle", 10, "#333", map->columns[j]);
+    if (rising) xci_text_add(svg, "</g>\n");
+  }
+}
+
 void xci_heat_map_svg(const xci_heat_map *map, xci_text *svg) {
-  const double cell = 46, left = 110, top = 60;
-  double width = left + cell * (double)map->n_columns + 20, height = top + 26 * (double)map->n_rows + 20;
-  if (width < 360) width = 360;
+  const double cell = 34, letter = 5.7; /* mean width of a letter of 10 or 11 px */
+  const size_t longest = longest_name(map->columns, map->n_columns);
+  const double left = 16 + letter * (double)longest_name(map->rows, map->n_rows);
+  const bool rising = letter * (double)longest > cell;
+  const double reach = rising ? 0.71 * letter * (double)longest : 0, top = 44 + reach;
+  double width = left + cell * (double)map->n_columns + 12 + reach, height = top + 26 * (double)map->n_rows + 12;
+  if (width < 20 + 7.2 * (double)strlen(map->title)) width = 20 + 7.2 * (double)strlen(map->title);
   xci_svg_open(svg, width, height, map->title);
   xci_svg_text(svg, 10, 18, "start", 13, "#111", map->title);
-  for (size_t j = 0; j < map->n_columns; j++)
-    xci_svg_text(svg, left + cell * ((double)j + 0.5), top - 6, "middle", 10, "#333", map->columns[j]);
+  draw_column_names(map, left, top, cell, rising, svg);
   for (size_t i = 0; i < map->n_rows; i++) {
     double y = top + 26 * (double)i;
     xci_svg_text(svg, left - 6, y + 17, "end", 11, "#333", map->rows[i]);

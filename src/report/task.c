@@ -3,24 +3,13 @@
 #include "report/page.h"
 
 #include "base/memory.h"
+#include "report/effect_figures.h"
 #include "report/figure.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_LABELS = 32, EVOLUTION = 5, SIMPLEX_POINTS = 100 };
-
-/* Columns ie_LABEL (or another prefix) of every checkpoint; false if one is missing. */
-static bool find_columns(const xci_run_files *run, const xci_csv *csv, const char *prefix, size_t column[MOST_LABELS]) {
-  for (size_t c = 0; c < run->n_labels && c < MOST_LABELS; c++) {
-    xci_text name = {0};
-    xci_text_format(&name, "%s_%s", prefix, run->labels[c]);
-    column[c] = name.bytes ? xci_csv_column(csv, name.bytes) : csv->n_columns;
-    xci_text_clear(&name);
-    if (column[c] >= csv->n_columns) return false;
-  }
-  return run->n_labels > 0;
-}
+enum { MOST_LABELS = XCODER_MAX_CHECKPOINTS, EVOLUTION = 5, SIMPLEX_POINTS = 100 };
 
 static const char *class_color(const char *class_name, size_t n_labels, char *const *labels) {
   if (strncmp(class_name, "specific:", 9) == 0)
@@ -30,18 +19,40 @@ static const char *class_color(const char *class_name, size_t n_labels, char *co
   return "#aaaaaa";
 }
 
+/* What most annotators called the feature of a row, or "". */
+static const char *label_at(const xci_run_files *run, const xci_csv *csv, size_t row) {
+  const double number = xci_csv_number(csv, row, xci_csv_column(csv, "feature"));
+  return number >= 0 && number < UINT32_MAX ? xci_label_shown(&run->said, (uint32_t)number) : "";
+}
+
+/* "17", or "17 plural noun" for a labelled feature, cut between characters. */
+static void name_feature(const xci_run_files *run, const xci_csv *csv, size_t row, char *name, size_t room) {
+  const char *id = xci_csv_at(csv, row, xci_csv_column(csv, "feature"));
+  const char *label = label_at(run, csv, row);
+  const size_t most = 20; /* characters of the label */
+  size_t n_bytes = 0, n = 0, length = strlen(label);
+  uint32_t point;
+  while (n < most && n_bytes < length) {
+    const size_t step = xci_utf8_decode(label + n_bytes, length - n_bytes, &point);
+    if (n_bytes + step + 20 > room) break;
+    n_bytes += step ? step : 1;
+    n++;
+  }
+  snprintf(name, room, "%.12s%s%.*s%s", id, *label ? " " : "", (int)n_bytes, label, n_bytes < length ? "…" : "");
+}
+
 static void add_simplex(xci_page *page, const xci_task_files *task, const size_t rel[MOST_LABELS]) {
   const xci_run_files *run = page->run;
   const xci_csv *csv = &task->effects;
   double share[3 * SIMPLEX_POINTS], weight[SIMPLEX_POINTS];
-  char names[SIMPLEX_POINTS][16];
+  char names[SIMPLEX_POINTS][64];
   const char *name[SIMPLEX_POINTS], *color[SIMPLEX_POINTS];
   size_t n = 0, class_column = xci_csv_column(csv, "class"), weight_column = xci_csv_column(csv, "abs_share");
   for (size_t row = 0; row < csv->n_rows && n < SIMPLEX_POINTS; row++) {
     for (size_t c = 0; c < 3; c++) share[3 * n + c] = xci_csv_number(csv, row, rel[c]);
     weight[n] = xci_csv_number(csv, row, weight_column);
     if (!isfinite(weight[n])) weight[n] = 0;
-    snprintf(names[n], sizeof names[n], "%.12s", xci_csv_at(csv, row, xci_csv_column(csv, "feature")));
+    name_feature(run, csv, row, names[n], sizeof names[n]);
     name[n] = names[n];
     color[n] = class_color(xci_csv_at(csv, row, class_column), run->n_labels, run->labels);
     n++;
@@ -105,21 +116,44 @@ static void pick_extremes(const xci_csv *csv, size_t n, const size_t ie[MOST_LAB
   }
 }
 
+/* The numbers of the figure. */
+static void write_evolution(xci_page *page, const xci_task_files *task, const size_t ie[MOST_LABELS],
+                            size_t rows[2][EVOLUTION], const size_t n_rows[2]) {
+  const xci_run_files *run = page->run;
+  xci_text csv = {0}, name = {0};
+  xci_text_add(&csv, "feature,description,sign,checkpoint,ie\n");
+  for (size_t side = 0; side < 2; side++)
+    for (size_t i = 0; i < n_rows[side]; i++)
+      for (size_t c = 0; c < run->n_labels; c++) {
+        const double id = xci_csv_number(&task->effects, rows[side][i], xci_csv_column(&task->effects, "feature"));
+        const double value = xci_csv_number(&task->effects, rows[side][i], ie[c]);
+        xci_text_format(&csv, "%.0f,", id);
+        xci_label_field(&csv, label_at(run, &task->effects, rows[side][i]));
+        xci_text_format(&csv, ",%s,", side ? "negative" : "positive");
+        xci_text_csv(&csv, run->labels[c], strlen(run->labels[c]));
+        xci_text_add(&csv, ",");
+        if (isfinite(value)) xci_text_number(&csv, value);
+        xci_text_add(&csv, "\n");
+      }
+  xci_text_format(&name, "evolution-%s", task->name);
+  xci_page_table(page, name.bytes ? name.bytes : "evolution", &csv);
+  xci_text_clear(&name);
+}
+
 static void add_evolution(xci_page *page, const xci_task_files *task, const size_t ie[MOST_LABELS]) {
   const xci_run_files *run = page->run;
   size_t n = run->n_labels, rows[2][EVOLUTION], n_rows[2] = {0, 0}, n_series = 0;
   pick_extremes(&task->effects, n, ie, 1, rows[0], &n_rows[0]);
   pick_extremes(&task->effects, n, ie, -1, rows[1], &n_rows[1]);
   double x[MOST_LABELS], y[2 * EVOLUTION][MOST_LABELS];
-  char names[2 * EVOLUTION][24];
+  char names[2 * EVOLUTION][96];
   xci_series series[2 * EVOLUTION];
   static const char *const colors[2][EVOLUTION] = {{"#08519c", "#2171b5", "#4292c6", "#3182bd", "#6baed6"},
                                                    {"#a63603", "#d94801", "#e6550d", "#f16913", "#fd8d3c"}};
   for (size_t side = 0; side < 2; side++)
     for (size_t i = 0; i < n_rows[side]; i++) {
       if (side == 1 && n_rows[0] && n_series < EVOLUTION && n_series == 0) break;
-      snprintf(names[n_series], sizeof names[n_series], "feature %.12s",
-               xci_csv_at(&task->effects, rows[side][i], xci_csv_column(&task->effects, "feature")));
+      name_feature(run, &task->effects, rows[side][i], names[n_series], sizeof names[n_series]);
       for (size_t c = 0; c < n; c++) {
         x[c] = (double)c;
         y[n_series][c] = xci_csv_number(&task->effects, rows[side][i], ie[c]);
@@ -128,6 +162,7 @@ static void add_evolution(xci_page *page, const xci_task_files *task, const size
                                       .y = y[n_series], .line = true, .points = true, .dashed = side == 1};
       n_series++;
     }
+  write_evolution(page, task, ie, rows, n_rows);
   xci_chart chart = {.title = "Effect of the five strongest features of each sign", .x_title = "checkpoint", .y_title = "IE (logits)",
                      .width = 560, .height = 440, .categories = (const char *const *)run->labels, .n_categories = n, .reference = 0,
                      .reference_name = "", .series = series, .n_series = n_series};
@@ -147,7 +182,8 @@ static void add_effects_table(xci_page *page, const xci_task_files *task, const 
     const char *title;
     const size_t *column;
   } groups[] = {{"IE ", ie}, {"RelIE ", rel}, {"RelDec ", dec}};
-  xci_page_raw(page, "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th>feature</th>");
+  xci_page_raw(page, "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th>feature</th>"
+                     "<th class=\"t\">label</th>");
   for (size_t g = 0; g < 3; g++)
     for (size_t c = 0; c < run->n_labels; c++) {
       xci_page_raw(page, "<th>");
@@ -163,6 +199,7 @@ static void add_effects_table(xci_page *page, const xci_task_files *task, const 
                     (int)xci_csv_number(csv, row, feature));
     xci_page_text(page, id);
     xci_page_raw(page, "</a></td>");
+    xci_page_cell_text(page, label_at(run, csv, row));
     for (size_t g = 0; g < 3; g++)
       for (size_t c = 0; c < run->n_labels; c++) xci_page_cell(page, xci_csv_number(csv, row, groups[g].column[c]));
     xci_page_cell_text(page, xci_csv_at(csv, row, kind));
@@ -259,8 +296,8 @@ void xci_page_task(xci_page *page, size_t index) {
   xci_page_raw(page, "</b> · ");
   xci_page_number(page, xci_json_number_at(task->effects_info, "n_examples"));
   xci_page_raw(page, " examples</summary>\n");
-  if (find_columns(run, &task->effects, "ie", ie) && find_columns(run, &task->effects, "rel_ie", rel) &&
-      find_columns(run, &task->effects, "rel_dec", dec) && run->n_labels <= MOST_LABELS) {
+  if (xci_effect_columns(run, &task->effects, "ie", ie) && xci_effect_columns(run, &task->effects, "rel_ie", rel) &&
+      xci_effect_columns(run, &task->effects, "rel_dec", dec) && run->n_labels <= MOST_LABELS) {
     xci_page_raw(page, "<div class=\"figures\">\n");
     if (run->n_labels == 3)
       add_simplex(page, task, rel);
@@ -270,6 +307,8 @@ void xci_page_task(xci_page *page, size_t index) {
     xci_page_raw(page, "</div>\n");
     add_effects_table(page, task, ie, rel, dec);
     copy_effects(page, task);
+    xci_page_annotation(page, task);
+    xci_page_effect_figures(page, task);
   } else {
     xci_page_raw(page, "<p class=\"warn\">The effects file does not name this run's checkpoints.</p>\n");
   }

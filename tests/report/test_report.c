@@ -111,6 +111,51 @@ START_TEST(hostile_text_stays_text) {
 }
 END_TEST
 
+START_TEST(figures_and_tables_of_labelled_features) {
+  static const char effects[] =
+      "feature,ie_A,ie_B,abs_share,rel_ie_A,rel_ie_B,rel_ie_low_A,rel_ie_low_B,rel_ie_high_A,rel_ie_high_B,rel_dec_A,rel_dec_B,"
+      "class,class_authors,evolution,n_active\n"
+      "3,0.1,-0.9,1,0.1,0.9,0,0.8,0.2,1,0.5,0.5,specific:B,specific:B,emerging,10\n"
+      "4,0.4,0.4,0.5,0.5,0.5,0.4,0.4,0.6,0.6,0.9,0.1,shared:A+B,shared:A+B,persisting,9\n"
+      "5,0,0,0,,,,,,,0.5,0.5,none,shared:A+B,,1\n";
+  char *run, *text;
+  xcoder_error err = {0};
+  put("many/effects/pairs-x.csv", effects);
+  put("many/effects/pairs-y.csv", effects);
+  put("many/effects/pairs-x.json", "{\"labels\":[\"A\",\"B\"],\"n_examples\":7,\"checkpoints\":[],\"verdicts\":[]}");
+  put("many/labels.csv", "feat_id,description,languages,annotator\n3,\"50% of {a_b} & </title><script>\",en,anna\n3,x,,ben\n");
+  ck_assert_int_eq(xci_join_path(folder, "many", &run, NULL), XCODER_OK);
+  ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
+  xci_free(run);
+  text = read_out("many/report/tables/annotation-pairs-x.tex");
+  ck_assert_uint_eq(count(text, "3 & 0.10 & 0.90 & 50\\% of \\{a\\_b\\} \\& \\textless{}/title\\textgreater{}"), 1);
+  ck_assert_uint_eq(count(text, "\\multicolumn{6}{l}{specific:B}"), 1);
+  xci_free(text);
+  text = read_out("many/report/tables/annotation-pairs-x.csv");
+  ck_assert_uint_eq(count(text, "specific:B,3,0.1,0.9,x,,ben,\n"), 1);
+  ck_assert_uint_eq(count(text, ",5,"), 0); /* no effect: nothing to annotate */
+  xci_free(text);
+  text = read_out("many/report/tables/overlap-top10-B.csv");
+  ck_assert_uint_eq(count(text, "pairs-x,pairs-y,2,2,2,1\n"), 1);
+  xci_free(text);
+  text = read_out("many/report/tables/confusion-pairs-x.csv");
+  ck_assert_uint_eq(count(text, "B,A+B,1\n"), 1);   /* feature 3 */
+  ck_assert_uint_eq(count(text, "A+B,A,1\n"), 1);   /* feature 4 */
+  ck_assert_uint_eq(count(text, "none,A+B,1\n"), 1); /* feature 5 */
+  xci_free(text);
+  text = read_out("many/report/tables/ie-distribution-pairs-x.csv");
+  ck_assert_uint_eq(count(text, "rank,abs_ie_A,abs_ie_B\n1,0.4,0.9\n2,0.1,0.4\n3,0,0\n"), 1);
+  xci_free(text);
+  text = read_out("many/report/figures/evolution-pairs-x.svg");
+  ck_assert_uint_eq(count(text, "<script"), 0);
+  ck_assert_uint_gt(count(text, "3 50% of {a_b} &amp; &lt;/ti"), 0);
+  xci_free(text);
+  text = read_out("many/report/index.html");
+  ck_assert_uint_eq(count(text, "<script"), 1);
+  xci_free(text);
+}
+END_TEST
+
 START_TEST(unfinished_and_foreign_folders) {
   xcoder_error err;
   ck_assert_int_eq(xcoder_report("no-such-run", NULL, NULL, NULL, &err), XCODER_MISSING);
@@ -172,6 +217,7 @@ int main(void) {
   Suite *suite = suite_create("report");
   TCase *tests = tcase_create("report");
   tcase_add_test(tests, hostile_text_stays_text);
+  tcase_add_test(tests, figures_and_tables_of_labelled_features);
   tcase_add_test(tests, unfinished_and_foreign_folders);
   tcase_add_test(tests, ticks_are_round);
   tcase_add_test(tests, charts_survive_odd_data);
