@@ -178,7 +178,8 @@ static size_t find_class(classes *met, const double *share, size_t n) {
     defined = defined && isfinite(share[c]);
   }
   if (defined) xci_class_text(xci_classify(share, n), label, n, &text);
-  const char *name = text.bytes ? text.bytes : "none", *colon = strchr(name, ':');
+  char *name = text.bytes ? text.bytes : (char[]){"none"}, *colon = strchr(name, ':');
+  if (colon && strncmp(name, "mostly:", 7) == 0) *colon-- = '~'; /* "~A" for mostly A, "A" for specific */
   size_t at = 0;
   while (at < met->n && strcmp(met->name[at], colon ? colon + 1 : name)) at++;
   if (at == met->n && at < MOST_CLASSES) snprintf(met->name[met->n++], sizeof met->name[0], "%s", colon ? colon + 1 : name);
@@ -222,7 +223,7 @@ static void add_confusion(xci_page *page, const xci_task_files *task, const size
                       .n_columns = met.n, .values = values, .low = 0, .high = largest, .decimals = 0};
   xci_heat_map_svg(&map, &svg);
   for (size_t c = 0; c < n && c < 26; c++) xci_text_format(&caption, "%s%c %s", c ? ", " : "", (char)('A' + c), run->labels[c]);
-  xci_text_add(&caption, "; without intervals. Numbers of features.");
+  xci_text_add(&caption, "; ~A: mostly A; without intervals. Numbers of features.");
   add_both(page, "confusion", task->name, &svg, caption.bytes ? caption.bytes : "", &csv);
   xci_text_clear(&caption);
 }
