@@ -65,6 +65,67 @@ XCODER_API xcoder_status xcoder_write_accuracy(xcoder_model *const *models, cons
                                                const xcoder_pairs *const *tasks, size_t n_tasks, const char *csv_path,
                                                const xcoder_monitor *monitor, xcoder_error *err);
 
+/* ---- Similarity of checkpoints (METHOD section 5) ---- */
+
+typedef struct xcoder_similarity xcoder_similarity;
+
+typedef struct xcoder_similarity_options {
+  long layer;
+  xcoder_mask mask;
+  size_t max_tokens;    /* of the sample: whole sequences evenly over the text; 0: all */
+  uint64_t max_memory;  /* bytes of activations held in memory; more lies in a nameless file in `scratch`; 0: no limit */
+  const char *scratch;  /* folder; NULL: memory only */
+} xcoder_similarity_options;
+
+/* `tokens` must outlive the object. Checkpoints are added oldest first, each model once and none beside another; their
+ * activations are kept rounded to bf16. */
+XCODER_API xcoder_status xcoder_similarity_create(const xcoder_tokens *tokens, size_t n_checkpoints,
+                                                  const xcoder_similarity_options *options, xcoder_similarity **similarity,
+                                                  xcoder_error *err);
+XCODER_API xcoder_status xcoder_similarity_add(xcoder_similarity *similarity, xcoder_model *model, const char *label,
+                                               double tokens_seen, const xcoder_monitor *monitor, xcoder_error *err);
+/* For every pair of checkpoints the mean over tokens of cosine and Pearson correlation of a_c, with their standard
+ * deviations: "a,b,tokens_seen_a,tokens_seen_b,layer,n,cosine,cosine_sd,pearson,pearson_sd". */
+XCODER_API xcoder_status xcoder_similarity_write(const xcoder_similarity *similarity, const char *csv_path,
+                                                 const xcoder_monitor *monitor, xcoder_error *err);
+XCODER_API void xcoder_similarity_free(xcoder_similarity *similarity);
+
+/* ---- Choosing checkpoints (doc/selecting.md) ---- */
+
+typedef struct xcoder_select_options {
+  size_t n;             /* checkpoints of a proposal, 3 */
+  size_t n_proposals;   /* 3 */
+  double weight;        /* of accuracy against similarity, 0 to 1: 0.5 */
+  double min_tokens;    /* revisions that have seen fewer are left out, 128e6 in the paper; 0: none */
+  uint64_t bootstrap;   /* resamples for the intervals of the change points, 500 */
+  uint64_t seed;
+} xcoder_select_options;
+
+typedef struct xcoder_proposal {
+  size_t *chosen;       /* [n] revisions */
+  size_t *first;        /* [n] first revision of the block that each stands for; first[0] is 0 */
+  double score, accuracy_share, similarity_share; /* of the differences that the blocks explain; NaN without that CSV */
+} xcoder_proposal;
+
+typedef struct xcoder_selection {
+  size_t n_revisions, n, n_proposals;
+  char **labels;        /* [n_revisions], oldest first, those left out are not among them */
+  double *tokens_seen;  /* NaN where unknown */
+  double *cosine, *pearson; /* [n_revisions, n_revisions], or NULL without similarities */
+  size_t n_cells;           /* groups of tasks that were measured */
+  char **cells;             /* [n_cells] names */
+  double *n_pairs, *n_right; /* [n_cells, n_revisions] */
+  xcoder_proposal *proposal;
+  size_t *low, *high;   /* [n] interval of first[] of the best proposal, 95 % of the resamples */
+  double *agreement;    /* [n] share of the resamples in which first[] is the same */
+} xcoder_selection;
+
+/* `accuracy_csv`, `similarity_csv`: as the commands of that name write them; one of them may be NULL. */
+XCODER_API xcoder_status xcoder_select(const char *accuracy_csv, const char *similarity_csv,
+                                       const xcoder_select_options *options, xcoder_selection **selection,
+                                       xcoder_error *err);
+XCODER_API void xcoder_selection_free(xcoder_selection *selection);
+
 /* ---- Verdicts: PASS or WARN lines that end eval, attribute and ablate ---- */
 
 typedef struct xcoder_verdict {

@@ -3,7 +3,7 @@
 #ifndef CROSSCODER_REPORT_H
 #define CROSSCODER_REPORT_H
 
-#include <crosscoder/status.h>
+#include <crosscoder/analysis.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -40,6 +40,13 @@ typedef struct xcoder_labels_counts {
  * Errors: XCODER_FORMAT naming file and line; XCODER_MISSING for a run without labels. */
 XCODER_API xcoder_status xcoder_labels(const char *run, const char *const *files, size_t n_files,
                                        xcoder_labels_counts *counts, const xcoder_monitor *monitor, xcoder_error *err);
+
+/* The report of a selection (xcoder_select): `out`/report/ with index.html, figures/ and tables/: accuracy over tokens with
+ * the chosen checkpoints, heat maps of cosine and Pearson correlation, the curve of adjacent revisions, and how far the
+ * classes of features agree between `runs` (of different proposals, the same tasks; may be none). */
+XCODER_API xcoder_status xcoder_selection_report(const xcoder_selection *selection, const char *const *runs,
+                                                 size_t n_runs, const char *out, const xcoder_monitor *monitor,
+                                                 xcoder_error *err);
 
 #ifdef __cplusplus
 }

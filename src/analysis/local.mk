@@ -21,3 +21,4 @@ src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src
   src/analysis/top_features.c src/analysis/verdict.c src/analysis/verdict.h src/analysis/workbench.c \
   src/analysis/workbench.h
 src_libanalysis_la_SOURCES += src/analysis/sentences.c
+src_libanalysis_la_SOURCES += src/analysis/similarity.c src/analysis/select.c src/analysis/select.h src/analysis/select_read.c

@@ -9,7 +9,7 @@
 enum { MAX_LABEL_BYTES = 64 };
 
 /* The folder SPEC/REVISION where there is one, else SPEC@REVISION of the cache. */
-static char *name_revision(const char *spec, const char *revision) {
+char *cli_name_revision(const char *spec, const char *revision) {
   char *folder = cli_format("%s/%s", spec, revision);
   if (!folder || cli_is_folder(folder))
     return folder;
@@ -105,7 +105,7 @@ xcoder_status cli_need_checkpoints(cli_setting *setting, xcoder_error *err) {
     if (list->n_items)
       status = add_item(setting, i, list->items[i], err);
     else if (revisions->n_items)
-      status = add_checkpoint(setting, i, cli_copy(revisions->items[i]), name_revision(model, revisions->items[i]),
+      status = add_checkpoint(setting, i, cli_copy(revisions->items[i]), cli_name_revision(model, revisions->items[i]),
                               err);
     else
       status = add_item(setting, i, model, err);

@@ -6,18 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* Copies a small file to standard output. */
-static xcoder_status print_file(const char *path, xcoder_error *err) {
-  char *text = NULL;
-  size_t n_bytes = 0;
-  xcoder_status status = xcoder_read_file(path, (size_t)1 << 30, &text, &n_bytes, err);
-  if (!status)
-    fwrite(text, 1, n_bytes, stdout);
-  xcoder_free(text);
-  return status;
-}
 
 static xcoder_status measure_accuracy(cli_setting *setting, const char *path, xcoder_error *err) {
   static const xcoder_normalization lengths[] = {XCODER_SUM, XCODER_PER_CHARACTER, XCODER_PER_BYTE, XCODER_PER_TOKEN};
@@ -55,15 +43,8 @@ xcoder_status cli_accuracy(cli_call *call, xcoder_error *err) {
   cli_job_init(&job, call);
   const cli_value *out = &call->values.value[OPT_OUT];
   const char *given = out->origin == FROM_COMMAND_LINE ? out->text : NULL; /* a plan's out is a run directory */
-  const char *temporary = getenv("TMPDIR");
-  char *path = given ? cli_copy(given)
-                     : cli_format("%s/crosscoder-accuracy-%ld.csv", temporary && *temporary ? temporary : "/tmp",
-                                  (long)getpid());
-  xcoder_status status = path ? XCODER_OK : cli_fail_memory(err);
-  if (!status && given && cli_is_folder(given))
-    status = cli_fail(err, XCODER_IO, "%s: a folder was found, expected a file (--out)", given);
-  if (!status && given)
-    status = cli_check_output(&call->values, given, err);
+  char *path = NULL;
+  xcoder_status status = cli_open_result(call, given, "accuracy", &path, err);
   if (!status)
     status = cli_job_check(&job, 1u << STAGE_ACCURACY, err);
   if (!status)
@@ -75,11 +56,7 @@ xcoder_status cli_accuracy(cli_call *call, xcoder_error *err) {
     cli_print_estimate(&job, 1u << STAGE_ACCURACY, cli_flag(&call->values, OPT_JSON));
   else if (!status)
     status = measure_accuracy(&job.setting, path, err);
-  if (!status && !given && !only_estimate)
-    status = print_file(path, err);
-  if (path && !given)
-    unlink(path);
-  free(path);
+  status = cli_close_result(path, given, cli_flag(&call->values, OPT_JSON) && !only_estimate, !only_estimate, status, err);
   cli_job_close(&job);
   return status;
 }

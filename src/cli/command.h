@@ -56,6 +56,9 @@ xcoder_status cli_compare(cli_call *call, xcoder_error *err);
 xcoder_status cli_import(cli_call *call, xcoder_error *err);
 xcoder_status cli_export(cli_call *call, xcoder_error *err);
 xcoder_status cli_devices(cli_call *call, xcoder_error *err);
+xcoder_status cli_audit(cli_call *call, xcoder_error *err);
+xcoder_status cli_similarity(cli_call *call, xcoder_error *err);
+xcoder_status cli_select(cli_call *call, xcoder_error *err);
 xcoder_status cli_help(cli_call *call, xcoder_error *err);
 
 /* help.c, manual.c: all made from the tables. */

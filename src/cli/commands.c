@@ -63,6 +63,35 @@ const cli_command cli_commands[] = {
    "  All paradigms of BLiMP as lm-evaluation-harness scores them:\n    crosscoder accuracy "
    "--model=EleutherAI/pythia-70m --revisions=step512,main --task=blimp:blimp/data --scoring=sentence\n"
    "  Everything that a plan names:\n    crosscoder accuracy --config=plan.yaml --out=accuracy.csv\n"},
+  {"audit", IN_AUDIT, "Check revisions before anything is computed", "", 0, 0, cli_audit,
+   "Reads all weights of every revision and says which are byte-identical, equal in every value, equal to main, "
+   "incomplete, not finite, or of other shapes than config.json says. With --heldout or --corpus also the perplexity on "
+   "that text, with outliers marked: the largest set of revisions over which the loss never rises by more than 0.2 nats "
+   "from one to the next is taken as the course of training. Revisions before --min-tokens are warned of.\n\n"
+   "Every finding is a WARN line; the exit status is 0 with findings, and 3 when a revision cannot be read, after all "
+   "have been looked at.",
+   NULL,
+   "  All revisions that are in the cache:\n    crosscoder audit --model=EleutherAI/pythia-70m "
+   "--revisions=step512,step1000,main\n"
+   "  With perplexities:\n    crosscoder audit --model=examples/tiny-pythia --revisions=step0,step512,step2048 "
+   "--heldout=examples/tiny-pythia/heldout.jsonl --length=128 --out=audit.csv\n"},
+  {"similarity", IN_SIMILARITY, "Compare the activations of all pairs of checkpoints", "", 0, 0, cli_similarity,
+   "Mean over tokens of the cosine and of the Pearson correlation of the residual stream at --layer, for every pair of "
+   "checkpoints, over --sample tokens of --heldout, --corpus, or the prompts of --task. Every model runs once; its "
+   "activations are kept as bf16 in memory, or in a temporary file beside --out where --max-memory is short.",
+   NULL,
+   "  All revisions:\n    crosscoder similarity --model=examples/tiny-pythia --revisions=step0,step64,step512,step2048 "
+   "--layer=2 --heldout=examples/tiny-pythia/heldout.jsonl --length=128 --out=similarity.csv\n"},
+  {"select", IN_SELECT, "Propose the checkpoints to compare, with reasons", "", 0, 0, cli_select,
+   "Cuts the revisions into --count consecutive blocks that explain as much as possible of how accuracies and "
+   "activations differ, and names the most typical revision of each block; change points come with intervals. The "
+   "criterion is stated in doc/selecting.md. With --out a folder gets the checkpoints of each proposal as keys of a plan "
+   "and a report with accuracy over tokens and heat maps. With --runs it also says how far the classes of features agree "
+   "between runs of different proposals.",
+   "proposal-N.yaml\tkeys of a plan\nselection.json\twhat was chosen and why\nreport/index.html\tthe report\n",
+   "  From the tables of the two commands before:\n    crosscoder select --accuracy=accuracy.csv "
+   "--similarity=similarity.csv --model=EleutherAI/pythia-70m --out=selection\n"
+   "  Pairs instead of triplets, by accuracy alone:\n    crosscoder select --accuracy=accuracy.csv --count=2\n"},
   {"harvest", IN_HARVEST, "Store the activations of all checkpoints at one or several layers", "", 0, 0, cli_harvest,
    "Runs every checkpoint over the same tokens and writes the residual stream as bf16 into the folder --out, in "
    "shards with checksums. An interrupted harvest is continued by the same command. Training from the store gives the "
@@ -179,7 +208,7 @@ const cli_command cli_commands[] = {
 
 const size_t n_cli_commands = sizeof cli_commands / sizeof *cli_commands;
 
-const char *const cli_later_commands[] = {"audit", "similarity", "select", "evolve", NULL};
+const char *const cli_later_commands[] = {"evolve", NULL};
 
 const cli_command *cli_find_command(const char *name) {
   for (size_t i = 0; i < n_cli_commands; i++)

@@ -46,6 +46,14 @@ xcoder_status cli_need_tasks(cli_setting *setting, xcoder_error *err);
 /* The crosscoder of a run directory or file. */
 xcoder_status cli_need_coder(cli_setting *setting, const char *path, xcoder_error *err);
 
+/* checkpoints.c: the folder SPEC/REVISION where there is one, else SPEC@REVISION. Freed with free(). */
+char *cli_name_revision(const char *spec, const char *revision);
+/* result.c: the path of a CSV, that of --out or a temporary one; then what was written there is printed unless it was
+ * asked for by --out, as JSON with `json`, nothing unless it is `there`. Frees `path`; passes `status` on. */
+xcoder_status cli_open_result(cli_call *call, const char *given, const char *name, char **path, xcoder_error *err);
+xcoder_status cli_close_result(char *path, const char *given, bool json, bool there, xcoder_status status,
+                               xcoder_error *err);
+
 /* Opens the corpus of OPT_CORPUS or OPT_HELDOUT as documents. */
 xcoder_status cli_open_corpus(const cli_values *values, cli_id which, xcoder_corpus **corpus, xcoder_error *err);
 /* Checks that the files of an option are there; says which option names them. */

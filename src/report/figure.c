@@ -101,7 +101,13 @@ static void find_ranges(const xci_chart *chart, plot *p) {
   p->y_low -= chart->y_zero && p->y_low == 0 ? 0 : margin;
   p->y_high += margin;
   if (chart->y_min != 0 || chart->y_max != 0) p->y_low = chart->y_min, p->y_high = chart->y_max;
-  if (chart->categories) p->x_low = -0.3, p->x_high = (double)chart->n_categories - 0.7;
+  if (chart->category_x) {
+    p->x_low = INFINITY;
+    p->x_high = -INFINITY;
+    for (size_t i = 0; i < chart->n_categories; i++) widen(&p->x_low, &p->x_high, chart->category_x[i]);
+  } else if (chart->categories) {
+    p->x_low = -0.3, p->x_high = (double)chart->n_categories - 0.7;
+  }
   if (p->x_high <= p->x_low) p->x_high = p->log_x ? p->x_low * 10 : p->x_low + 1;
 }
 
@@ -119,11 +125,40 @@ static void draw_y_axis(const xci_chart *chart, const plot *p, xci_text *svg) {
   xci_svg_rotated(svg, 14, (p->top + p->bottom) / 2, chart->y_title);
 }
 
+/* Names of checkpoints at their places with the tokens below; where they would cover each other, a tick alone. The last
+ * is always named. */
+static void draw_places(const xci_chart *chart, const plot *p, xci_text *svg) {
+  const size_t n = chart->n_categories;
+  double free_from = -INFINITY, last = map_x(p, chart->category_x[n - 1]);
+  const double last_width = 6.4 * (double)strlen(chart->categories[n - 1]) + 14;
+  for (size_t i = 0; i < n; i++) {
+    const double x = map_x(p, chart->category_x[i]), width = 6.4 * (double)strlen(chart->categories[i]) + 14;
+    xci_svg_line(svg, x, p->bottom, x, p->bottom + 4, "#333", 1, false);
+    if (i + 1 < n && (x - width / 2 < free_from || x + width / 2 > last - last_width / 2)) continue;
+    free_from = x + width / 2;
+    xci_text label = {0};
+    xci_text_short(&label, chart->category_tokens[i]);
+    xci_svg_text(svg, x, p->bottom + 16, "middle", 11, "#333", chart->categories[i]);
+    xci_svg_text(svg, x, p->bottom + 28, "middle", 9, "#666", label.bytes ? label.bytes : "");
+    xci_text_clear(&label);
+  }
+}
+
+static void draw_marks(const xci_chart *chart, const plot *p, xci_text *svg) {
+  for (size_t i = 0; i < chart->n_marks; i++) {
+    const double x = map_x(p, chart->marks[i]);
+    xci_svg_line(svg, x, p->top, x, p->bottom, "#000", 1.2, true);
+    if (chart->mark_names) xci_svg_text(svg, x + 3, p->top + 10, "start", 10, "#000", chart->mark_names[i]);
+  }
+}
+
 static void draw_x_axis(const xci_chart *chart, const plot *p, xci_text *svg) {
   xci_svg_line(svg, p->left, p->bottom, p->right, p->bottom, "#333", 1, false);
   double ticks[12];
   size_t n = 0;
-  if (chart->categories) {
+  if (chart->category_x) {
+    draw_places(chart, p, svg);
+  } else if (chart->categories) {
     for (size_t i = 0; i < chart->n_categories; i++)
       xci_svg_text(svg, map_x(p, (double)i), p->bottom + 16, "middle", 11, "#333", chart->categories[i]);
   } else if (p->log_x) {
@@ -139,7 +174,8 @@ static void draw_x_axis(const xci_chart *chart, const plot *p, xci_text *svg) {
     xci_svg_text(svg, x, p->bottom + 16, "middle", 11, "#333", label.bytes ? label.bytes : "");
     xci_text_clear(&label);
   }
-  xci_svg_text(svg, (p->left + p->right) / 2, p->bottom + 34, "middle", 12, "#111", chart->x_title);
+  xci_svg_text(svg, (p->left + p->right) / 2, p->bottom + (chart->category_x ? 42 : 34), "middle", 12, "#111",
+               chart->x_title);
 }
 
 static bool is_drawable(const plot *p, const xci_series *series, size_t i) {
@@ -227,6 +263,7 @@ void xci_chart_svg(const xci_chart *chart, xci_text *svg) {
     xci_svg_line(svg, p.left, y, p.right, y, "#777", 1, true);
     if (chart->reference_name) xci_svg_text(svg, p.left + 4, y - 4, "start", 10, "#555", chart->reference_name);
   }
+  draw_marks(chart, &p, svg);
   for (size_t s = 0; s < chart->n_series; s++) draw_series(&p, &chart->series[s], svg);
   draw_names(chart, &p, svg);
   xci_svg_close(svg);

@@ -3,7 +3,7 @@
 #include "report/page.h"
 
 #include "base/memory.h"
-#include "report/figure.h"
+#include "report/axis.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,7 +42,8 @@ static void add_accuracy_figure(xci_page *page, const xci_csv *accuracy) {
   for (size_t row = 0; row < accuracy->n_rows && n_series < MOST_SERIES; row++) {
     if (strcmp(xci_csv_at(accuracy, row, group), "all") != 0 || !is_new_task(accuracy, row, task, group)) continue;
     double *at = values + n_series * n * 4;
-    for (size_t i = 0; i < n * 4; i++) at[i] = i < n ? (double)i : NAN;
+    for (size_t i = 0; i < n * 4; i++) at[i] = NAN;
+    xci_checkpoint_places(run->tokens_seen, n, at);
     for (size_t r = row; r < accuracy->n_rows; r++) {
       size_t c = label_index(run, xci_csv_at(accuracy, r, label));
       if (c >= n || strcmp(xci_csv_at(accuracy, r, group), "all") != 0 ||
@@ -61,6 +62,7 @@ static void add_accuracy_figure(xci_page *page, const xci_csv *accuracy) {
                      .width = 640, .height = 380, .y_min = 0, .y_max = 1.02, .categories = (const char *const *)run->labels,
                      .n_categories = n, .reference = 0.5, .reference_name = "chance", .series = series,
                      .n_series = n_series};
+  xci_chart_by_checkpoints(&chart, (const char *const *)run->labels, run->tokens_seen, values, n);
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
   xci_page_figure(page, "accuracy", &svg, "");

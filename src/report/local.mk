@@ -12,3 +12,5 @@ src/report/page.lo: src/report/page_script.inc
 src/report/page_script.inc: src/report/page.js
 	$(AM_V_GEN)$(MKDIR_P) src/report && \
 	  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/",/' $(top_srcdir)/src/report/page.js >$@.tmp && mv -f $@.tmp $@
+src_libreport_la_SOURCES += src/report/axis.c src/report/axis.h src/report/selection.c src/report/class_agreement.c \
+  src/report/class_agreement.h

@@ -156,7 +156,12 @@ void xci_page_end(xci_page *page) {
       "<b>dCE</b>: what the next-token cross-entropy loses when the residual stream is replaced by the reconstruction.</p>\n"
       "<p>An effect is a first-order statement along one path; a class given here says nothing about features that were "
       "not found, and one run is one seed. Every figure stands beside this page in figures/, every table in tables/.</p>\n"
-      "<script>");
+      );
+  xci_page_close(page);
+}
+
+void xci_page_close(xci_page *page) {
+  xci_page_raw(page, "<script>");
   add_script(&page->html);
   xci_page_raw(page, "</script>\n</body>\n</html>\n");
 }

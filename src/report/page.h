@@ -20,6 +20,7 @@ typedef struct xci_run_files {
   const char *path;
   size_t n_labels;
   char **labels;               /* of the checkpoints, oldest first */
+  double tokens_seen[32];      /* of each, NaN where unknown */
   xci_csv metrics, accuracy;
   xci_label_list said;         /* labels.csv, merged */
   json_t *eval, *known, *features;
@@ -83,5 +84,11 @@ void xci_page_task(xci_page *page, size_t task);
 void xci_page_cards(xci_page *page);
 void xci_page_known(xci_page *page);
 void xci_page_end(xci_page *page);
+/* The script and the end of the page, without the words on runs. */
+void xci_page_close(xci_page *page);
+
+/* report.c: OUT/figures and OUT/tables; OUT/index.html. */
+xcoder_status xci_page_make_folders(const char *out, xcoder_error *err);
+xcoder_status xci_page_write(xci_page *page, xcoder_error *err);
 
 #endif

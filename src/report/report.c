@@ -8,7 +8,7 @@
 #include "report/page.h"
 #include <string.h>
 
-static xcoder_status make_folders(const char *out, xcoder_error *err) {
+xcoder_status xci_page_make_folders(const char *out, xcoder_error *err) {
   xcoder_status status = XCODER_OK;
   static const char *const folders[] = {"figures", "tables"};
   for (size_t i = 0; !status && i < sizeof folders / sizeof *folders; i++) {
@@ -20,7 +20,7 @@ static xcoder_status make_folders(const char *out, xcoder_error *err) {
   return status;
 }
 
-static xcoder_status write_page(xci_page *page, xcoder_error *err) {
+xcoder_status xci_page_write(xci_page *page, xcoder_error *err) {
   char *path;
   xci_writer *writer = NULL;
   xcoder_status status = page->status;
@@ -82,10 +82,10 @@ xcoder_status xcoder_report(const char *run, const xcoder_report_options *option
   xci_page page = {.run = &files, .err = err, .n_cards = options && options->n_cards ? options->n_cards : 10};
   if (!out) status = xci_join_path(run, "report", &own_out, err);
   page.out = out ? out : own_out;
-  if (!status) status = make_folders(page.out, err);
+  if (!status) status = xci_page_make_folders(page.out, err);
   if (!status) {
     build_page(&page, options, monitor);
-    status = write_page(&page, err);
+    status = xci_page_write(&page, err);
   }
   xci_text_clear(&page.html);
   xci_free(own_out);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include <crosscoder/coder.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,6 +75,20 @@ static xcoder_status copy_labels(const json_t *array, xci_run_files *files, xcod
     if (!status) files->n_labels = i + 1;
   }
   return status;
+}
+
+/* Tokens seen in pretraining: of eval.json, else of accuracy.csv. */
+static void find_tokens(xci_run_files *files) {
+  const json_t *array = json_object_get(files->eval, "tokens_seen");
+  const size_t label = xci_csv_column(&files->accuracy, "checkpoint");
+  const size_t tokens = xci_csv_column(&files->accuracy, "tokens_seen");
+  for (size_t c = 0; c < sizeof files->tokens_seen / sizeof *files->tokens_seen; c++) {
+    const json_t *value = json_array_get(array, c);
+    files->tokens_seen[c] = json_is_number(value) ? json_number_value(value) : NAN;
+    for (size_t row = 0; c < files->n_labels && tokens != SIZE_MAX && !value && row < files->accuracy.n_rows; row++)
+      if (strcmp(xci_csv_at(&files->accuracy, row, label), files->labels[c]) == 0)
+        files->tokens_seen[c] = xci_csv_number(&files->accuracy, row, tokens);
+  }
 }
 
 static xcoder_status describe_coder(const char *run, xci_run_files *files, xcoder_error *err) {
@@ -161,6 +176,7 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   if (!status && files->metrics.n_columns == 0 && !files->coder_summary && files->n_tasks == 0 && !files->eval)
     status = xci_fail(err, XCODER_MISSING,
                       "%s: no metrics.csv, crosscoder.safetensors, eval.json or effects, expected a run directory", run);
+  if (!status) find_tokens(files);
   if (status) xci_run_files_free(files);
   return status;
 }

@@ -90,8 +90,9 @@ static size_t longest_name(const char *const *names, size_t n) {
 }
 
 /* Names of columns stand upright where they fit, else they rise to the right. */
-static void draw_column_names(const xci_heat_map *map, double left, double top, double cell, bool rising, xci_text *svg) {
-  for (size_t j = 0; j < map->n_columns; j++) {
+static void draw_column_names(const xci_heat_map *map, double left, double top, double cell, bool rising, size_t every,
+                              xci_text *svg) {
+  for (size_t j = 0; j < map->n_columns; j += every) {
     const double x = left + cell * ((double)j + 0.5);
     if (rising) xci_text_format(svg, "<g transform=\"translate(%.1f %.1f) rotate(-45)\">", x, top - 6);
     xci_svg_text(svg, rising ? 0 : x, rising ? 0 : top - 6, rising ? "start" : "middle", 10, "#333", map->columns[j]);
@@ -100,26 +101,33 @@ static void draw_column_names(const xci_heat_map *map, double left, double top, 
 }
 
 void xci_heat_map_svg(const xci_heat_map *map, xci_text *svg) {
-  const double cell = 34, letter = 5.7; /* mean width of a letter of 10 or 11 px */
+  /* Many cells are small and bare, and only so many names are written as there is room for. */
+  const bool small = map->n_columns > 24 || map->n_rows > 60;
+  const double cell = small ? fmax(4, 640 / (double)map->n_columns) : 34, row_height = small ? cell : 26;
+  const size_t every = small ? (size_t)ceil(12 / cell) : 1;
+  const double letter = 5.7; /* mean width of a letter of 10 or 11 px */
   const size_t longest = longest_name(map->columns, map->n_columns);
   const double left = 16 + letter * (double)longest_name(map->rows, map->n_rows);
   const bool rising = letter * (double)longest > cell;
   const double reach = rising ? 0.71 * letter * (double)longest : 0, top = 44 + reach;
-  double width = left + cell * (double)map->n_columns + 12 + reach, height = top + 26 * (double)map->n_rows + 12;
+  double width = left + cell * (double)map->n_columns + 12 + reach, height = top + row_height * (double)map->n_rows + 12;
   if (width < 20 + 7.2 * (double)strlen(map->title)) width = 20 + 7.2 * (double)strlen(map->title);
   xci_svg_open(svg, width, height, map->title);
   xci_svg_text(svg, 10, 18, "start", 13, "#111", map->title);
-  draw_column_names(map, left, top, cell, rising, svg);
+  draw_column_names(map, left, top, cell, rising, every, svg);
   for (size_t i = 0; i < map->n_rows; i++) {
-    double y = top + 26 * (double)i;
-    xci_svg_text(svg, left - 6, y + 17, "end", 11, "#333", map->rows[i]);
+    double y = top + row_height * (double)i;
+    if (i % every == 0)
+      xci_svg_text(svg, left - 6, y + (small ? fmax(row_height, 9) : 17), "end", 11, "#333", map->rows[i]);
     for (size_t j = 0; j < map->n_columns; j++) {
       double value = map->values[i * map->n_columns + j];
       if (!isfinite(value)) continue;
       double t = (value - map->low) / (map->high > map->low ? map->high - map->low : 1);
       t = t < 0 ? 0 : t > 1 ? 1 : t;
-      xci_text_format(svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"25\" fill=\"#08519c\" fill-opacity=\"%.3f\"/>\n",
-                      left + cell * (double)j, y, cell - 1, 0.05 + 0.9 * t);
+      xci_text_format(svg,
+                      "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"#08519c\" fill-opacity=\"%.3f\"/>\n",
+                      left + cell * (double)j, y, small ? cell : cell - 1, small ? cell : 25, 0.05 + 0.9 * t);
+      if (small) continue;
       char label[32];
       snprintf(label, sizeof label, "%.*f", map->decimals, value);
       xci_svg_text(svg, left + cell * ((double)j + 0.5), y + 17, "middle", 10, t > 0.55 ? "#fff" : "#111", label);

@@ -3,6 +3,7 @@
 #include "report/page.h"
 
 #include "base/memory.h"
+#include "report/axis.h"
 #include "report/effect_figures.h"
 #include "report/figure.h"
 #include <math.h>
@@ -146,6 +147,7 @@ static void add_evolution(xci_page *page, const xci_task_files *task, const size
   pick_extremes(&task->effects, n, ie, 1, rows[0], &n_rows[0]);
   pick_extremes(&task->effects, n, ie, -1, rows[1], &n_rows[1]);
   double x[MOST_LABELS], y[2 * EVOLUTION][MOST_LABELS];
+  xci_checkpoint_places(run->tokens_seen, n, x);
   char names[2 * EVOLUTION][96];
   xci_series series[2 * EVOLUTION];
   static const char *const colors[2][EVOLUTION] = {{"#08519c", "#2171b5", "#4292c6", "#3182bd", "#6baed6"},
@@ -155,7 +157,6 @@ static void add_evolution(xci_page *page, const xci_task_files *task, const size
       if (side == 1 && n_rows[0] && n_series < EVOLUTION && n_series == 0) break;
       name_feature(run, &task->effects, rows[side][i], names[n_series], sizeof names[n_series]);
       for (size_t c = 0; c < n; c++) {
-        x[c] = (double)c;
         y[n_series][c] = xci_csv_number(&task->effects, rows[side][i], ie[c]);
       }
       series[n_series] = (xci_series){.name = names[n_series], .color = colors[side][i], .n = n, .x = x,
@@ -166,6 +167,7 @@ static void add_evolution(xci_page *page, const xci_task_files *task, const size
   xci_chart chart = {.title = "Effect of the five strongest features of each sign", .x_title = "checkpoint", .y_title = "IE (logits)",
                      .width = 560, .height = 440, .categories = (const char *const *)run->labels, .n_categories = n, .reference = 0,
                      .reference_name = "", .series = series, .n_series = n_series};
+  xci_chart_by_checkpoints(&chart, (const char *const *)run->labels, run->tokens_seen, x, n);
   xci_text svg = {0}, file = {0};
   xci_chart_svg(&chart, &svg);
   xci_text_format(&file, "evolution-%s", task->name);

@@ -14,6 +14,7 @@ Versions: torch 2.5.1, transformers 4.46.3.
 """
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -56,12 +57,16 @@ def run_harness(path, rows):
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
-    config = {"task": "sentences", "task_alias": "sentences", "dataset_path": "json", "dataset_kwargs": {"data_files": {"train": str(path)}},
+    config = {"task": "sentences", "dataset_path": "json",
+              "dataset_kwargs": {"data_files": {"train": str(path)}},
               "output_type": "multiple_choice", "validation_split": "train", "doc_to_text": "", "doc_to_target": 0,
               "doc_to_choice": "{{[sentence_good, sentence_bad]}}",
               "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}]}
     lm = HFLM(pretrained=str(model_path), dtype="float32", batch_size=4, device="cpu")
-    found = lm_eval.simple_evaluate(lm, tasks=[config], log_samples=True)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "sentences.yaml").write_text(json.dumps(config))  # JSON is YAML
+        found = lm_eval.simple_evaluate(lm, tasks=["sentences"], log_samples=True,
+                                        task_manager=lm_eval.tasks.TaskManager(include_path=folder))
     samples = sorted(found["samples"]["sentences"], key=lambda s: s["doc_id"])
     worst = max(abs(float(s["filtered_resps"][k][0]) - rows[i][k]) for i, s in enumerate(samples) for k in (0, 1))
     return found["results"]["sentences"], worst

@@ -6,13 +6,13 @@
 expect 2 "a command is missing" "$program"
 expect 2 "did you mean train?" "$program" trian
 expect 2 "unknown command" "$program" xyzzyplugh
-expect 2 "not part of version" "$program" audit
+expect 2 "not part of version" "$program" evolve
 expect 0 "" "$program" --version
 contains "crosscoder "
 expect 0 "" "$program" --help
 contains "Commands:"
 
-for command in run init inspect tokenize accuracy harvest train eval attribute ablate features show report devices import export help; do
+for command in run init inspect tokenize accuracy audit similarity select harvest train eval attribute ablate features show report devices import export help; do
   expect 0 "" "$program" "$command" --help
   contains "Usage: crosscoder $command"
   contains "Examples:"
