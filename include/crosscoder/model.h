@@ -55,6 +55,20 @@ XCODER_API const xcoder_model_info *xcoder_model_describe(const xcoder_model *mo
  * non-zero; NULL: never. `stop` must outlive the model. */
 XCODER_API void xcoder_model_set_stop(xcoder_model *model, const volatile sig_atomic_t *stop);
 
+/* What the weight files of a checkpoint hold, read in full. */
+typedef struct xcoder_model_audit {
+  xcoder_model_info info;   /* zero where the shapes do not fit */
+  char hash[33];            /* of names, shapes and values as float32: equal for the same weights in any type or shards */
+  char blob[33];            /* of the names of the cache's blobs that the files link to, "" without links: equal bytes */
+  uint64_t n_values, n_bad; /* n_bad: NaN or infinite */
+  char bad_tensor[128];     /* the first with bad values, by name */
+  char mismatch[XCODER_ERROR_BYTES]; /* the first tensor that does not fit config.json, "" if all do */
+} xcoder_model_audit;
+
+/* Reads all weights of the checkpoint folder `path`. Errors only where that is impossible: XCODER_MISSING (also a shard
+ * that is not there), XCODER_FORMAT, XCODER_UNSUPPORTED. */
+XCODER_API xcoder_status xcoder_model_audit_weights(const char *path, xcoder_model_audit *audit, xcoder_error *err);
+
 /* Residual stream after block `layer` (-1: the embedding output) of `n_sequences` sequences packed
  * one after the other: sequence s is ids[start[s]] .. ids[start[s+1]-1].
  * hidden: [start[n_sequences], d_model]. The last bits of a row may depend on which sequences share the call (never

@@ -70,7 +70,7 @@ static xcoder_status check_sizes(const cli_setting *setting, xcoder_error *err) 
     if (layer->text && layer->integer >= (long long)info->n_layers)
       return cli_fail(err, XCODER_USAGE, "--layer: %lld was found, %s has layers -1 to %zu", layer->integer,
                       setting->folders[i], info->n_layers - 1);
-    uint32_t with_length = WITH_TOKENS & ~(uint32_t)IN_INIT;
+    uint32_t with_length = WITH_TOKENS & ~(uint32_t)(IN_INIT | IN_SIMILARITY); /* it may read prompts alone */
     if (setting->call->command->mask & with_length && info->n_context && (size_t)length->integer > info->n_context)
       return cli_fail(err, XCODER_USAGE, "--length: %lld was found, %s has a context of %zu tokens", length->integer,
                       setting->folders[i], info->n_context);

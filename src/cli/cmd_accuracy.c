@@ -56,7 +56,7 @@ xcoder_status cli_accuracy(cli_call *call, xcoder_error *err) {
     cli_print_estimate(&job, 1u << STAGE_ACCURACY, cli_flag(&call->values, OPT_JSON));
   else if (!status)
     status = measure_accuracy(&job.setting, path, err);
-  status = cli_close_result(path, given, cli_flag(&call->values, OPT_JSON) && !only_estimate, !only_estimate, status, err);
+  status = cli_close_result(path, given, cli_flag(&call->values, OPT_JSON), !only_estimate, status, err);
   cli_job_close(&job);
   return status;
 }

@@ -209,13 +209,11 @@ static xcoder_status choose(cli_call *call, const char *accuracy, const char *si
   xcoder_status status = xcoder_select(accuracy, similarity, options, selection, err);
   if (status == XCODER_MISMATCH && options->min_tokens > 0 &&
       call->values.value[OPT_MIN_TOKENS].origin == FROM_DEFAULT) {
-    xcoder_error again;
     options->min_tokens = 0;
-    if (!xcoder_select(accuracy, similarity, options, selection, &again)) {
+    status = xcoder_select(accuracy, similarity, options, selection, err);
+    if (!status)
       cli_note(call->progress, "too few revisions have seen %s tokens, so none is left out (--min-tokens)",
                cli_text(&call->values, OPT_MIN_TOKENS));
-      status = XCODER_OK;
-    }
   }
   return status;
 }
