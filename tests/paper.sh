@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Starts the plans of examples/paper on checkpoints of the real shape with random weights: --estimate, 20 training steps,
 # attribution of 20 prompts. Peak memory must be within the estimate and not more than 10 % below it, time within 30 % of
-# it. Usage: tests/paper.sh BUILD-FOLDER [FAMILY...]     all three unless some are named
+# it. Usage: tests/paper.sh BUILD-FOLDER [FAMILY...]     the paper's three unless some are named; pythia-70m is the quick one
 # $TMPDIR takes 6 (Pythia), 15 (OLMo) or 6 GB (BLOOM) for one family after the other, and 5 GB for its run; give them on a
 # real disk. $PAPER_TOKENS (8192) tokens are run through the models and shuffled together: the plan's 524288 take hours on
 # two cores. $PAPER_BATCH (the plan's 4096) is the batch. $PAPER_KEEP keeps the checkpoints and the run in that folder.

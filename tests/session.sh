@@ -18,7 +18,7 @@ run() {
 example=$top/examples/tiny-pythia
 head -n 400 "$example/gold.jsonl" >"$work/gold.jsonl"
 set -- train --config="$example/plan.yaml" --out="$work/run" --length=64 --latents=64 \
-  --batch-size=64 --tokens=1280 --window=1024 --max-tokens=3200 --validation-batches=1 --save-every=5 --log-every=1 "$@"
+  --batch-size=64 --tokens=1280 --window=256 --max-tokens=640 --validation-batches=1 --save-every=5 --log-every=1 "$@"
 run "$@"
 # Without its result and its newest state a training goes on from the state before.
 rm -rf "$work/run/crosscoder.safetensors" "$work/run/stages/train.json" "$work/run/checkpoints/step-20"

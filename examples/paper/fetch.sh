@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Prints the commands that download what a plan of this folder needs, with their sizes. It downloads nothing itself: read
-# the commands, then run those you want. Usage: fetch.sh pythia-1b|olmo-1b|bloom-1b1 [FOLDER]
+# the commands, then run those you want. Usage: fetch.sh pythia-1b|olmo-1b|bloom-1b1|pythia-70m [FOLDER]
 # The corpora and tasks go to FOLDER/data (default: this folder, where the plans look for them), the models to the Hugging
 # Face cache, which the plans' names are looked up in. Sizes marked "about" were not seen here and may be off.
 set -eu
@@ -29,9 +29,11 @@ head_() { # NAME DISK: what is printed first
   echo
 }
 case $family in
-pythia-1b)
-  head_ "Pythia-1B, steps 512, 2000 and 143000" "about 18 GB"
-  for step in step512 step2000 step143000; do model EleutherAI/pythia-1b $step "2.1 GB"; done
+pythia-1b | pythia-70m)
+  size="2.1 GB" total="about 18 GB"
+  [ "$family" = pythia-1b ] || size="0.17 GB" total="about 12 GB"
+  head_ "$family, steps 512, 2000 and 143000" "$total"
+  for step in step512 step2000 step143000; do model EleutherAI/$family $step "$size"; done
   echo
   echo "# The Pile without its copyrighted parts: one of 30 training files is far more than 400M tokens"
   echo "mkdir -p '$data/pile/train'"
@@ -82,7 +84,7 @@ bloom-1b1)
   done
   ;;
 *)
-  echo "usage: fetch.sh pythia-1b|olmo-1b|bloom-1b1 [FOLDER]"
+  echo "usage: fetch.sh pythia-1b|olmo-1b|bloom-1b1|pythia-70m [FOLDER]"
   exit 2
   ;;
 esac

@@ -196,21 +196,23 @@ static double pass_rows(const cli_values *values) {
 }
 
 /* The crosscoder as an object and on the device, a block of samples on their way through it. */
-static double coder_bytes(const sizes *s) {
+static double coder_bytes(const sizes *s, double rows) {
   double row = s->n * s->width;
-  return 2 * 4 * 2 * row * s->latents + 1024 * (3 * 4 * row + 8 * s->latents);
+  return 2 * 4 * 2 * row * s->latents + fmin(1024, rows) * (3 * 4 * row + 8 * s->latents);
 }
 
-/* Stretches of `rows` positions: activations of all checkpoints, reconstructed ones, codes (a tenth of all features). */
-static double stretch_bytes(const sizes *s, double rows) {
-  return rows * (2 * 4 * s->n * s->width + 0.1 * s->latents * (8 + 8 * s->n));
+/* Stretches of `rows` positions: activations of all checkpoints, reconstructed ones, codes of a share of all features. */
+static double stretch_bytes(const sizes *s, double rows, double share) {
+  return rows * (2 * 4 * s->n * s->width + share * s->latents * (8 + 8 * s->n));
 }
 
 static double tape_bytes(const cli_setting *setting, const sizes *s) {
   const xcoder_model_info *info = &setting->infos[0];
-  double blocks = fmax(1, s->above / cli_block_parameters(info) - 1);
+  double blocks = fmax(1, (s->above - cli_embedding_parameters(info)) / cli_block_parameters(info));
   double row = 4 * (3 * s->width + 3 * (double)(info->n_heads * info->d_head) + 2 * (double)info->d_mlp);
-  return fmin(1 << 30, blocks * row * fmin(4096, s->prompt_tokens * 10));
+  double rows = fmin(4096, s->prompt_tokens * (double)cli_integer(setting->values, OPT_STEPS));
+  double gradients = 4 * rows * (9 * s->width + 2 * (double)info->d_mlp); /* work space of the way back */
+  return fmin(1 << 30, blocks * row * rows) + gradients;
 }
 
 static double analysis_bytes(const cli_setting *setting, const sizes *s, uint32_t wanted) {
@@ -219,14 +221,16 @@ static double analysis_bytes(const cli_setting *setting, const sizes *s, uint32_
     return 0;
   double batch = (double)cli_integer(values, OPT_EVAL_SEQUENCES) * (double)cli_integer(values, OPT_LENGTH);
   double rows = fmin(batch, fmax(s->heldout_tokens, 1)), most = 0;
-  if (wanted & (1u << STAGE_EVAL | 1u << STAGE_FEATURES | 1u << STAGE_KNOWN))
-    most = stretch_bytes(s, rows) + 8 * rows * s->width + forward_bytes(setting, s, fmin(rows, 4096));
-  double prompts = fmin(s->prompt_tokens, 1024), packed = fmin(4096, 10 * prompts);
+  bool text = wanted & (1u << STAGE_EVAL | 1u << STAGE_FEATURES | 1u << STAGE_KNOWN);
+  if (text)
+    most = stretch_bytes(s, rows, 0.1) + 8 * rows * s->width + forward_bytes(setting, s, fmin(rows, 4096));
+  double prompts = fmin(s->prompt_tokens, 1024);
+  double packed = fmin(4096, (double)cli_integer(values, OPT_STEPS) * prompts);
   if (wanted & (1u << STAGE_ATTRIBUTE | 1u << STAGE_ABLATE | 1u << STAGE_EVAL))
-    most = fmax(most, stretch_bytes(s, prompts) + prompts * s->width * 20 + packed * s->width * 8 +
+    most = fmax(most, stretch_bytes(s, prompts, 0.5) + prompts * s->width * 20 + packed * s->width * 8 +
                           forward_bytes(setting, s, packed) +
                           (wanted & 1u << STAGE_ATTRIBUTE ? tape_bytes(setting, s) : 0));
-  return most + coder_bytes(s);
+  return most + coder_bytes(s, text ? rows : prompts);
 }
 
 static double estimate_memory(const cli_setting *setting, const sizes *s, double train_bytes, uint32_t wanted) {
