@@ -61,7 +61,7 @@ typedef struct xcoder_harvest_options {
   const char *const *labels;   /* [n_checkpoints] */
   xcoder_mask mask;
   size_t batch_tokens;         /* most tokens of a block; 0: 4096 */
-  uint64_t shard_tokens;       /* 0: 65536 */
+  uint64_t shard_tokens;       /* tokens of a shard, held in memory for all layers; 0: 65536 / n_layers */
 } xcoder_harvest_options;
 
 /* Writes the activations of all positions to the store `path` (bf16, shards, checksums). An interrupted harvest

@@ -77,6 +77,16 @@ XCODER_API xcoder_status xcoder_model_audit_weights(const char *path, xcoder_mod
 XCODER_API xcoder_status xcoder_model_hidden(xcoder_model *model, const uint32_t *ids, const size_t *start,
                                              size_t n_sequences, long layer, float *hidden, xcoder_error *err);
 
+/* The same at several layers in one pass: hidden[i] [start[n_sequences], d_model] is that of layers[i], bit for bit
+ * what xcoder_model_hidden() gives. */
+XCODER_API xcoder_status xcoder_model_hidden_layers(xcoder_model *model, const uint32_t *ids, const size_t *start,
+                                                    size_t n_sequences, const long *layers, size_t n_layers,
+                                                    float *const *hidden, xcoder_error *err);
+
+/* Lets go of memory that the model does without while it is not run: its work space, and the pages of its files,
+ * which come back from the file system when it is run again. */
+XCODER_API void xcoder_model_idle(xcoder_model *model);
+
 /* Logits of every position of the same packed sequences: [start[n_sequences], n_vocab]. */
 XCODER_API xcoder_status xcoder_model_logits(xcoder_model *model, const uint32_t *ids, const size_t *start,
                                              size_t n_sequences, float *logits, xcoder_error *err);

@@ -61,6 +61,14 @@ void xci_map_close(xci_map *map) {
   *map = (xci_map){(const unsigned char *)"", 0, NULL};
 }
 
+void xci_map_idle(const xci_map *map) {
+#if defined(MADV_DONTNEED) /* glibc's posix_madvise() does nothing here */
+  if (map->base) (void)madvise(map->base, map->n_bytes, MADV_DONTNEED);
+#else
+  (void)map;
+#endif
+}
+
 static xcoder_status read_all(int fd, const char *path, char *bytes, size_t n_bytes, xcoder_error *err) {
   size_t done = 0;
   while (done < n_bytes) {

@@ -17,6 +17,8 @@ typedef struct xci_map {
 } xci_map;
 xcoder_status xci_map_open(const char *path, xci_map *map, xcoder_error *err);
 void xci_map_close(xci_map *map);
+/* Lets the pages go that were read; they count as memory of the process no longer and come back when read again. */
+void xci_map_idle(const xci_map *map);
 
 /* Opens a regular file for reading through its descriptor; anything else is refused without waiting for it. */
 xcoder_status xci_open_regular(const char *path, int *descriptor, uint64_t *n_bytes, xcoder_error *err);

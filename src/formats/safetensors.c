@@ -266,6 +266,8 @@ void xci_safetensors_close(xci_safetensors *file) {
   xci_free(file);
 }
 
+void xci_safetensors_idle(const xci_safetensors *file) { xci_map_idle(&file->map); }
+
 size_t xci_safetensors_count(const xci_safetensors *file) { return file->n_tensors; }
 
 const xci_tensor *xci_safetensors_at(const xci_safetensors *file, size_t index) { return &file->tensors[index]; }

@@ -24,6 +24,7 @@ typedef struct xci_safetensors xci_safetensors;
 /* Every check of the format is made here; tensors of an unknown-to-us dtype are listed as XCI_OTHER. */
 xcoder_status xci_safetensors_open(const char *path, xci_safetensors **file, xcoder_error *err);
 void xci_safetensors_close(xci_safetensors *file);
+void xci_safetensors_idle(const xci_safetensors *file); /* xci_map_idle() */
 size_t xci_safetensors_count(const xci_safetensors *file);
 const xci_tensor *xci_safetensors_at(const xci_safetensors *file, size_t index); /* in order of their bytes */
 const xci_tensor *xci_safetensors_find(const xci_safetensors *file, const char *name); /* NULL if absent */

@@ -403,6 +403,8 @@ void xci_torch_close(xci_torch *file) {
   xci_free(file);
 }
 
+void xci_torch_idle(const xci_torch *file) { xci_map_idle(&file->map); }
+
 size_t xci_torch_count(const xci_torch *file) { return file->n_tensors; }
 
 const xci_tensor *xci_torch_at(const xci_torch *file, size_t index) { return &file->tensors[index]; }

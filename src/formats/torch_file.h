@@ -12,6 +12,7 @@ typedef struct xci_torch xci_torch;
  * Contiguous tensors lie in the map; others are copied into row-major order. Everything else in the dict is ignored. */
 xcoder_status xci_torch_open(const char *path, xci_torch **file, xcoder_error *err);
 void xci_torch_close(xci_torch *file); /* NULL allowed */
+void xci_torch_idle(const xci_torch *file); /* xci_map_idle() */
 size_t xci_torch_count(const xci_torch *file);
 const xci_tensor *xci_torch_at(const xci_torch *file, size_t index);        /* in order of their names */
 const xci_tensor *xci_torch_find(const xci_torch *file, const char *name);  /* NULL if absent */

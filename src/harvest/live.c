@@ -53,35 +53,43 @@ xcoder_status xci_live_check(xcoder_model *const *models, size_t n_models, long 
   return status;
 }
 
-xcoder_status xci_live_open(xcoder_model *const *models, size_t n_models, long layer, const xcoder_tokens *tokens,
-                            const xci_blocks *blocks, xci_live *live, xcoder_error *err) {
-  size_t most_tokens = 0, most_sequences = 0, n_values;
-  *live = (xci_live){.models = models, .n_models = n_models, .layer = layer, .ids = xcoder_tokens_ids(tokens),
+xcoder_status xci_live_open(xcoder_model *const *models, size_t n_models, const long *layers, size_t n_layers,
+                            const xcoder_tokens *tokens, const xci_blocks *blocks, xci_live *live, xcoder_error *err) {
+  size_t most_tokens = 0, most_sequences = 0, n_values, n_all;
+  *live = (xci_live){.models = models, .n_models = n_models, .n_layers = n_layers, .ids = xcoder_tokens_ids(tokens),
                      .d_model = xcoder_model_describe(models[0])->d_model};
   for (size_t b = 0; b < blocks->n_blocks; b++) {
     size_t first = blocks->first[b], end = blocks->first[b + 1];
     most_sequences = xci_max_size(most_sequences, end - first);
     most_tokens = xci_max_size(most_tokens, blocks->start[end] - blocks->start[first]);
   }
-  if (!xci_mul_size(most_tokens, live->d_model, &n_values))
+  if (!xci_mul_size(most_tokens, live->d_model, &n_values) || !xci_mul_size(n_values, n_layers, &n_all))
     return xci_fail(err, XCODER_MEMORY, "%zu tokens of width %zu exceed the address space", most_tokens, live->d_model);
   xcoder_status status = XCI_ALLOC(&live->rebased, most_sequences + 1, err);
-  if (!status) status = XCI_ALLOC(&live->hidden, n_values, err);
+  if (!status) status = XCI_ALLOC(&live->layers, n_layers, err);
+  if (!status) status = XCI_ALLOC(&live->hidden, n_layers, err);
+  if (!status) status = XCI_ALLOC(&live->values, n_all, err);
+  for (size_t l = 0; !status && l < n_layers; l++) {
+    live->layers[l] = layers[l];
+    live->hidden[l] = live->values + l * n_values;
+  }
   if (status) xci_live_close(live);
   return status;
 }
 
 void xci_live_close(xci_live *live) {
   xci_free(live->rebased);
+  xci_free(live->layers);
   xci_free(live->hidden);
+  xci_free(live->values);
   *live = (xci_live){0};
 }
 
 xcoder_status xci_live_run(xci_live *live, const xci_blocks *blocks, size_t block, size_t model, xcoder_error *err) {
   const size_t first = blocks->first[block], count = blocks->first[block + 1] - first, *start = blocks->start + first;
   for (size_t s = 0; s <= count; s++) live->rebased[s] = start[s] - start[0];
-  return xcoder_model_hidden(live->models[model], live->ids + start[0], live->rebased, count, live->layer,
-                             live->hidden, err);
+  return xcoder_model_hidden_layers(live->models[model], live->ids + start[0], live->rebased, count, live->layers,
+                                    live->n_layers, live->hidden, err);
 }
 
 /* Rounds the samples of a block to bf16 and puts those of model `model` in their place in the window. */
@@ -89,7 +97,7 @@ static void store_samples(const xci_live *live, const xci_blocks *blocks, size_t
                           uint16_t *window) {
   const size_t d = live->d_model, stride = live->n_models * d, first = blocks->first[block];
   const size_t *start = blocks->start;
-  const float *hidden = live->hidden;
+  const float *hidden = live->hidden[0];
   window += model * d;
   for (size_t s = first; s < blocks->first[block + 1]; s++) {
     size_t length = start[s + 1] - start[s], skipped = !blocks->keep_first && length;
@@ -107,7 +115,7 @@ static xcoder_status fill_block(xci_live *live, const xci_blocks *blocks, size_t
   return status;
 }
 
-/* One model at a time keeps its weights in the caches, all at a time keep the text there; the bits are the same. */
+/* One model at a time needs the memory of one, all at a time keep the text in the caches; the bits are the same. */
 static xcoder_status fill_live(void *context, const xci_blocks *blocks, const size_t *chosen, size_t n_chosen,
                                uint16_t *window, const xcoder_monitor *monitor, xcoder_error *err) {
   xci_live *live = context;
@@ -127,6 +135,7 @@ static xcoder_status fill_live(void *context, const xci_blocks *blocks, const si
       if (status) return status;
       at += n_samples * live->n_models * live->d_model;
     }
+    if (live->sequential) xcoder_model_idle(live->models[outer]);
   }
   return xci_fill_tick(monitor, total, total, err);
 }
@@ -149,7 +158,7 @@ xcoder_status xcoder_source_live(xcoder_model *const *models, size_t n_checkpoin
   xcoder_status status = xci_live_check(models, n_checkpoints, layer, tokens, err);
   if (!status) status = xci_blocks_make(start, n_sequences, batch, options && options->mask.keep_first, &blocks, err);
   if (!status) status = XCI_ALLOC(&live, 1, err);
-  if (!status) status = xci_live_open(models, n_checkpoints, layer, tokens, &blocks, live, err);
+  if (!status) status = xci_live_open(models, n_checkpoints, &layer, 1, tokens, &blocks, live, err);
   if (status) {
     xci_blocks_free(&blocks);
     xci_free(live);
@@ -173,7 +182,7 @@ xcoder_status xci_harvest_sequences(xcoder_model *const *models, size_t n_models
                     xcoder_tokens_sequences(tokens));
   xcoder_status status = xci_live_check(models, n_models, layer, tokens, err);
   if (!status) status = xci_blocks_make(start + first, count, XCI_BATCH_TOKENS, true, &blocks, err);
-  if (!status) status = xci_live_open(models, n_models, layer, tokens, &blocks, &live, err);
+  if (!status) status = xci_live_open(models, n_models, &layer, 1, tokens, &blocks, &live, err);
   const size_t d = live.d_model;
   for (size_t b = 0; b < blocks.n_blocks && !status; b++) {
     const size_t begin = start[first + blocks.first[b]], end = start[first + blocks.first[b + 1]];
@@ -182,7 +191,7 @@ xcoder_status xci_harvest_sequences(xcoder_model *const *models, size_t n_models
       for (size_t row = begin; row < end && !status; row++)
         for (size_t j = 0; j < d; j++)
           hidden[((row - start[first]) * n_models + m) * d + j] =
-              xci_bf16_to_f32(xci_f32_to_bf16(live.hidden[(row - begin) * d + j]));
+              xci_bf16_to_f32(xci_f32_to_bf16(live.hidden[0][(row - begin) * d + j]));
     }
   }
   xci_live_close(&live);

@@ -67,16 +67,18 @@ xcoder_status xci_fill_tick(const xcoder_monitor *monitor, uint64_t done, uint64
 typedef struct xci_live {
   xcoder_model *const *models;
   size_t n_models, d_model;
-  long layer;
+  size_t n_layers;
+  long *layers;      /* [n_layers] */
   const uint32_t *ids;
   bool sequential;
   size_t *rebased;   /* [most sequences of a block + 1] */
-  float *hidden;     /* [most tokens of a block, d_model] */
+  float *values;
+  float **hidden;    /* of each layer: [most tokens of a block, d_model] in values */
 } xci_live;
-xcoder_status xci_live_open(xcoder_model *const *models, size_t n_models, long layer, const xcoder_tokens *tokens,
-                            const xci_blocks *blocks, xci_live *live, xcoder_error *err);
+xcoder_status xci_live_open(xcoder_model *const *models, size_t n_models, const long *layers, size_t n_layers,
+                            const xcoder_tokens *tokens, const xci_blocks *blocks, xci_live *live, xcoder_error *err);
 void xci_live_close(xci_live *live);
-/* Block `block` of model `model`: hidden (of live) [tokens of the block, d_model]. */
+/* Block `block` of model `model` at all layers, in one pass: hidden (of live) [tokens of the block, d_model]. */
 xcoder_status xci_live_run(xci_live *live, const xci_blocks *blocks, size_t block, size_t model, xcoder_error *err);
 /* Errors where models, layer and tokens do not fit together. */
 xcoder_status xci_live_check(xcoder_model *const *models, size_t n_models, long layer, const xcoder_tokens *tokens,

@@ -17,14 +17,14 @@ typedef struct harvest {
   size_t n_checkpoints, d_model;
   const xcoder_tokens *tokens;
   const xcoder_harvest_options *options;
-  size_t shard_tokens, batch_tokens;
+  size_t shard_tokens, batch_tokens, layer_values; /* layer_values: of a layer in buffer */
   const char *path;
   const xcoder_monitor *monitor;
   xci_blocks blocks;
   xci_live live;
   xci_text inputs; /* JSON: what the store is made from */
   xci_store store;
-  uint16_t *buffer; /* [most tokens of a shard, n_checkpoints, d_model] */
+  uint16_t *buffer; /* [n_layers, most tokens of a shard, n_checkpoints, d_model] */
   uint64_t done;    /* tokens x layers */
 } harvest;
 
@@ -51,15 +51,13 @@ static xcoder_status probe_model(harvest *h, size_t model, char hex[XCI_HASH_BYT
   const xci_blocks *blocks = &h->blocks;
   const size_t n_values = (blocks->start[blocks->first[1]] - blocks->start[0]) * h->d_model;
   xcoder_status status = xci_hash_open(&hash, err);
-  for (size_t l = 0; l < h->options->n_layers && !status; l++) {
-    h->live.layer = h->options->layers[l];
-    status = xci_live_run(&h->live, blocks, 0, model, err);
-    for (size_t i = 0; i < n_values && !status; i++) {
-      uint16_t rounded = xci_f32_to_bf16(h->live.hidden[i]);
+  if (!status) status = xci_live_run(&h->live, blocks, 0, model, err);
+  for (size_t l = 0; l < h->options->n_layers && !status; l++)
+    for (size_t i = 0; i < n_values; i++) {
+      uint16_t rounded = xci_f32_to_bf16(h->live.hidden[l][i]);
       const unsigned char bytes[2] = {(unsigned char)rounded, (unsigned char)(rounded >> 8)};
       xci_hash_add(hash, bytes, sizeof bytes);
     }
-  }
   if (hash) xci_hash_close(hash, hex);
   return status;
 }
@@ -199,11 +197,11 @@ static size_t end_of_shard(const harvest *h, size_t first) {
   return end;
 }
 
-static xcoder_status fill_shard(harvest *h, long layer, size_t first, size_t end, xcoder_error *err) {
+/* All layers of the blocks first .. end-1, each model run once over a block. */
+static xcoder_status fill_shard(harvest *h, size_t first, size_t end, xcoder_error *err) {
   const xci_blocks *b = &h->blocks;
   const size_t d = h->d_model;
   uint16_t *out = h->buffer;
-  h->live.layer = layer;
   for (size_t block = first; block < end; block++) {
     const size_t n_tokens = b->start[b->first[block + 1]] - b->start[b->first[block]];
     if (h->monitor && h->monitor->stop && *h->monitor->stop)
@@ -211,18 +209,20 @@ static xcoder_status fill_shard(harvest *h, long layer, size_t first, size_t end
     for (size_t m = 0; m < h->n_checkpoints; m++) {
       xcoder_status status = xci_live_run(&h->live, b, block, m, err);
       if (status) return status;
-      for (size_t i = 0; i < n_tokens; i++)
-        xci_f32_to_bf16_array(h->live.hidden + i * d, out + (i * h->n_checkpoints + m) * d, d);
+      for (size_t l = 0; l < h->store.n_layers; l++)
+        for (size_t i = 0; i < n_tokens; i++)
+          xci_f32_to_bf16_array(h->live.hidden[l] + i * d,
+                                out + l * h->layer_values + (i * h->n_checkpoints + m) * d, d);
     }
     out += n_tokens * h->n_checkpoints * d;
-    h->done += n_tokens;
+    h->done += h->store.n_layers * n_tokens;
     report(h);
   }
   return XCODER_OK;
 }
 
-static xcoder_status write_shard_file(harvest *h, long layer, const xci_shard *shard, xci_store_file *file,
-                                      xcoder_error *err) {
+static xcoder_status write_shard_file(harvest *h, long layer, const uint16_t *values, const xci_shard *shard,
+                                      xci_store_file *file, xcoder_error *err) {
   const size_t shape[3] = {shard->n_tokens, h->n_checkpoints, h->d_model};
   char *path = NULL, number[24];
   xci_map map;
@@ -230,7 +230,7 @@ static xcoder_status write_shard_file(harvest *h, long layer, const xci_shard *s
   snprintf(number, sizeof number, "%ld", layer);
   xcoder_status status = xci_store_shard_path(h->path, layer, h->store.n_shards, &path, err);
   if (!status) status = xci_safetensors_create(&writer, err);
-  if (!status) status = xci_safetensors_add(writer, "activations", XCI_BF16, 3, shape, h->buffer, err);
+  if (!status) status = xci_safetensors_add(writer, "activations", XCI_BF16, 3, shape, values, err);
   if (!status) status = xci_safetensors_add_metadata(writer, "layer", number, err);
   if (!status) status = xci_safetensors_write(writer, path, err);
   if (!status) status = xci_map_open(path, &map, err);
@@ -253,10 +253,9 @@ static xcoder_status write_shard(harvest *h, size_t first, size_t end, xcoder_er
   shard->first_sequence = b->first[first];
   shard->n_sequences = b->first[end] - b->first[first];
   shard->n_tokens = b->start[b->first[end]] - b->start[b->first[first]];
-  for (size_t l = 0; l < h->store.n_layers && !status; l++) {
-    status = fill_shard(h, h->options->layers[l], first, end, err);
-    if (!status) status = write_shard_file(h, h->options->layers[l], shard, &shard->files[l], err);
-  }
+  status = fill_shard(h, first, end, err);
+  for (size_t l = 0; l < h->store.n_layers && !status; l++)
+    status = write_shard_file(h, h->options->layers[l], h->buffer + l * h->layer_values, shard, &shard->files[l], err);
   if (status) return status;
   h->store.n_shards++;
   h->store.complete = end == b->n_blocks;
@@ -284,7 +283,9 @@ static xcoder_status write_shards(harvest *h, xcoder_error *err) {
     largest = xci_max_size(largest, b->start[b->first[end]] - b->start[b->first[begin]]);
   }
   if (!status &&
-      (!xci_mul_size(largest, h->n_checkpoints, &n_values) || !xci_mul_size(n_values, h->d_model, &n_values)))
+      (!xci_mul_size(largest, h->n_checkpoints, &n_values) ||
+       !xci_mul_size(n_values, h->d_model, &h->layer_values) ||
+       !xci_mul_size(h->layer_values, h->options->n_layers, &n_values)))
     status = xci_fail(err, XCODER_MEMORY, "%s: a shard of %zu tokens exceeds the address space", h->path, largest);
   if (!status) status = XCI_ALLOC(&h->buffer, n_values, err);
   while (first < b->n_blocks && !status) {
@@ -299,7 +300,8 @@ static xcoder_status run_harvest(harvest *h, xcoder_error *err) {
   const size_t *start = xcoder_tokens_start(h->tokens), n = xcoder_tokens_sequences(h->tokens);
   xcoder_status status = xci_blocks_make(start, n, h->batch_tokens, true, &h->blocks, err);
   if (!status)
-    status = xci_live_open(h->models, h->n_checkpoints, h->options->layers[0], h->tokens, &h->blocks, &h->live, err);
+    status = xci_live_open(h->models, h->n_checkpoints, h->options->layers, h->options->n_layers, h->tokens,
+                           &h->blocks, &h->live, err);
   if (!status) status = describe_inputs(h, err);
   if (!status) status = open_store(h, err);
   if (status || h->store.complete) return status;
@@ -313,7 +315,9 @@ xcoder_status xcoder_harvest(xcoder_model *const *models, size_t n_checkpoints, 
   harvest h = {.models = models, .n_checkpoints = n_checkpoints, .tokens = tokens, .options = options, .path = path,
                .monitor = monitor,
                .batch_tokens = options->batch_tokens ? options->batch_tokens : XCI_BATCH_TOKENS};
-  const uint64_t shard_tokens = options->shard_tokens ? options->shard_tokens : XCI_SHARD_TOKENS;
+  /* The shards of all layers are filled together; by default that takes no more memory than one layer would. */
+  const uint64_t shard_tokens = options->shard_tokens ? options->shard_tokens
+                                                      : XCI_SHARD_TOKENS / xci_max_size(options->n_layers, 1);
   xcoder_run *run = NULL;
   h.shard_tokens = shard_tokens < SIZE_MAX ? (size_t)shard_tokens : SIZE_MAX;
   xcoder_status status = check_request(&h, err);

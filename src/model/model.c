@@ -29,9 +29,20 @@ xcoder_status xcoder_model_open(const char *path, xcoder_device *device, long hi
   if (!status) status = xci_weight_files_open(path, &m->files, err);
   if (!status) status = xci_model_check(&m->config, &m->files, &m->info, err);
   if (!status) status = xci_model_load(m, highest_layer, err);
+  if (!status) xci_weight_files_idle(&m->files); /* the check of all values has touched every page */
   if (status) xcoder_model_close(m);
   else *model = m;
   return status;
+}
+
+void xcoder_model_idle(xcoder_model *model) {
+  const xci_backend *ops = model->device->ops;
+  ops->tape_free(model->device, model->tape);
+  model->tape = NULL;
+  model->tape_rows = model->tape_blocks = 0;
+  ops->buffer_free(model->device, &model->h);
+  ops->buffer_free(model->device, &model->gradient);
+  xci_weight_files_idle(&model->files);
 }
 
 void xcoder_model_close(xcoder_model *model) {

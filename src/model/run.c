@@ -116,22 +116,43 @@ static batch start_batches(xcoder_model *model, const size_t *start, size_t n_se
   return (batch){.model = model, .start = start, .n_sequences = n_sequences, .max_rows = max_rows};
 }
 
-xcoder_status xcoder_model_hidden(xcoder_model *model, const uint32_t *ids, const size_t *start, size_t n_sequences,
-                                  long layer, float *hidden, xcoder_error *err) {
-  size_t d = model->info.d_model;
+/* The blocks of one batch, leaving the residual stream of each layer that is asked for on the way. */
+static xcoder_status run_to_layers(batch *b, const long *layers, size_t n_layers, float *const *hidden,
+                                   xcoder_error *err) {
+  xcoder_model *m = b->model;
+  size_t d = m->info.d_model;
+  long highest = -1;
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; i < n_layers; i++) highest = layers[i] > highest ? layers[i] : highest;
+  for (long at = -1; !status && at <= highest; at++) {
+    if (at >= 0) status = run_blocks(b, (size_t)at, (size_t)at + 1, NULL, err);
+    for (size_t i = 0; !status && i < n_layers; i++)
+      if (layers[i] == at)
+        status = m->device->ops->download(m->device, &m->h, 0, hidden[i] + b->row0 * d, b->n_rows * d * sizeof **hidden,
+                                          err);
+  }
+  return status;
+}
+
+xcoder_status xcoder_model_hidden_layers(xcoder_model *model, const uint32_t *ids, const size_t *start,
+                                         size_t n_sequences, const long *layers, size_t n_layers, float *const *hidden,
+                                         xcoder_error *err) {
   batch b = start_batches(model, start, n_sequences, BATCH_ROWS);
-  xcoder_status status = check_layer(model, layer, err);
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; !status && i < n_layers; i++) status = check_layer(model, layers[i], err);
   if (!status) status = check_sequences(model, ids, start, n_sequences, err);
   if (!status) status = next_batch(&b, err);
   while (!status && b.n > 0) {
     status = embed(&b, ids, err);
-    if (!status) status = run_blocks(&b, 0, (size_t)(layer + 1), NULL, err);
-    if (!status)
-      status = model->device->ops->download(model->device, &model->h, 0, hidden + b.row0 * d,
-                                            b.n_rows * d * sizeof *hidden, err);
+    if (!status) status = run_to_layers(&b, layers, n_layers, hidden, err);
     if (!status) status = next_batch(&b, err);
   }
   return status;
+}
+
+xcoder_status xcoder_model_hidden(xcoder_model *model, const uint32_t *ids, const size_t *start, size_t n_sequences,
+                                  long layer, float *hidden, xcoder_error *err) {
+  return xcoder_model_hidden_layers(model, ids, start, n_sequences, &layer, 1, &hidden, err);
 }
 
 /* A use of the last block's output of one batch. */

@@ -171,6 +171,12 @@ xcoder_status xci_weight_files_open(const char *folder, xci_weight_files *files,
   return status;
 }
 
+void xci_weight_files_idle(const xci_weight_files *files) {
+  for (size_t i = 0; i < files->n_files; i++)
+    if (files->file[i].safetensors != NULL) xci_safetensors_idle(files->file[i].safetensors);
+    else xci_torch_idle(files->file[i].torch);
+}
+
 const xci_tensor *xci_weight_files_find(const xci_weight_files *files, const char *name, const char **path) {
   for (size_t i = 0; i < files->n_files; i++) {
     const xci_tensor *tensor = find_tensor(&files->file[i], name);

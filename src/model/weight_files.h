@@ -24,6 +24,8 @@ typedef struct xci_weight_files {
  * only other kinds of files are there). */
 xcoder_status xci_weight_files_open(const char *folder, xci_weight_files *files, xcoder_error *err);
 void xci_weight_files_close(xci_weight_files *files); /* zeroed allowed */
+/* Lets the pages of the files go; they come back when they are read. */
+void xci_weight_files_idle(const xci_weight_files *files);
 const xci_tensor *xci_weight_files_find(const xci_weight_files *files, const char *name, const char **path);
 
 size_t xci_weight_file_count(const xci_weight_file *file);

@@ -34,17 +34,25 @@ float fake_value(uint32_t seed, long layer, uint32_t id, size_t position, size_t
   return (float)(x >> 8) * 0x1p-24f + 0.5f;
 }
 
-xcoder_status xcoder_model_hidden(xcoder_model *model, const uint32_t *ids, const size_t *start, size_t n_sequences,
-                                  long layer, float *hidden, xcoder_error *err) {
+static void run_layer(const xcoder_model *model, const uint32_t *ids, const size_t *start, size_t n_sequences,
+                      long layer, float *hidden) {
   const size_t d = model->info.d_model;
   const float packing = 1 + (float)(start[n_sequences] % 31) / 64; /* exaggerated, so that bf16 shows it */
-  if ((long)++model->n_calls == model->fail_call) return xci_fail(err, XCODER_DEVICE, "the fake model failed");
   for (size_t s = 0; s < n_sequences; s++)
     for (size_t i = start[s]; i < start[s + 1]; i++)
       for (size_t j = 0; j < d; j++)
         hidden[i * d + j] = packing * fake_value(model->seed, layer, ids[i], i - start[s], j);
+}
+
+xcoder_status xcoder_model_hidden_layers(xcoder_model *model, const uint32_t *ids, const size_t *start,
+                                         size_t n_sequences, const long *layers, size_t n_layers, float *const *hidden,
+                                         xcoder_error *err) {
+  if ((long)++model->n_calls == model->fail_call) return xci_fail(err, XCODER_DEVICE, "the fake model failed");
+  for (size_t l = 0; l < n_layers; l++) run_layer(model, ids, start, n_sequences, layers[l], hidden[l]);
   return XCODER_OK;
 }
+
+void xcoder_model_idle(xcoder_model *model) { model->n_idle++; }
 
 const xcoder_model_info *xcoder_model_describe(const xcoder_model *model) { return &model->info; }
 

@@ -11,7 +11,7 @@
 struct xcoder_model {
   xcoder_model_info info;
   uint32_t seed;
-  size_t n_calls;
+  size_t n_calls, n_idle;
   long fail_call; /* this call (from 1) fails; 0: none */
 };
 

@@ -138,6 +138,10 @@ START_TEST(store_and_live_give_the_same_bits) {
     ck_assert_mem_eq(a, b, n * N * D * sizeof *a);
     OK(xcoder_source_read(live, 3, 1, last, &error)); /* going back, as a resumed run does */
     ck_assert_mem_eq(last, a + 3 * N * D, sizeof last);
+    for (size_t m = 0; m < N; m++) { /* one at a time: each lets go of its memory before the next runs */
+      ck_assert(options.sequential ? fakes[m].n_idle > 0 : fakes[m].n_idle == 0);
+      fakes[m].n_idle = 0;
+    }
     free(a);
     free(b);
     xcoder_source_close(live);
@@ -275,7 +279,7 @@ START_TEST(interrupted_harvest_continues) {
   int interruptions = 0;
   for (;;) {
     stop = 0;
-    calls_left = 10; /* a shard takes up to 8 */
+    calls_left = 5; /* a shard takes up to 4: all layers of a block come from one pass */
     xcoder_status status = harvest_to(path_of("pieces"), &monitor);
     if (status == XCODER_OK) break;
     ck_assert_int_eq(status, XCODER_INTERRUPTED);
@@ -290,7 +294,7 @@ START_TEST(interrupted_harvest_continues) {
   ck_assert_str_eq(whole, pieces);
   size_t n_calls = fakes[0].n_calls;
   OK(harvest_to(path_of("pieces"), NULL)); /* only the probe runs */
-  ck_assert_uint_eq(fakes[0].n_calls, n_calls + 2);
+  ck_assert_uint_eq(fakes[0].n_calls, n_calls + 1); /* one pass for all layers */
 }
 END_TEST
 

@@ -85,6 +85,28 @@ static void check_hidden(const char *name, golden *g) {
   xci_free(hidden);
 }
 
+/* All layers in one pass, in an order of their own and one twice, before and after the model was idle. */
+static void check_layers(const char *name, golden *g) {
+  size_t n = g->n_rows * g->info->d_model, n_layers = g->info->n_layers + 2;
+  long layers[16];
+  float *hidden[16], *one = floats(n);
+  for (size_t i = 0; i < n_layers; i++) {
+    layers[i] = i + 1 < n_layers ? (long)(i * 5 % (n_layers - 1)) - 1 : 0;
+    hidden[i] = floats(n);
+  }
+  ck_ok(xcoder_model_hidden_layers(g->model, g->ids, g->start, g->n_sequences, layers, n_layers, hidden, err));
+  xcoder_model_idle(g->model);
+  for (size_t i = 0; i < n_layers; i++) {
+    ck_ok(xcoder_model_hidden(g->model, g->ids, g->start, g->n_sequences, layers[i], one, err));
+    ck_assert_msg(memcmp(hidden[i], one, n * sizeof *one) == 0, "%s: layer %ld differs", name, layers[i]);
+    xci_free(hidden[i]);
+  }
+  layers[0] = (long)g->info->n_layers;
+  ck_assert_int_eq(xcoder_model_hidden_layers(g->model, g->ids, g->start, g->n_sequences, layers, 1, &one, NULL),
+                   XCODER_USAGE);
+  xci_free(one);
+}
+
 static void check_logits(const char *name, golden *g) {
   size_t v = g->info->n_vocab;
   float *logits = floats(g->n_rows * v), *expected = read_floats(g->file, "logits");
@@ -146,6 +168,7 @@ START_TEST(test_cpu) {
   const char *name = models[_i];
   open_golden(name, "cpu", &g);
   check_hidden(name, &g);
+  check_layers(name, &g);
   check_logits(name, &g);
   check_gradients(name, &g);
   close_golden(&g);
