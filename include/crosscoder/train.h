@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Training of an L1 crosscoder (METHOD section 2). */
+/* Training of a crosscoder: with an L1 term, batchtopk or topk (doc/mathematics.md). */
 #ifndef CROSSCODER_TRAIN_H
 #define CROSSCODER_TRAIN_H
 
@@ -20,7 +20,7 @@ typedef struct xcoder_train_options {
   double warmup_share;         /* of the steps over which lambda rises linearly, 0.05 */
   double decay_share;          /* last share of the steps over which the rate falls to 0, 0.2 */
   double clip_norm;            /* 1.0 */
-  double decoder_init_norm;    /* 0.08 */
+  double decoder_init_norm;    /* 0: 0.08, with batchtopk and topk 1 */
   uint64_t seed;
   uint64_t log_every;          /* steps between rows of metrics.csv, 0: about 200 rows in all */
   uint64_t validate_every;     /* steps, 0: about 20 times */
@@ -32,6 +32,16 @@ typedef struct xcoder_train_options {
   const char *const *labels;   /* [n_checkpoints] or NULL */
   xcoder_mask mask;
   const char *config_hash;     /* 32 hex digits that a resumed run must have; NULL: computed from the options */
+  xcoder_activation activation;/* XCODER_RELU; XCODER_JUMP_RELU cannot be trained */
+  /* Of batchtopk and topk, which have no L1 term. Those marked * are at most a share of the run or the dictionary. */
+  size_t k;                    /* 200; features kept, per sample in the mean (batchtopk) or of each sample (topk) */
+  size_t k_start;              /* 1000, * 1/16 of the features, at least k: k falls from here linearly */
+  uint64_t anneal_steps;       /* 5000, * 5 % of the steps */
+  uint64_t threshold_start;    /* 1000, * 1 % of the steps: the threshold's average starts here */
+  double threshold_decay;      /* 0.999, a memory of 1000 steps, * 2 % of the steps */
+  double auxiliary_coefficient;/* 1/32 */
+  uint64_t dead_tokens;        /* 10M, * 2.5 % of the tokens without firing make a feature dead */
+  size_t n_auxiliary;          /* 0: d_model / 2; dead features that reconstruct the residual of a sample */
 } xcoder_train_options;
 
 /* The defaults above. */

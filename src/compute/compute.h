@@ -137,15 +137,22 @@ typedef struct xci_codes {
 
 typedef struct xci_objective {
   double l1_coefficient; /* lambda(t) */
+  /* The auxiliary term, auxiliary_coefficient * mean_b ||e - sum_j f_j W_dec[j]||^2 / mean_b ||e - mean_b e||^2: of each
+   * sample the n_auxiliary largest positive pre-activations f_j of the latents dead[0 .. n_dead-1] (ascending; ties:
+   * lowest index) reconstruct the residual e = x - xhat, which is a constant here. n_dead 0: no such term. */
+  double auxiliary_coefficient;
+  const uint32_t *dead;
+  size_t n_dead, n_auxiliary;
 } xci_objective;
 
 typedef struct xci_losses {
-  double loss;            /* reconstruction + l1_coefficient * sparsity */
+  double loss;            /* reconstruction + l1_coefficient * sparsity + auxiliary_coefficient * auxiliary */
   double reconstruction;  /* mean over samples of sum_c ||x_c - xhat_c||^2 */
   double sparsity;        /* mean over samples of sum_i f_i sum_c ||W_dec[i,c]|| */
   double l0;              /* mean number of f_i > 0 */
   double gradient_norm;   /* global, before clipping */
   double squared_error[32]; /* per checkpoint, mean over samples of ||x_c - xhat_c||^2 */
+  double auxiliary;       /* without its coefficient; 0 where e has no variance */
 } xci_losses;
 
 typedef struct xci_adam {

@@ -14,7 +14,8 @@ src_libcompute_la_SOURCES = src/compute/compute.h \
   src/compute/reference/attention.c src/compute/reference/block.c src/compute/reference/head.c
 
 # The crosscoder.
-src_libcompute_la_SOURCES += src/compute/cpu/coder.h src/compute/cpu/coder_backward.c src/compute/cpu/coder_codes.c \
+src_libcompute_la_SOURCES += src/compute/cpu/coder.h src/compute/cpu/coder_auxiliary.c \
+  src/compute/cpu/coder_backward.c src/compute/cpu/coder_codes.c \
   src/compute/cpu/coder_dense.c src/compute/cpu/coder_dispatch.c src/compute/cpu/coder_encode.c \
   src/compute/cpu/coder_kernels.h src/compute/cpu/coder_lists.c src/compute/cpu/coder_state.c \
   src/compute/cpu/coder_topk.c src/compute/cpu/coder_update.c \

@@ -54,17 +54,43 @@ static xcoder_status add_tensors(xci_safetensors_writer *writer, const xci_train
   return status;
 }
 
+/* Norms by which topk ranks, or thresholds of single features: as loading the decoder would give. */
+static xcoder_status make_vector(const xci_trainer *trainer, float **vector, xcoder_error *err) {
+  const xcoder_info *info = &trainer->info;
+  size_t n_values[XCI_N_TENSORS], row = info->n_checkpoints * info->d_model;
+  float *w_dec = NULL;
+  xcoder_status status = xci_coder_sizes(info->n_checkpoints, info->d_model, info->n_latents, n_values, err);
+  if (!status) status = XCI_ALLOC(&w_dec, n_values[XCI_W_DEC], err);
+  if (!status) status = XCI_ALLOC(vector, info->n_latents, err);
+  if (!status)
+    status = trainer->device->ops->coder_read(trainer->device, trainer->coder, XCI_W_DEC, XCI_VALUE, w_dec, err);
+  for (size_t i = 0; i < info->n_latents && !status; i++) {
+    double sum = xci_norm_sum(w_dec + i * row, info->n_checkpoints, info->d_model, NULL);
+    if (info->activation == XCODER_TOPK) (*vector)[i] = (float)sum;
+    else (*vector)[i] = sum > 0 ? (float)((double)info->threshold / sum) : HUGE_VALF;
+  }
+  xci_free(w_dec);
+  return status;
+}
+
 xcoder_status xci_checkpoint_result(xci_trainer *trainer, xcoder_error *err) {
   xci_safetensors_writer *writer = NULL;
   made_tensor made[XCI_N_TENSORS];
+  const xcoder_info *info = &trainer->info;
   char *path = NULL;
+  float *vector = NULL;
+  bool ranked = info->activation == XCODER_TOPK, threshold = info->threshold >= 0;
   xcoder_status status = xci_join_path(trainer->run, "crosscoder.safetensors", &path, err);
   if (!status) status = xci_safetensors_create(&writer, err);
   if (!status) status = add_tensors(writer, trainer, XCI_VALUE, "", made, err);
+  if (!status && (ranked || threshold)) status = make_vector(trainer, &vector, err);
+  if (!status && (ranked || threshold))
+    status = xci_safetensors_add(writer, ranked ? "score" : "threshold", XCI_F32, 1, &info->n_latents, vector, err);
   if (!status) status = xci_safetensors_add_metadata(writer, "format", "crosscoder", err);
   if (!status) status = xci_coder_add_metadata(writer, &trainer->info, err);
   if (!status) status = xci_safetensors_write(writer, path, err);
   xci_safetensors_discard(writer);
+  xci_free(vector);
   xci_free(path);
   return status;
 }

@@ -57,6 +57,23 @@ static xcoder_status read_tensor(xci_trainer *trainer, const xci_safetensors *fi
   return status;
 }
 
+/* The average of batchtopk; none before it started. */
+static xcoder_status read_threshold(xci_trainer *trainer, const xci_safetensors *file, xcoder_error *err) {
+  const char *text = xci_safetensors_metadata(file, "threshold");
+  char array[64];
+  trainer->info.threshold = -1;
+  if (text == NULL) return XCODER_OK;
+  snprintf(array, sizeof array, "[%s]", text); /* a bare number is no JSON text */
+  json_t *list = json_loads(array, 0, NULL);
+  double value = json_number_value(json_array_get(list, 0));
+  bool good = json_is_number(json_array_get(list, 0)) && value >= 0 && value < 3e38;
+  json_decref(list);
+  if (!good)
+    return xci_fail(err, XCODER_STATE, "%s: metadata threshold: not a number from 0", xci_safetensors_path(file));
+  trainer->info.threshold = (float)value;
+  return XCODER_OK;
+}
+
 static xcoder_status read_state(xci_trainer *trainer, const char *path, xcoder_error *err) {
   xci_safetensors *file = NULL;
   xcoder_status status = xci_safetensors_open(path, &file, err);
@@ -73,6 +90,7 @@ static xcoder_status read_state(xci_trainer *trainer, const char *path, xcoder_e
     else
       status = xci_tensor_to_i64(fired, (int64_t *)trainer->last_fired, err);
   }
+  if (!status) status = read_threshold(trainer, file, err);
   xci_safetensors_close(file);
   return status;
 }

@@ -194,10 +194,9 @@ static double sum_codes(xci_trainer *trainer, const xci_codes *codes) {
   return sum;
 }
 
-static xcoder_status validate_batch(xci_trainer *trainer, uint64_t first, size_t count, totals *all,
-                                    xcoder_error *err) {
+static xcoder_status validate_batch(xci_trainer *trainer, const xci_gate *gate, uint64_t first, size_t count,
+                                    totals *all, xcoder_error *err) {
   xcoder_device *device = trainer->device;
-  const xci_gate gate = {.kind = XCI_GATE_RELU};
   bool finite;
   xci_codes codes;
   xci_quality quality;
@@ -205,7 +204,7 @@ static xcoder_status validate_batch(xci_trainer *trainer, uint64_t first, size_t
   if (!status && !finite)
     status = xci_fail(err, XCODER_DIVERGED, "validation samples %" PRIu64 " to %" PRIu64 " hold activations that are "
                       "not finite", first, first + count - 1);
-  if (!status) status = device->ops->coder_encode(device, trainer->coder, trainer->x, count, &gate, err);
+  if (!status) status = device->ops->coder_encode(device, trainer->coder, trainer->x, count, gate, err);
   if (!status) status = device->ops->coder_codes(device, trainer->coder, &codes, err);
   if (status) return status;
   all->sparsity += sum_codes(trainer, &codes) / (double)count;
@@ -222,15 +221,17 @@ xcoder_status xci_log_validation(xci_trainer *trainer, xcoder_error *err) {
   const xci_batches *stream = trainer->validation;
   if (stream == NULL || trainer->options.validation_batches == 0) return XCODER_OK;
   totals all = {0};
+  xci_gate gate;
   size_t count = (size_t)(stream->n_samples < trainer->options.batch_size ? stream->n_samples
                                                                           : trainer->options.batch_size);
   uint64_t n_batches = stream->n_samples / count, n_latents = trainer->info.n_latents, n_dead = 0;
   if (n_batches > trainer->options.validation_batches) n_batches = trainer->options.validation_batches;
   memset(trainer->fired, 0, n_latents);
   xcoder_status status = trainer->device->ops->coder_norms(trainer->device, trainer->coder, trainer->norms, err);
+  if (!status) status = xci_train_validation_gate(trainer, &gate, err);
   for (uint64_t k = 0; k < n_batches && !status; k++) {
     if (xci_train_must_stop(trainer)) status = xci_fail(err, XCODER_INTERRUPTED, "stopped");
-    else status = validate_batch(trainer, k * count, count, &all, err);
+    else status = validate_batch(trainer, &gate, k * count, count, &all, err);
   }
   if (status) return status;
   divide_quality(&all.quality, all.n_batches, trainer->info.n_checkpoints);

@@ -246,14 +246,18 @@ xcoder_status xcoder_decoder_norms(const xcoder *coder, float *norms, xcoder_err
   return XCODER_OK;
 }
 
-static double unfolded_norms(const xcoder *coder, size_t i) {
-  size_t n = coder->info.n_checkpoints, d = coder->info.d_model;
+double xci_norm_sum(const float *rows, size_t n, size_t d, const float *scales) {
   double sum = 0;
   for (size_t c = 0; c < n; c++) {
-    double norm = row_norm(coder->weights[XCI_W_DEC] + (i * n + c) * d, d);
-    sum += coder->info.folded ? norm * (double)coder->scales[c] : norm;
+    double norm = row_norm(rows + c * d, d);
+    sum += scales != NULL ? norm * (double)scales[c] : norm;
   }
   return sum;
+}
+
+static double unfolded_norms(const xcoder *coder, size_t i) {
+  size_t n = coder->info.n_checkpoints, d = coder->info.d_model;
+  return xci_norm_sum(coder->weights[XCI_W_DEC] + i * n * d, n, d, coder->info.folded ? coder->scales : NULL);
 }
 
 /* A feature is kept where f_i sum_c ||W_dec[i,c]|| > threshold, norms of the unfolded decoder (f is the same in both

@@ -48,6 +48,8 @@ bool xci_coder_has_thresholds(const xcoder *coder);
 /* Sets the activation. theta, score: [n_latents], copied, or NULL. */
 xcoder_status xci_coder_set_activation(xcoder *coder, xcoder_activation activation, size_t k, float threshold,
                                        const float *theta, const float *score, xcoder_error *err);
+/* Sum of the norms of n rows of d values; with scales, each norm times its scale. */
+double xci_norm_sum(const float *rows, size_t n, size_t d, const float *scales);
 /* sum_c ||W_dec[i,c]|| of the unfolded decoder, [n_latents]. */
 xcoder_status xci_coder_scores(const xcoder *coder, float *score, xcoder_error *err);
 /* theta_i of every latent, [n_latents]: the crosscoder's own, or from its decoder norms; for norms of 0 see object.c. */

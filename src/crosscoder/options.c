@@ -19,7 +19,13 @@ void xcoder_train_defaults(xcoder_train_options *options) {
     .warmup_share = 0.05,
     .decay_share = 0.2,
     .clip_norm = 1,
-    .decoder_init_norm = 0.08,
+    .k = 200,
+    .k_start = 1000,
+    .anneal_steps = 5000,
+    .threshold_start = 1000,
+    .threshold_decay = 0.999,
+    .auxiliary_coefficient = 1.0 / 32,
+    .dead_tokens = 10000000,
     .validation_batches = 8,
     .keep_checkpoints = 2,
   };
@@ -79,7 +85,7 @@ xcoder_status xci_train_resolve(const xcoder_train_options *options, size_t n_ch
   resolved->validate_every = share_of_run(options->validate_every, n_steps, 20);
   resolved->save_every = share_of_run(options->save_every, n_steps, 20);
   if (resolved->keep_checkpoints == 0) resolved->keep_checkpoints = 1;
-  return XCODER_OK;
+  return xci_train_resolve_gate(resolved, d_model, err);
 }
 
 uint64_t xci_train_steps(const xcoder_train_options *options) { return options->n_tokens / options->batch_size; }
@@ -169,6 +175,17 @@ xcoder_status xci_config_make(const xci_trainer *trainer, xci_config *config, xc
   add_count(config, "validation_batches", trainer->validation != NULL ? o->validation_batches : 0, &failed);
   add_count(config, "training_samples", trainer->train->n_samples, &failed);
   add_count(config, "validation_samples", trainer->validation != NULL ? trainer->validation->n_samples : 0, &failed);
+  add_count(config, "activation", (uint64_t)o->activation, &failed);
+  if (xci_train_is_ranked(o)) {
+    add_count(config, "k", o->k, &failed);
+    add_count(config, "k_start", o->k_start, &failed);
+    add_count(config, "anneal_steps", o->anneal_steps, &failed);
+    add_count(config, "threshold_start", o->threshold_start, &failed);
+    add_number(config, "threshold_decay", o->threshold_decay, &failed);
+    add_number(config, "auxiliary_coefficient", o->auxiliary_coefficient, &failed);
+    add_count(config, "dead_tokens", o->dead_tokens, &failed);
+    add_count(config, "n_auxiliary", o->n_auxiliary, &failed);
+  }
   xcoder_status status = failed ? xci_fail(err, XCODER_MEMORY, "memory: no room for the configuration") : XCODER_OK;
   if (!status) status = hash_config(config, err);
   if (!status && o->config_hash != NULL) memcpy(config->hash, o->config_hash, 33);

@@ -61,7 +61,7 @@ static xcoder_status reject_batch(xci_trainer *trainer, const char *what, double
 }
 
 static xcoder_status encode(xci_trainer *trainer, xcoder_error *err) {
-  const xci_gate gate = {.kind = XCI_GATE_RELU};
+  const xci_gate gate = xci_train_gate(trainer);
   return trainer->device->ops->coder_encode(trainer->device, trainer->coder, trainer->x, trainer->options.batch_size,
                                             &gate, err);
 }
@@ -72,7 +72,7 @@ static xcoder_status mark_fired(xci_trainer *trainer, xcoder_error *err) {
   if (status) return status;
   size_t n_codes = codes.start[codes.n_samples];
   for (size_t j = 0; j < n_codes; j++) trainer->last_fired[codes.index[j]] = trainer->step + 1;
-  return XCODER_OK;
+  return xci_train_move_threshold(trainer, &codes, err);
 }
 
 static xcoder_status update(xci_trainer *trainer, xcoder_error *err) {
@@ -92,8 +92,9 @@ static xcoder_status learn(xci_trainer *trainer, xci_losses *losses, xcoder_erro
   xcoder_device *device = trainer->device;
   xci_quality quality;
   bool row = is_row(trainer);
-  const xci_objective objective = {.l1_coefficient = xci_train_lambda(&trainer->options, trainer->step)};
+  xci_objective objective = {.l1_coefficient = xci_train_lambda(&trainer->options, trainer->step)};
   xcoder_status status = encode(trainer, err);
+  xci_train_find_dead(trainer, &objective);
   if (!status && row) status = device->ops->coder_decode(device, trainer->coder, trainer->xhat, err);
   if (!status && row)
     xci_spread_measure(&trainer->spread, trainer->x, trainer->xhat, trainer->options.batch_size, &quality);
@@ -203,7 +204,9 @@ static xcoder_status describe_run(xci_trainer *trainer, const float *scales, xco
   trainer->info = (xcoder_info){.n_checkpoints = n, .d_model = trainer->train->d_model,
                                 .n_latents = trainer->options.n_latents, .layer = trainer->options.layer,
                                 .labels = (const char *const *)trainer->labels, .scales = trainer->scales,
-                                .threshold = -1, .mask = trainer->options.mask};
+                                .threshold = -1, .mask = trainer->options.mask,
+                                .activation = trainer->options.activation,
+                                .k = xci_train_is_ranked(&trainer->options) ? trainer->options.k : 0};
   trainer->n_steps = xci_train_steps(&trainer->options);
   trainer->last_ev = NAN;
   return xci_config_make(trainer, &trainer->config, err);
@@ -233,6 +236,8 @@ static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *devic
   if (!status) status = xci_spread_create(n, d, batch, &trainer->spread, err);
   if (!status) status = XCI_ALLOC(&trainer->norms, info->n_latents * n, err);
   if (!status) status = XCI_ALLOC(&trainer->fired, info->n_latents, err);
+  if (!status) status = XCI_ALLOC(&trainer->theta, info->n_latents, err);
+  if (!status) status = XCI_ALLOC(&trainer->dead, info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->last_fired, info->n_latents, err);
   if (!status) status = trainer->device->ops->coder_create(trainer->device, &shape, &trainer->coder, err);
   return status;
@@ -278,6 +283,8 @@ static void free_trainer(xci_trainer *trainer) {
   xci_free(trainer->xhat);
   xci_free(trainer->norms);
   xci_free(trainer->fired);
+  xci_free(trainer->theta);
+  xci_free(trainer->dead);
   xci_free(trainer->last_fired);
 }
 

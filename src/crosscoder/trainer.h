@@ -12,7 +12,7 @@
 
 /* ---- Options ---- */
 
-enum { XCI_MAX_CONFIG = 32, XCI_CHECKPOINT_FORMAT = 1 };
+enum { XCI_MAX_CONFIG = 48, XCI_CHECKPOINT_FORMAT = 1 };
 
 /* Everything that decides the bits of a run, as text; never threads, paths, or how often the state is saved. */
 typedef struct xci_config {
@@ -28,6 +28,10 @@ xcoder_status xci_train_resolve(const xcoder_train_options *options, size_t n_ch
 uint64_t xci_train_steps(const xcoder_train_options *options);
 double xci_train_lambda(const xcoder_train_options *options, uint64_t step);
 double xci_train_rate(const xcoder_train_options *options, uint64_t step);
+/* gates.c: options of batchtopk and topk; k of a step. */
+bool xci_train_is_ranked(const xcoder_train_options *options);
+xcoder_status xci_train_resolve_gate(xcoder_train_options *options, size_t d_model, xcoder_error *err);
+size_t xci_train_k(const xcoder_train_options *options, uint64_t step);
 
 /* Bytes of one checkpoint, of the result, and of the logs. */
 uint64_t xci_train_state_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents);
@@ -74,6 +78,8 @@ typedef struct xci_trainer {
   xci_spread spread;
   float *norms;   /* [n_latents, n_checkpoints] */
   unsigned char *fired; /* [n_latents], in the validation batches */
+  float *theta;         /* [n_latents], thresholds of a validation */
+  uint32_t *dead;       /* [n_latents] */
 
   uint64_t step;        /* steps done */
   uint64_t saved_step;  /* steps of the newest saved state, 0: none */
@@ -106,6 +112,12 @@ xcoder_status xci_train_init(xci_trainer *trainer, xcoder_error *err);
 /* Reads a batch and scales it into trainer->x. *finite tells whether all of it is. */
 xcoder_status xci_train_read(xci_trainer *trainer, const xci_batches *batches, uint64_t first, size_t count,
                              bool *finite, xcoder_error *err);
+
+/* gates.c. trainer->norms are to be those of now. */
+xci_gate xci_train_gate(const xci_trainer *trainer);
+xcoder_status xci_train_validation_gate(xci_trainer *trainer, xci_gate *gate, xcoder_error *err);
+xcoder_status xci_train_move_threshold(xci_trainer *trainer, const xci_codes *codes, xcoder_error *err);
+void xci_train_find_dead(xci_trainer *trainer, xci_objective *objective);
 
 /* Logs. */
 xcoder_status xci_log_open(xci_trainer *trainer, xcoder_error *err);

@@ -15,3 +15,12 @@ tests_compute_test_coder_golden_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
 endif
 EXTRA_DIST += tests/compute/make_coder_golden.py tests/compute/golden/coder_1.f64 tests/compute/golden/coder_3.f64 \
   tests/compute/golden/coder_5.f64
+
+if HAVE_CHECK
+check_PROGRAMS += tests/compute/test_batch_topk
+TESTS += tests/compute/test_batch_topk
+tests_compute_test_batch_topk_SOURCES = tests/compute/test_batch_topk.c
+tests_compute_test_batch_topk_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_compute_test_batch_topk_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+endif
+EXTRA_DIST += tests/compute/make_auxiliary_golden.py tests/compute/golden/batchtopk.f64

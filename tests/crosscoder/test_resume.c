@@ -333,6 +333,39 @@ START_TEST(test_allocation_failures) {
 }
 END_TEST
 
+/* k that falls, the threshold's average, dead features and their term are all part of the state. */
+static void use_ranked(xcoder_activation activation) {
+  options.activation = activation;
+  options.k = 2;
+  options.k_start = 5;
+  options.anneal_steps = 40;
+  options.threshold_start = 1;
+  options.dead_tokens = 32;
+  options.n_auxiliary = 3;
+}
+
+START_TEST(test_ranked) {
+  static const xcoder_activation kinds[] = {XCODER_BATCH_TOPK, XCODER_TOPK};
+  static const int stops[] = {1, 7, 33};
+  const xcoder_train_options before = options;
+  for (size_t a = 0; a < 2; a++) {
+    options = before;
+    use_ranked(kinds[a]);
+    OK(run("whole", false, 0, 2, NULL));
+    for (size_t i = 0; i < 3; i++) {
+      ck_assert_int_eq(run("run", false, (uint64_t)stops[i], 1 + (int)i, NULL), XCODER_INTERRUPTED);
+      OK(run("run", true, 0, 3 - (int)i, NULL));
+      check_same_as_whole("run");
+    }
+    ck_assert_int_eq(run("run", false, 20, 2, NULL), XCODER_INTERRUPTED);
+    options.k = 3;
+    FAILS(run("run", true, 0, 2, NULL), XCODER_STATE);
+    options = before;
+    FAILS(run("run", true, 0, 2, NULL), XCODER_STATE);
+  }
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("crosscoder resume");
   TCase *tests = tcase_create("resume");
@@ -349,6 +382,7 @@ int main(void) {
   tcase_add_test(tests, test_other_configuration);
   tcase_add_test(tests, test_lost_log);
   tcase_add_test(tests, test_unwritable_for_a_while);
+  tcase_add_test(tests, test_ranked);
   tcase_add_test(tests, test_allocation_failures);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);

@@ -429,6 +429,70 @@ START_TEST(test_cost) {
 }
 END_TEST
 
+/* ---- batchtopk and topk ---- */
+
+START_TEST(test_ranked_options) {
+  xcoder_train_options o, r;
+  xcoder_train_defaults(&o);
+  OK(xci_train_resolve(&o, 3, 2048, &r, &error));
+  ck_assert(r.decoder_init_norm == 0.08 && r.l1_coefficient == 2);
+  o.activation = XCODER_BATCH_TOPK;
+  OK(xci_train_resolve(&o, 3, 2048, &r, &error)); /* the paper's run: its own constants */
+  ck_assert(r.decoder_init_norm == 1 && r.l1_coefficient == 0 && r.k == 200 && r.k_start == 1000);
+  ck_assert(r.anneal_steps == 4882 && r.threshold_start == 976 && r.threshold_decay == 0.999);
+  ck_assert(r.dead_tokens == 10000000 && r.n_auxiliary == 1024);
+  ck_assert_uint_eq(xci_train_k(&r, 0), 1000);
+  ck_assert_uint_eq(xci_train_k(&r, 2441), 600);
+  ck_assert_uint_eq(xci_train_k(&r, 4882), 200);
+  o.n_tokens = 4096 * 1000, o.n_latents = 1024, o.k = 20; /* a small one: shares */
+  OK(xci_train_resolve(&o, 3, 64, &r, &error));
+  ck_assert(r.k_start == 64 && r.anneal_steps == 50 && r.threshold_start == 10 && r.dead_tokens == 102400);
+  ck_assert_double_eq_tol(r.threshold_decay, 0.95, 1e-12);
+#define REFUSED_RANKED(change) \
+  r = o;                       \
+  r.change;                    \
+  FAILS(xci_train_resolve(&r, 3, 64, &r, &error), XCODER_USAGE)
+  REFUSED_RANKED(k = 0);
+  REFUSED_RANKED(k = 1025);
+  REFUSED_RANKED(auxiliary_coefficient = -1);
+  REFUSED_RANKED(threshold_decay = 1);
+  REFUSED_RANKED(activation = XCODER_JUMP_RELU);
+  REFUSED_RANKED(activation = (xcoder_activation)9);
+}
+END_TEST
+
+/* At its k the reconstruction is good, inference keeps about k features, and the file says how. */
+START_TEST(test_ranked) {
+  static const xcoder_activation kinds[] = {XCODER_BATCH_TOPK, XCODER_TOPK};
+  world w;
+  xcoder_train_options o;
+  make_world(&w, 3, 12, 10, 0.2, 3);
+  xci_batches train = world_batches(&w, 50000), held_out = world_batches(&w, 200);
+  for (size_t a = 0; a < 2; a++) {
+    xcoder *coder;
+    size_t n;
+    small_options(&o);
+    o.activation = kinds[a];
+    o.k = 3;
+    o.n_tokens = 32 * 1500;
+    o.log_every = o.validate_every = 300;
+    OK(xci_train(&train, &held_out, scales, &o, in_folder("ranked"), false, NULL, NULL, &coder, &error));
+    const xcoder_info *info = xcoder_describe(coder);
+    ck_assert(info->activation == kinds[a] && info->k == 3);
+    ck_assert((kinds[a] == XCODER_BATCH_TOPK) == (info->threshold > 0));
+    char *csv = read_whole(in_folder("ranked/metrics.csv"), &n);
+    double l0 = csv_value(csv, "l0", "validation", 6), ev = csv_value(csv, "ev_pooled", "validation", 6);
+    ck_assert_msg(l0 > 1.5 && l0 < 4.5, "kind %d: L0 %g", (int)kinds[a], l0);
+    ck_assert_msg(ev > 0.8, "kind %d: explained variance %g", (int)kinds[a], ev);
+    xci_free(csv);
+    OK(xcoder_save(coder, in_folder("again.safetensors"), &error));
+    ck_assert(same_file(in_folder("again.safetensors"), in_folder("ranked/crosscoder.safetensors")));
+    xcoder_free_coder(coder);
+  }
+  free_world(&w);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("crosscoder training");
   TCase *tests = tcase_create("train");
@@ -442,6 +506,8 @@ int main(void) {
   tcase_add_test(tests, test_not_finite);
   tcase_add_test(tests, test_divergence);
   tcase_add_test(tests, test_cost);
+  tcase_add_test(tests, test_ranked_options);
+  tcase_add_test(tests, test_ranked);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK); /* OpenMP teams do not survive a fork */

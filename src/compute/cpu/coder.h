@@ -17,6 +17,11 @@ typedef struct xci_space {
   size_t bytes;
 } xci_space;
 
+/* Codes by sample, indices ascending. */
+typedef struct xci_code_lists {
+  xci_space start, index, value; /* size_t, uint32_t, float */
+} xci_code_lists;
+
 /* At least count * bytes; the contents are undefined. */
 xcoder_status xci_reserve(xci_space *space, size_t count, size_t bytes, xcoder_error *err);
 /* One more array per thread: spaces[0 .. xci_threads()-1], each with at least count * bytes. */
@@ -38,7 +43,7 @@ struct xci_coder {
   /* Its codes by sample, and (made on demand) by latent. Latents that fire on a large share of the samples are
    * "dense": their codes lie in panels instead, [dense_columns / XCI_DENSE][n_rows][XCI_DENSE]. */
   bool has_codes, has_lists;
-  xci_space code_start, code_index, code_value; /* size_t, uint32_t, float */
+  xci_code_lists codes;
   xci_space latent_start, latent_sample, latent_value, latent_df;
   size_t n_dense, dense_columns;                /* the latter rounded up to whole panels */
   xci_space dense_latent, dense_place;          /* column -> latent, latent -> column or XCI_SPARSE (uint32_t) */
@@ -54,6 +59,7 @@ struct xci_coder {
 
   /* Work space. */
   xci_space floor, kept_counts, task_place, df_parts, results, fill_counts;
+  xci_space auxiliary[12]; /* of coder_auxiliary.c */
   xci_space *arenas, *scratch; /* per thread */
   size_t n_arenas, n_scratch;
 };
@@ -63,7 +69,7 @@ static inline float *xci_coder_tile(const xci_coder *coder, float *base, size_t 
   return base + t * rows * coder->width;
 }
 static inline xci_lists xci_coder_by_sample(const xci_coder *coder) {
-  return (xci_lists){coder->code_start.memory, coder->code_index.memory, coder->code_value.memory};
+  return (xci_lists){coder->codes.start.memory, coder->codes.index.memory, coder->codes.value.memory};
 }
 static inline xci_lists xci_coder_by_latent(const xci_coder *coder) {
   return (xci_lists){coder->latent_start.memory, coder->latent_sample.memory, coder->latent_value.memory};
@@ -89,6 +95,19 @@ size_t xci_coder_panel_scratch(const xci_coder *coder, size_t block);
 /* c[row][latent] of block `block` and panel `panel`; the result lies in scratch, [rows][XCI_PANEL]. */
 const float *xci_coder_panel(const xci_coder *coder, const xci_panels *panels, size_t block, size_t panel,
                              float *scratch);
+
+/* Keeps every pre-activation of the panels' latents that is not <= its floor; bias and floor, [n_chosen] padded to whole
+ * panels, stand one after the other in coder->floor. */
+xcoder_status xci_coder_encode_panels(xci_coder *coder, const xci_panels *panels, xci_code_lists *to, xcoder_error *err);
+
+/* Keeps the k largest values of each sample; ties go to the lower index. */
+xcoder_status xci_coder_keep_largest(xci_coder *coder, xci_code_lists *codes, size_t n_samples, size_t k,
+                                     xcoder_error *err);
+
+/* Adds the auxiliary term of the objective to the gradient: *loss without its coefficient; square[0 .. 2 n_tiles - 1],
+ * the sums of squares of the gradient's tiles, follow. */
+xcoder_status xci_coder_auxiliary(xci_coder *coder, const xci_objective *objective, double *square, double *loss,
+                                  xcoder_error *err);
 
 /* Keeps the largest scores (gates TOPK and BATCH_TOPK). */
 xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_error *err);

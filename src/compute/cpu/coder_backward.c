@@ -188,7 +188,12 @@ xcoder_status xci_cpu_coder_backward(xcoder_device *device, xci_coder *coder, co
   status = xci_coder_dense_df(coder, scale, err);
   if (status) return status;
   encoder_gradient(coder, &parts);
+  double auxiliary = 0;
+  if (objective->n_dead > 0) status = xci_coder_auxiliary(coder, objective, parts.tile_square, &auxiliary, err);
+  if (status) return status;
   fill_losses(coder, objective, &parts, losses);
+  losses->auxiliary = auxiliary;
+  losses->loss += objective->auxiliary_coefficient * auxiliary;
   coder->gradient_norm = losses->gradient_norm;
   coder->has_gradient = true;
   return XCODER_OK;

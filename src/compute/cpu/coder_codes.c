@@ -14,8 +14,8 @@ xcoder_status xci_cpu_coder_codes(xcoder_device *device, xci_coder *coder, xci_c
   *codes = (xci_codes){0};
   xcoder_status status = check_codes(coder, err);
   if (!status)
-    *codes = (xci_codes){coder->n_samples, coder->code_start.memory, coder->code_index.memory,
-                         coder->code_value.memory};
+    *codes = (xci_codes){coder->n_samples, coder->codes.start.memory, coder->codes.index.memory,
+                         coder->codes.value.memory};
   return status;
 }
 
@@ -42,16 +42,16 @@ xcoder_status xci_cpu_coder_set_codes(xcoder_device *device, xci_coder *coder, c
   if (status) return status;
   size_t n = codes->n_samples, total = n ? codes->start[n] - codes->start[0] : 0;
   coder->has_codes = coder->has_lists = coder->has_gradient = false;
-  status = xci_reserve(&coder->code_start, n + 1, sizeof(size_t), err);
-  if (!status) status = xci_reserve(&coder->code_index, total, sizeof(uint32_t), err);
-  if (!status) status = xci_reserve(&coder->code_value, total, sizeof(float), err);
+  status = xci_reserve(&coder->codes.start, n + 1, sizeof(size_t), err);
+  if (!status) status = xci_reserve(&coder->codes.index, total, sizeof(uint32_t), err);
+  if (!status) status = xci_reserve(&coder->codes.value, total, sizeof(float), err);
   if (status) return status;
   if (coder->n_samples != n) coder->has_x = false; /* codes without a batch can still be decoded */
   coder->n_samples = n;
   coder->n_rows = xci_ceil_div(n, XCI_STRIP) * XCI_STRIP;
-  size_t *start = coder->code_start.memory, kept = 0;
-  uint32_t *index = coder->code_index.memory;
-  float *value = coder->code_value.memory;
+  size_t *start = coder->codes.start.memory, kept = 0;
+  uint32_t *index = coder->codes.index.memory;
+  float *value = coder->codes.value.memory;
   start[0] = 0;
   for (size_t b = 0; b < n; b++) {
     for (size_t p = codes->start[b]; p < codes->start[b + 1]; p++) {

@@ -98,7 +98,8 @@ static xcoder_status fill_floor(xci_coder *coder, const xci_gate *gate, xcoder_e
 }
 
 /* Runs all products; places[block * n_panels + panel] says where the results are. */
-static bool run_products(xci_coder *coder, const xci_panels *panels, size_t n_blocks, size_t n_panels, place *places) {
+static bool run_products(xci_coder *coder, const xci_panels *panels, size_t n_blocks, size_t n_panels,
+                         place *places) {
   const float *bias = coder->floor.memory, *floor = bias + n_panels * XCI_PANEL;
   uint8_t *counts = coder->kept_counts.memory;
   bool ok = true;
@@ -111,7 +112,7 @@ static bool run_products(xci_coder *coder, const xci_panels *panels, size_t n_bl
     for (size_t task = 0; task < n_blocks * n_panels; task++) {
       size_t block = task / n_panels, panel = task % n_panels, first_row = block * panels->block;
       size_t n_rows = xci_min_size(panels->block, coder->n_samples - first_row);
-      size_t n_latents = xci_min_size(XCI_PANEL, coder->shape.n_latents - panel * XCI_PANEL);
+      size_t n_latents = xci_min_size(XCI_PANEL, panels->n_chosen - panel * XCI_PANEL);
       places[task] = (place){used, 0, thread};
       if (!extend_arena(space, used, n_rows * XCI_PANEL + 1)) {
         places[task].arena = -1;
@@ -131,11 +132,11 @@ static bool run_products(xci_coder *coder, const xci_panels *panels, size_t n_bl
 
 /* Codes by sample, latents ascending: panels of a block in order, each already sorted by (sample, latent). */
 static xcoder_status gather_codes(xci_coder *coder, const xci_panels *panels, size_t n_blocks, size_t n_panels,
-                                  const place *places, xcoder_error *err) {
+                                  const place *places, xci_code_lists *to, xcoder_error *err) {
   const uint8_t *counts = coder->kept_counts.memory;
-  xcoder_status status = xci_reserve(&coder->code_start, coder->n_samples + 1, sizeof(size_t), err);
+  xcoder_status status = xci_reserve(&to->start, coder->n_samples + 1, sizeof(size_t), err);
   if (status) return status;
-  size_t *start = coder->code_start.memory, total = 0;
+  size_t *start = to->start.memory, total = 0;
 #pragma omp parallel for schedule(static) num_threads(xci_threads())
   for (size_t b = 0; b < coder->n_samples; b++) {
     size_t n = 0, block = b / panels->block, row = b % panels->block;
@@ -144,11 +145,11 @@ static xcoder_status gather_codes(xci_coder *coder, const xci_panels *panels, si
   }
   start[0] = 0;
   for (size_t b = 0; b < coder->n_samples; b++) start[b + 1] = total += start[b + 1];
-  status = xci_reserve(&coder->code_index, total, sizeof(uint32_t), err);
-  if (!status) status = xci_reserve(&coder->code_value, total, sizeof(float), err);
+  status = xci_reserve(&to->index, total, sizeof(uint32_t), err);
+  if (!status) status = xci_reserve(&to->value, total, sizeof(float), err);
   if (status) return status;
-  uint32_t *index = coder->code_index.memory;
-  float *value = coder->code_value.memory;
+  uint32_t *index = to->index.memory;
+  float *value = to->value.memory;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(xci_threads())
   for (size_t block = 0; block < n_blocks; block++) {
     size_t next[BLOCK_ROWS + XCI_STRIP], first_row = block * panels->block;
@@ -167,22 +168,26 @@ static xcoder_status gather_codes(xci_coder *coder, const xci_panels *panels, si
   return XCODER_OK;
 }
 
-static xcoder_status encode(xci_coder *coder, const xci_gate *gate, xcoder_error *err) {
-  xci_panels panels = {coder->x.memory, coder->tensor[XCI_W_ENC][XCI_VALUE], NULL, coder->shape.n_latents,
-                       xci_coder_block(coder->n_rows)};
-  size_t n_blocks = xci_ceil_div(coder->n_rows, panels.block);
-  size_t n_panels = xci_ceil_div(coder->shape.n_latents, XCI_PANEL);
-  xcoder_status status = fill_floor(coder, gate, err);
-  if (!status) status = xci_reserve(&coder->kept_counts, n_blocks * panels.block * n_panels, 1, err);
+xcoder_status xci_coder_encode_panels(xci_coder *coder, const xci_panels *panels, xci_code_lists *to,
+                                      xcoder_error *err) {
+  size_t n_blocks = xci_ceil_div(coder->n_rows, panels->block), n_panels = xci_ceil_div(panels->n_chosen, XCI_PANEL);
+  xcoder_status status = xci_reserve(&coder->kept_counts, n_blocks * panels->block * n_panels, 1, err);
   if (!status) status = xci_reserve(&coder->task_place, n_blocks * n_panels, sizeof(place), err);
   if (!status) status = xci_reserve_threads(&coder->scratch, &coder->n_scratch,
-                                            xci_coder_panel_scratch(coder, panels.block), sizeof(float), err);
-  if (!status) status = xci_reserve_threads(&coder->arenas, &coder->n_arenas, panels.block * XCI_PANEL,
+                                            xci_coder_panel_scratch(coder, panels->block), sizeof(float), err);
+  if (!status) status = xci_reserve_threads(&coder->arenas, &coder->n_arenas, panels->block * XCI_PANEL,
                                             sizeof(xci_kept), err);
   if (status) return status;
-  if (!run_products(coder, &panels, n_blocks, n_panels, coder->task_place.memory))
+  if (!run_products(coder, panels, n_blocks, n_panels, coder->task_place.memory))
     return xci_fail(err, XCODER_MEMORY, "memory: the features of %zu samples do not fit", coder->n_samples);
-  return gather_codes(coder, &panels, n_blocks, n_panels, coder->task_place.memory, err);
+  return gather_codes(coder, panels, n_blocks, n_panels, coder->task_place.memory, to, err);
+}
+
+static xcoder_status encode(xci_coder *coder, const xci_gate *gate, xcoder_error *err) {
+  const xci_panels panels = {coder->x.memory, coder->tensor[XCI_W_ENC][XCI_VALUE], NULL, coder->shape.n_latents,
+                             xci_coder_block(coder->n_rows)};
+  xcoder_status status = fill_floor(coder, gate, err);
+  return status ? status : xci_coder_encode_panels(coder, &panels, &coder->codes, err);
 }
 
 xcoder_status xci_cpu_coder_encode(xcoder_device *device, xci_coder *coder, const float *x, size_t n_samples,

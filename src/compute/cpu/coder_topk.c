@@ -30,11 +30,11 @@ static uint32_t find_kth(const uint32_t *keys, size_t n, size_t k, size_t *above
 
 /* Keeps the k largest of the codes [first, last), moving them down to *to; ties go to the earlier ones. When the
  * range holds several samples, end[] (their ends, n of them) follows. */
-static void keep_largest(xci_coder *coder, const uint32_t *keys, size_t first_sample, size_t n, size_t first, size_t k,
-                         size_t *to) {
-  size_t *end = (size_t *)coder->code_start.memory + first_sample + 1, above = 0, ties = SIZE_MAX;
-  uint32_t *index = coder->code_index.memory, least = 0;
-  float *value = coder->code_value.memory;
+static void keep_largest(xci_code_lists *codes, const uint32_t *keys, size_t first_sample, size_t n, size_t first,
+                         size_t k, size_t *to) {
+  size_t *end = (size_t *)codes->start.memory + first_sample + 1, above = 0, ties = SIZE_MAX;
+  uint32_t *index = codes->index.memory, least = 0;
+  float *value = codes->value.memory;
   size_t count = end[n - 1] - first;
   if (k < count && k > 0) {
     least = find_kth(keys + first, count, k, &above);
@@ -53,6 +53,15 @@ static void keep_largest(xci_coder *coder, const uint32_t *keys, size_t first_sa
   }
 }
 
+static void keep_of_samples(xci_code_lists *codes, const uint32_t *keys, size_t n_samples, size_t k) {
+  size_t to = 0, first = 0, *start = codes->start.memory;
+  for (size_t b = 0; b < n_samples; b++) {
+    size_t last = start[b + 1];
+    keep_largest(codes, keys, b, 1, first, k, &to);
+    first = last;
+  }
+}
+
 xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_error *err) {
   xci_lists codes = xci_coder_by_sample(coder);
   size_t n = codes.start[coder->n_samples], n_checkpoints = coder->shape.n_checkpoints, k;
@@ -66,15 +75,24 @@ xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_er
     for (size_t c = 0; c < n_checkpoints && gate->score == NULL; c++) norm += coder->norm[codes.index[p] * n_checkpoints + c];
     keys[p] = score_key((float)(codes.value[p] * norm));
   }
-  size_t to = 0, first = 0, *start = coder->code_start.memory;
-  if (gate->kind == XCI_GATE_BATCH_TOPK && coder->n_samples > 0) {
+  size_t to = 0;
+  if (gate->kind == XCI_GATE_TOPK) {
+    keep_of_samples(&coder->codes, keys, coder->n_samples, gate->k);
+  } else if (coder->n_samples > 0) {
     if (!xci_mul_size(gate->k, coder->n_samples, &k)) k = SIZE_MAX;
-    keep_largest(coder, keys, 0, coder->n_samples, 0, k, &to);
-  } else
-    for (size_t b = 0; b < coder->n_samples; b++) {
-      size_t last = start[b + 1];
-      keep_largest(coder, keys, b, 1, first, gate->k, &to);
-      first = last;
-    }
+    keep_largest(&coder->codes, keys, 0, coder->n_samples, 0, k, &to);
+  }
+  return XCODER_OK;
+}
+
+xcoder_status xci_coder_keep_largest(xci_coder *coder, xci_code_lists *codes, size_t n_samples, size_t k,
+                                     xcoder_error *err) {
+  size_t n = ((const size_t *)codes->start.memory)[n_samples];
+  const float *value = codes->value.memory;
+  xcoder_status status = xci_reserve(&coder->fill_counts, n, sizeof(uint32_t), err);
+  if (status) return status;
+  uint32_t *keys = coder->fill_counts.memory;
+  for (size_t p = 0; p < n; p++) keys[p] = score_key(value[p]);
+  keep_of_samples(codes, keys, n_samples, k);
   return XCODER_OK;
 }

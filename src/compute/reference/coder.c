@@ -327,6 +327,95 @@ static void add_sample(xci_coder *coder, size_t b, double l1, const double *r, c
   }
 }
 
+/* ---- The auxiliary term ---- */
+
+typedef struct auxiliary {
+  double *e;     /* [n_samples, n_columns] */
+  double *r;     /* [n_columns]: reconstruction of e, minus e */
+  double *f;     /* [n_dead], 0 where not chosen */
+  double variance;
+} auxiliary;
+
+static xcoder_status find_residual(const xci_coder *coder, auxiliary *a, xcoder_error *err) {
+  size_t n_columns = coder->n_columns;
+  double *mean = NULL;
+  xcoder_status status = XCI_ALLOC(&mean, n_columns, err);
+  if (status) return status;
+  for (size_t b = 0; b < coder->n_samples; b++) {
+    double *e = a->e + b * n_columns;
+    decode_sample(coder, b, e);
+    for (size_t k = 0; k < n_columns; k++) {
+      e[k] = coder->x[b * n_columns + k] - e[k];
+      mean[k] += e[k] / (double)coder->n_samples;
+    }
+  }
+  a->variance = 0;
+  for (size_t b = 0; b < coder->n_samples; b++)
+    for (size_t k = 0; k < n_columns; k++) {
+      double d = a->e[b * n_columns + k] - mean[k];
+      a->variance += d * d / (double)coder->n_samples;
+    }
+  xci_free(mean);
+  return XCODER_OK;
+}
+
+/* The n_auxiliary largest positive pre-activations of dead latents. */
+static xcoder_status choose_dead(const xci_coder *coder, const xci_objective *o, size_t b, double *f,
+                                 xcoder_error *err) {
+  scored *scores = NULL;
+  size_t m = 0;
+  const double *pre = coder->pre + b * coder->shape.n_latents;
+  xcoder_status status = XCI_ALLOC(&scores, o->n_dead, err);
+  if (status) return status;
+  memset(f, 0, o->n_dead * sizeof *f);
+  for (size_t j = 0; j < o->n_dead; j++)
+    if (pre[o->dead[j]] > 0) scores[m++] = (scored){pre[o->dead[j]], j};
+  qsort(scores, m, sizeof *scores, compare_scores);
+  for (size_t j = 0; j < m && j < o->n_auxiliary; j++) f[scores[j].at] = scores[j].score;
+  xci_free(scores);
+  return XCODER_OK;
+}
+
+static double add_auxiliary_sample(xci_coder *coder, const xci_objective *o, const auxiliary *a, size_t b) {
+  size_t n_columns = coder->n_columns, n_latents = coder->shape.n_latents;
+  double share = 1 / ((double)coder->n_samples * a->variance), scale = 2 * o->auxiliary_coefficient * share, square = 0;
+  double *const *w_enc = coder->tensor[XCI_W_ENC], *const *w_dec = coder->tensor[XCI_W_DEC];
+  for (size_t k = 0; k < n_columns; k++) a->r[k] = -a->e[b * n_columns + k];
+  for (size_t j = 0; j < o->n_dead; j++)
+    for (size_t k = 0; k < n_columns && a->f[j] != 0; k++)
+      a->r[k] += a->f[j] * w_dec[XCI_VALUE][o->dead[j] * n_columns + k];
+  for (size_t k = 0; k < n_columns; k++) square += a->r[k] * a->r[k];
+  for (size_t j = 0; j < o->n_dead; j++) {
+    size_t i = o->dead[j];
+    double df = 0;
+    if (a->f[j] == 0) continue;
+    for (size_t k = 0; k < n_columns; k++) {
+      df += scale * a->r[k] * w_dec[XCI_VALUE][i * n_columns + k];
+      w_dec[XCI_GRADIENT][i * n_columns + k] += scale * a->f[j] * a->r[k];
+    }
+    coder->tensor[XCI_B_ENC][XCI_GRADIENT][i] += df;
+    for (size_t k = 0; k < n_columns; k++) w_enc[XCI_GRADIENT][k * n_latents + i] += df * coder->x[b * n_columns + k];
+  }
+  return square * share;
+}
+
+static xcoder_status add_auxiliary(xci_coder *coder, const xci_objective *o, xci_losses *losses, xcoder_error *err) {
+  auxiliary a = {0};
+  if (o->n_dead == 0) return XCODER_OK;
+  xcoder_status status = XCI_ALLOC(&a.e, coder->n_samples * coder->n_columns, err);
+  if (!status) status = XCI_ALLOC(&a.r, coder->n_columns, err);
+  if (!status) status = XCI_ALLOC(&a.f, o->n_dead, err);
+  if (!status) status = find_residual(coder, &a, err);
+  for (size_t b = 0; b < coder->n_samples && !status && a.variance > 0; b++) {
+    status = choose_dead(coder, o, b, a.f, err);
+    if (!status) losses->auxiliary += add_auxiliary_sample(coder, o, &a, b);
+  }
+  xci_free(a.e);
+  xci_free(a.r);
+  xci_free(a.f);
+  return status;
+}
+
 xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
                                            xci_losses *losses, xcoder_error *err) {
   (void)device;
@@ -350,18 +439,20 @@ xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *cod
     for (size_t k = 0; k < coder->n_columns; k++) r[k] -= coder->x[b * coder->n_columns + k];
     add_sample(coder, b, objective->l1_coefficient, r, norms, losses);
   }
+  status = add_auxiliary(coder, objective, losses, err);
   for (size_t c = 0; c < coder->shape.n_checkpoints; c++) losses->reconstruction += losses->squared_error[c];
-  losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity;
+  losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
+                 objective->auxiliary_coefficient * losses->auxiliary;
   for (int tensor = 0; tensor < XCI_N_TENSORS; tensor++)
     for (size_t i = 0; i < coder->n_values[tensor]; i++) {
       double g = coder->tensor[tensor][XCI_GRADIENT][i];
       square += g * g;
     }
   coder->gradient_norm = losses->gradient_norm = sqrt(square);
-  coder->has_gradient = true;
+  coder->has_gradient = !status;
   xci_free(norms);
   xci_free(r);
-  return XCODER_OK;
+  return status;
 }
 
 xcoder_status xci_reference_coder_update(xcoder_device *device, xci_coder *coder, const xci_adam *adam,
