@@ -244,6 +244,24 @@ XCODER_API xcoder_status xcoder_describe_features(const xcoder_setting *setting,
 XCODER_API xcoder_status xcoder_feature_card(const char *run_directory, uint32_t feature, char **json,
                                              xcoder_error *err);
 
+/* ---- Evolution (METHOD section 9) -> evolution.csv, evolution.json, evolution-languages.csv ---- */
+
+typedef struct xcoder_evolve_options {
+  uint64_t bootstrap;    /* resamples of the examples, 1000 */
+  uint64_t permutations; /* 1000 */
+  uint64_t seed;
+  size_t n_top;          /* features in the set of a language, 10 */
+  const xcoder_pairs *const *tasks; /* [n_tasks], for the languages of examples; may be NULL */
+  size_t n_tasks;
+  const double *tokens_seen; /* [n_checkpoints], NaN where unknown; may be NULL */
+} xcoder_evolve_options;
+
+/* Life cycles of all features that have effects, flows between their states against a null, token-specificity by class
+ * (where features/database.safetensors is there), and overlaps of languages. Reads the run directory only. Errors:
+ * XCODER_MISSING without effects; XCODER_FORMAT, XCODER_MISMATCH for files that do not fit. */
+XCODER_API xcoder_status xcoder_evolve(const char *run_directory, const xcoder_evolve_options *options,
+                                       const xcoder_monitor *monitor, xcoder_error *err);
+
 /* ---- Found against known: labels of a corpus that are known in advance -> known.json, known.csv ---- */
 
 /* `gold_path`: JSONL with "ids" (or "tokens"), "predict_index", "subject_number" ("sg"/"pl"), "construction",

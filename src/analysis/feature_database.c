@@ -340,7 +340,8 @@ static xcoder_status check_features(const xci_tensor *tensor, const char *path, 
     before = id;
   }
   if (wanted && !found)
-    return xci_fail(err, XCODER_MISSING, "%s: feature %u is not described, since it did not fire in the corpus", path, *wanted);
+    return xci_fail(err, XCODER_MISSING, "%s: feature %u is not described, since it did not fire in the corpus", path,
+                    *wanted);
   return XCODER_OK;
 }
 

@@ -6,7 +6,9 @@ src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src
   src/analysis/attribution.h  src/analysis/csv_in.c \
   src/analysis/csv_in.h src/analysis/effect_table.c src/analysis/effect_table.h src/analysis/effects.c \
   src/analysis/effects.h src/analysis/effects_file.c src/analysis/effects_in.h src/analysis/evaluate.c \
-  src/analysis/evaluate.h src/analysis/evaluate_file.c src/analysis/explain.c src/analysis/feature_cards.c \
+  src/analysis/evaluate.h src/analysis/evaluate_file.c src/analysis/evolve.c src/analysis/evolve.h src/analysis/evolve_classes.c \
+  src/analysis/evolve_cycle.c src/analysis/evolve_file.c src/analysis/evolve_in.c src/analysis/evolve_languages.c \
+  src/analysis/explain.c src/analysis/feature_cards.c \
   src/analysis/feature_cards.h src/analysis/feature_database.c \
   src/analysis/feature_database.h src/analysis/feature_prompts.c src/analysis/feature_scan.c \
   src/analysis/feature_types.c src/analysis/feature_types.h src/analysis/features_file.c src/analysis/gold.c src/analysis/histogram.c \

@@ -271,7 +271,8 @@ static xcoder_status end_sentence(reader *r, sentence *s, xcoder_error *err) {
     if (at <= shift) continue;
     const size_t last = at - shift - 1;
     while (w < s->n_words && s->words[w].end <= last) w++;
-    if (w < s->n_words && last >= s->words[w].start) status = label_word(r, &s->words[w], first + k, s->first_line, err);
+    if (w < s->n_words && last >= s->words[w].start)
+      status = label_word(r, &s->words[w], first + k, s->first_line, err);
   }
   xcoder_free(ids);
   xci_text_clear(&s->text);

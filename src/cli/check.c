@@ -65,7 +65,7 @@ xcoder_status cli_job_check(cli_job *job, uint32_t wanted, xcoder_error *err) {
   bool stored = cli_is_set(values, OPT_STORE) && !(wanted & ~(1u << STAGE_TOKENS | 1u << STAGE_SCALES |
                                                               1u << STAGE_TRAIN));
   bool models = !stored || cli_is_set(values, OPT_CHECKPOINTS) || cli_is_set(values, OPT_MODEL);
-  bool described = wants(wanted, STAGE_FEATURES) && cli_is_set(values, OPT_TASK);
+  bool described = (wants(wanted, STAGE_FEATURES) || wants(wanted, STAGE_EVOLVE)) && cli_is_set(values, OPT_TASK);
   bool tasks = described || wants(wanted, STAGE_ACCURACY) || wants(wanted, STAGE_ATTRIBUTE) || wants(wanted, STAGE_ABLATE) ||
                (wants(wanted, STAGE_EVAL) && cli_is_set(values, OPT_TASK));
   xcoder_status status = wants(wanted, STAGE_TRAIN) ? check_training(job, err) : XCODER_OK;

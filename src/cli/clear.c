@@ -58,6 +58,7 @@ void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
     [STAGE_KNOWN] = {"known.json", "known.csv", NULL},
     [STAGE_ABLATE] = {"ablation", NULL},
     [STAGE_FEATURES] = {"features", NULL},
+    [STAGE_EVOLVE] = {"evolution.csv", "evolution.json", "evolution-languages.csv", NULL},
     [STAGE_REPORT] = {NULL}};
   if (!task) {
     remove_names(job, files[stage]);
@@ -121,6 +122,7 @@ bool cli_stage_output_exists(const cli_job *job, cli_stage stage, const char *ta
     [STAGE_SCALES] = "stages/scales-found.json", [STAGE_ACCURACY] = "accuracy.csv",
     [STAGE_TRAIN] = "crosscoder.safetensors", [STAGE_EVAL] = "eval.json", [STAGE_ATTRIBUTE] = "effects",
     [STAGE_KNOWN] = "known.json", [STAGE_ABLATE] = "ablation", [STAGE_FEATURES] = "features/features.json",
+    [STAGE_EVOLVE] = "evolution.json",
     [STAGE_REPORT] = "report/index.html"};
   if (!outputs[stage])
     return true;

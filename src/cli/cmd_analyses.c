@@ -80,7 +80,8 @@ static xcoder_status run_stages(cli_call *call, uint32_t wanted, uint32_t verdic
   if (!status && verdicts)
     cli_print_verdicts(job.out, verdicts, cli_flag(&call->values, OPT_JSON));
   else if (!status)
-    printf("%s/%s\n", job.out, wanted & 1u << STAGE_FEATURES ? "features/database.safetensors" : "");
+    printf("%s/%s\n", job.out, wanted & 1u << STAGE_FEATURES ? "features/database.safetensors"
+                              : wanted & 1u << STAGE_EVOLVE ? "evolution.json" : "");
   cli_job_close(&job);
   return status;
 }
@@ -99,6 +100,10 @@ xcoder_status cli_ablate(cli_call *call, xcoder_error *err) {
 
 xcoder_status cli_features(cli_call *call, xcoder_error *err) {
   return run_stages(call, 1u << STAGE_FEATURES, 0, err);
+}
+
+xcoder_status cli_evolve(cli_call *call, xcoder_error *err) {
+  return run_stages(call, 1u << STAGE_EVOLVE, 0, err);
 }
 
 /* The report reads files only; it also shows what is there of an unfinished run. */

@@ -10,7 +10,8 @@
 static uint32_t choose_stages(const cli_values *values) {
   uint32_t wanted = 1u << STAGE_TOKENS | 1u << STAGE_SCALES | 1u << STAGE_TRAIN | 1u << STAGE_EVAL | 1u << STAGE_REPORT;
   if (cli_is_set(values, OPT_TASK))
-    wanted |= 1u << STAGE_ACCURACY | 1u << STAGE_ATTRIBUTE | 1u << STAGE_ABLATE | 1u << STAGE_FEATURES;
+    wanted |= 1u << STAGE_ACCURACY | 1u << STAGE_ATTRIBUTE | 1u << STAGE_ABLATE | 1u << STAGE_FEATURES |
+              1u << STAGE_EVOLVE;
   if (cli_is_set(values, OPT_GOLD))
     wanted |= 1u << STAGE_KNOWN;
   return wanted;

@@ -47,6 +47,7 @@ xcoder_status cli_eval(cli_call *call, xcoder_error *err);
 xcoder_status cli_attribute(cli_call *call, xcoder_error *err);
 xcoder_status cli_ablate(cli_call *call, xcoder_error *err);
 xcoder_status cli_features(cli_call *call, xcoder_error *err);
+xcoder_status cli_evolve(cli_call *call, xcoder_error *err);
 xcoder_status cli_show(cli_call *call, xcoder_error *err);
 xcoder_status cli_init(cli_call *call, xcoder_error *err);
 xcoder_status cli_report(cli_call *call, xcoder_error *err);

@@ -11,8 +11,8 @@ static const char analysis_operand[] = "[RUN]";
 
 const cli_command cli_commands[] = {
   {"run", IN_RUN, "Do all of it from one plan, and only what is not done yet", "PLAN", 1, 1, cli_run,
-   "Takes the stages tokens, scales, accuracy, train, eval, attribute, known, ablate, features and report, in this "
-   "order, and writes everything into the run directory that the plan names with its key out.\n\n"
+   "Takes the stages tokens, scales, accuracy, train, eval, attribute, known, ablate, features, evolve and report, in "
+   "this order, and writes everything into the run directory that the plan names with its key out.\n\n"
    "A stage that is done is skipped as long as its options, the content of its inputs and the stages before it are "
    "unchanged: a changed l1 repeats train and what follows, a changed title the report only. The run can be stopped "
    "at any time (interrupt key, SIGTERM) and is continued by the same command, with the same result, bit for bit.\n\n"
@@ -144,6 +144,17 @@ const cli_command cli_commands[] = {
    "  Every feature, cards of those with the largest effects:\n    crosscoder features run\n"
    "  Cards of two features, and which labels they tell:\n    crosscoder features run --feature=17,402 "
    "--token-labels=en_ewt-ud-test.conllu\n"},
+  {"evolve", IN_EVOLVE, "Say how features come and go over the checkpoints", analysis_operand, 0, 1, cli_evolve,
+   "From the effects and the database of features of a run, without the models: the life cycle of every feature "
+   "(emerging, persisting, vanishing, re-emerging, transient) with its onset and how sure that is, flows between the "
+   "states of features against what they would be if time had no order, whether late features are less bound to single "
+   "tokens than early ones, and which features languages share. Needs attribute before it; with features before it also "
+   "compares token-specificity by class.",
+   "evolution.csv\tthe life of each feature, for all tasks and for each\n"
+   "evolution.json\tcounts, flows, classes, languages, with their tests\n"
+   "evolution-languages.csv\tlanguages of the strongest features\n",
+   "  A run:\n    crosscoder evolve run\n"
+   "  With finer p values and larger sets of languages:\n    crosscoder evolve run --permutations=10000 --top=50\n"},
   {"show", IN_SHOW, "Show verdicts and top features in the terminal", "RUN [ID]", 1, 2, cli_show,
    "Without ID: how good the crosscoder is, and the features with the largest effects. With ID: the card of one "
    "feature. With --text: the features that are active in a sentence, per token and checkpoint; with --good and --bad "
@@ -208,7 +219,7 @@ const cli_command cli_commands[] = {
 
 const size_t n_cli_commands = sizeof cli_commands / sizeof *cli_commands;
 
-const char *const cli_later_commands[] = {"evolve", NULL};
+const char *const cli_later_commands[] = {NULL};
 
 const cli_command *cli_find_command(const char *name) {
   for (size_t i = 0; i < n_cli_commands; i++)

@@ -164,7 +164,7 @@ void cli_job_end(cli_job *job, xcoder_status status) {
 }
 
 static const char *const stage_names[N_STAGES] = {"tokens", "scales", "accuracy", "train", "eval", "attribute", "known",
-                                                  "ablate", "features", "report"};
+                                                  "ablate", "features", "evolve", "report"};
 
 const char *cli_stage_name(cli_stage stage) { return stage_names[stage]; }
 

@@ -20,7 +20,7 @@ EXTRA_DIST += man/generate.sh
 dist_man_MANS += man/crosscoder.1 man/crosscoder-run.1 man/crosscoder-init.1 man/crosscoder-inspect.1 \
   man/crosscoder-tokenize.1 man/crosscoder-accuracy.1 man/crosscoder-audit.1 man/crosscoder-similarity.1 \
   man/crosscoder-select.1 man/crosscoder-harvest.1 man/crosscoder-train.1 \
-  man/crosscoder-eval.1 man/crosscoder-attribute.1 man/crosscoder-ablate.1 man/crosscoder-features.1 man/crosscoder-compare.1 \
+  man/crosscoder-eval.1 man/crosscoder-attribute.1 man/crosscoder-ablate.1 man/crosscoder-features.1 man/crosscoder-evolve.1 man/crosscoder-compare.1 \
   man/crosscoder-show.1 man/crosscoder-report.1 man/crosscoder-labels.1 man/crosscoder-devices.1 \
   man/crosscoder-import.1 man/crosscoder-export.1 man/crosscoder-help.1
 crosscoder_SOURCES += src/cli/cmd_audit.c src/cli/cmd_select.c src/cli/cmd_similarity.c src/cli/result.c

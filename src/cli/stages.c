@@ -193,6 +193,19 @@ static xcoder_status work_features(cli_job *job, xcoder_error *err) {
   return status;
 }
 
+/* Of files alone; the tasks tell the languages of the examples. */
+static xcoder_status work_evolve(cli_job *job, xcoder_error *err) {
+  const cli_values *values = job->setting.values;
+  const xcoder_evolve_options options = {.bootstrap = (uint64_t)cli_integer(values, OPT_BOOTSTRAP),
+                                         .permutations = (uint64_t)cli_integer(values, OPT_PERMUTATIONS),
+                                         .seed = (uint64_t)cli_integer(values, OPT_SEED),
+                                         .n_top = (size_t)cli_integer(values, OPT_TOP),
+                                         .tasks = (const xcoder_pairs *const *)job->setting.tasks,
+                                         .n_tasks = job->setting.n_tasks, .tokens_seen = job->setting.tokens_seen};
+  cli_stage_clear(job, STAGE_EVOLVE, NULL);
+  return xcoder_evolve(job->out, &options, &job->setting.call->monitor, err);
+}
+
 static xcoder_status work_report(cli_job *job, xcoder_error *err) {
   xcoder_report_options options = {.title = cli_text(job->setting.values, OPT_TITLE),
                                    .n_cards = (size_t)cli_integer(job->setting.values, OPT_CARDS)};
@@ -211,6 +224,7 @@ xcoder_status cli_stage_work(cli_job *job, cli_stage stage, size_t task, xcoder_
   case STAGE_KNOWN: return work_known(job, err);
   case STAGE_ABLATE: return work_ablate(job, task, err);
   case STAGE_FEATURES: return work_features(job, err);
+  case STAGE_EVOLVE: return work_evolve(job, err);
   case STAGE_REPORT: return work_report(job, err);
   case N_STAGES: break;
   }

@@ -17,7 +17,7 @@ static void open_token(xci_page *page, const char *rgb, double strength, const c
 }
 
 static void add_token_row(xci_page *page, const char *who, const json_t *tokens, const json_t *values, double scale,
-                          const char *rgb, const char *title) {
+                          const char *rgb, const char *title, size_t peak) {
   xci_page_raw(page, "<div class=\"context\"><span class=\"who\">");
   xci_page_text(page, who);
   xci_page_raw(page, "</span>");
@@ -25,15 +25,21 @@ static void add_token_row(xci_page *page, const char *who, const json_t *tokens,
     const char *token = json_string_value(json_array_get(tokens, t));
     double value = json_number_value(json_array_get(values, t));
     open_token(page, rgb, scale > 0 ? value / scale : 0, title, value);
+    if (t == peak) xci_page_raw(page, "<u>");
     for (const char *p = token ? token : ""; *p; p++) { /* line ends would break the row: show them */
       if (*p == '\n')
         xci_page_raw(page, "↵");
       else
         xci_text_html(&page->html, p, strcspn(p, "\n")), p += strcspn(p, "\n") - 1;
     }
-    xci_page_raw(page, "</i>");
+    xci_page_raw(page, t == peak ? "</u></i>" : "</i>");
   }
   xci_page_raw(page, "</div>\n");
+}
+
+void xci_page_context(xci_page *page, const char *who, const json_t *tokens, const json_t *values, double scale,
+                      size_t peak) {
+  add_token_row(page, who, tokens, values, scale, "213,94,0", "activation", peak);
 }
 
 static double largest_of(const json_t *per_checkpoint, size_t c) {
@@ -60,11 +66,11 @@ static void add_contexts(xci_page *page, const json_t *feature) {
   for (size_t k = 0; k < json_array_size(contexts); k++) {
     const json_t *context = json_array_get(contexts, k), *tokens = json_object_get(context, "tokens");
     if (k == 3) xci_page_raw(page, "<details><summary class=\"muted\">more contexts</summary>\n");
-    add_token_row(page, "activation", tokens, json_object_get(context, "activation"), max, "213,94,0", "activation");
+    add_token_row(page, "activation", tokens, json_object_get(context, "activation"), max, "213,94,0", "activation", SIZE_MAX);
     const json_t *rows = json_object_get(context, "per_checkpoint");
     for (size_t c = 0; k < 2 && c < json_array_size(rows) && c < run->n_labels; c++)
       add_token_row(page, run->labels[c], tokens, json_array_get(rows, c), scale[c < 32 ? c : 31], "0,114,178",
-                    "share of the pre-activation");
+                    "share of the pre-activation", SIZE_MAX);
   }
   if (json_array_size(contexts) > 3) xci_page_raw(page, "</details>\n");
 }
@@ -190,8 +196,10 @@ void xci_page_cards(xci_page *page) {
     xci_page_card_label(page, (uint32_t)id);
     add_numbers(page, feature);
     add_cosines(page, feature);
+    xci_page_card_features(page, feature);
     add_effects(page, id);
     add_contexts(page, feature);
+    xci_page_card_samples(page, feature);
     xci_page_raw(page, "<details><summary class=\"muted\">tokens it promotes and suppresses through each checkpoint's unembedding</summary>\n");
     add_tokens(page, "promotes", json_object_get(feature, "promoted"));
     add_tokens(page, "suppresses", json_object_get(feature, "suppressed"));

@@ -1,7 +1,7 @@
 # Layer report: tables, figures, the page.
 noinst_LTLIBRARIES += src/libreport.la
 src_libreport_la_SOURCES = src/report/agreement.c src/report/annotation.c src/report/effect_figures.c src/report/effect_figures.h \
-  src/report/card.c src/report/card_label.c src/report/figure.c \
+  src/report/card.c src/report/card_features.c src/report/evolution.c src/report/card_label.c src/report/figure.c \
   src/report/figure.h src/report/known.c src/report/label_list.c src/report/label_rows.c src/report/labels.c \
   src/report/labels.h src/report/page.c src/report/page.h src/report/quality_runs.c src/report/report.c src/report/run_files.c \
   src/report/sections.c src/report/simplex.c src/report/svg.c src/report/svg.h src/report/task.c

@@ -21,9 +21,9 @@ typedef struct xci_run_files {
   size_t n_labels;
   char **labels;               /* of the checkpoints, oldest first */
   double tokens_seen[32];      /* of each, NaN where unknown */
-  xci_csv metrics, accuracy;
+  xci_csv metrics, accuracy, evolution_csv;
   xci_label_list said;         /* labels.csv, merged */
-  json_t *eval, *known, *features;
+  json_t *eval, *known, *features, *evolution;
   json_t *manifest;
   size_t n_tasks;
   xci_task_files *task;
@@ -83,6 +83,7 @@ void xci_page_accuracy(xci_page *page);
 void xci_page_task(xci_page *page, size_t task);
 void xci_page_cards(xci_page *page);
 void xci_page_known(xci_page *page);
+void xci_page_evolution(xci_page *page);
 void xci_page_end(xci_page *page);
 /* The script and the end of the page, without the words on runs. */
 void xci_page_close(xci_page *page);
@@ -90,5 +91,12 @@ void xci_page_close(xci_page *page);
 /* report.c: OUT/figures and OUT/tables; OUT/index.html. */
 xcoder_status xci_page_make_folders(const char *out, xcoder_error *err);
 xcoder_status xci_page_write(xci_page *page, xcoder_error *err);
+
+/* Parts of a card from the database of features (card_features.c): numbers, and contexts that were drawn. */
+void xci_page_card_features(xci_page *page, const json_t *feature);
+void xci_page_card_samples(xci_page *page, const json_t *feature);
+/* A row of tokens with their activations (card.c); the token `peak` is underlined, SIZE_MAX: none. */
+void xci_page_context(xci_page *page, const char *who, const json_t *tokens, const json_t *values, double scale,
+                      size_t peak);
 
 #endif

@@ -163,6 +163,8 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   if (!status) status = read_csv(run, "accuracy.csv", &files->accuracy, err);
   if (!status) status = read_json(run, "eval.json", &files->eval, err);
   if (!status) status = read_json(run, "known.json", &files->known, err);
+  if (!status) status = read_json(run, "evolution.json", &files->evolution, err);
+  if (!status) status = read_csv(run, "evolution.csv", &files->evolution_csv, err);
   if (!status) status = read_json(run, "features/features.json", &files->features, err);
   if (!status) status = read_json(run, "manifest.json", &files->manifest, err);
   if (!status) status = read_tasks(run, files, err);
@@ -190,6 +192,8 @@ void xci_run_files_free(xci_run_files *files) {
   json_decref(files->eval);
   json_decref(files->known);
   json_decref(files->features);
+  json_decref(files->evolution);
+  xci_csv_close(&files->evolution_csv);
   json_decref(files->manifest);
   for (size_t t = 0; t < files->n_tasks; t++) {
     xci_task_files *task = &files->task[t];

@@ -40,4 +40,9 @@ TESTS += tests/analysis/test_features
 tests_analysis_test_features_SOURCES = tests/analysis/test_features.c tests/analysis/scene.c tests/analysis/scene.h
 tests_analysis_test_features_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_features_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+check_PROGRAMS += tests/analysis/test_evolve
+TESTS += tests/analysis/test_evolve
+tests_analysis_test_evolve_SOURCES = tests/analysis/test_evolve.c
+tests_analysis_test_evolve_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_evolve_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 endif

@@ -37,7 +37,7 @@ worked() {
 }
 
 expect 0 "" "$program" run plan.yaml
-worked tokens scales accuracy train eval attribute ablate features report
+worked tokens scales accuracy train eval attribute ablate features evolve report
 contains "PASS"
 contains "run/report/index.html"
 [ -s run/report/index.html ] || fail "no report"
@@ -49,13 +49,13 @@ worked
 expect 0 'title was null, is "A title"' "$program" run plan.yaml --title="A title"
 worked report
 expect 0 "l1 was 2.0, is 1.5" "$program" run plan.yaml --l1=1.5 --title="A title"
-worked train eval attribute ablate features report
+worked train eval attribute ablate features evolve report
 rm run/eval.json
 expect 0 "" "$program" run plan.yaml --l1=1.5 --title="A title"
 worked eval
 echo '{"prefix": "The dog sing", "good": "s", "bad": "e"}' >>pairs.jsonl
 expect 0 "changed" "$program" run plan.yaml --l1=1.5 --title="A title"
-worked accuracy eval attribute ablate features report
+worked accuracy eval attribute ablate features evolve report
 
 # The run says what it was made with: run.yaml is a plan, from any folder.
 mkdir elsewhere
