@@ -33,7 +33,6 @@ struct cli_command {
 
 extern const cli_command cli_commands[];
 extern const size_t n_cli_commands;
-extern const char *const cli_later_commands[]; /* named in the design, not in this version; ends with NULL */
 
 const cli_command *cli_find_command(const char *name);
 const char *cli_nearest_command(const char *name);

@@ -219,8 +219,6 @@ const cli_command cli_commands[] = {
 
 const size_t n_cli_commands = sizeof cli_commands / sizeof *cli_commands;
 
-const char *const cli_later_commands[] = {NULL};
-
 const cli_command *cli_find_command(const char *name) {
   for (size_t i = 0; i < n_cli_commands; i++)
     if (strcmp(cli_commands[i].name, name) == 0)

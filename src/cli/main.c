@@ -83,9 +83,6 @@ static xcoder_status find_command(const char *name, const cli_command **command,
   *command = cli_find_command(name);
   if (*command)
     return XCODER_OK;
-  for (const char *const *later = cli_later_commands; *later; later++)
-    if (strcmp(*later, name) == 0)
-      return cli_fail(err, XCODER_USAGE, "%s: this command is not part of version %s", name, xcoder_version());
   const char *nearest = cli_nearest_command(name);
   if (nearest)
     return cli_fail(err, XCODER_USAGE, "%.200s: unknown command (did you mean %s?)", name, nearest);

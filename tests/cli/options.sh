@@ -6,7 +6,7 @@
 expect 2 "a command is missing" "$program"
 expect 2 "did you mean train?" "$program" trian
 expect 2 "unknown command" "$program" xyzzyplugh
-expect 2 "not part of version" "$program" evolve
+expect 2 "RUN is missing" "$program" evolve
 expect 0 "" "$program" --version
 contains "crosscoder "
 expect 0 "" "$program" --help

@@ -72,6 +72,9 @@ contains '"verdicts"'
 expect 0 "" "$program" ablate run --feature=0,1
 expect 2 "expected numbers from 0 to 31" "$program" ablate run --feature=32
 expect 0 "" "$program" features run --feature=all
+expect 0 "" "$program" evolve run --permutations=20
+contains "evolution.json"
+[ -s run/evolution.csv ] || fail "no evolution.csv"
 expect 0 "" "$program" report run --out=page
 [ -s page/index.html ] || fail "no page"
 expect 0 "" "$program" show run
