@@ -142,7 +142,7 @@ typedef struct xcoder_verdicts {
 } xcoder_verdicts;
 XCODER_API void xcoder_verdicts_free(xcoder_verdicts *verdicts);
 
-/* ---- Quality (METHOD section 4) -> eval.json, eval.csv ---- */
+/* ---- Quality (METHOD section 4) -> eval.json, eval.csv, latent-scaling.csv ---- */
 
 typedef struct xcoder_eval_options {
   size_t n_batches;       /* 30 */

@@ -2,6 +2,7 @@
 /* Quality of a crosscoder on held-out text (METHOD section 4). */
 #include "analysis/evaluate.h"
 
+#include "analysis/latent_scaling.h"
 #include "analysis/splice.h"
 #include "base/memory.h"
 #include "base/size.h"
@@ -12,6 +13,7 @@ typedef struct pass {
   const xci_bench *bench;
   const xcoder_tokens *tokens;
   xci_evaluation *e;
+  xci_latent_scaling *scaling;
   float *hidden, *work; /* [rows, d_model], [rows] of the batch in hand */
 } pass;
 
@@ -138,7 +140,8 @@ static xcoder_status measure_batch(pass *p, size_t batch, xcoder_error *err) {
   if (status) return status;
   count_codes(e, &s, batch);
   add_variances(p, &s, batch);
-  status = add_losses(p, &s, err);
+  status = xci_latent_scaling_add(p->bench, &s, p->scaling, err);
+  if (!status) status = add_losses(p, &s, err);
   xci_stretch_close(&s);
   return status;
 }
@@ -194,15 +197,19 @@ xcoder_status xcoder_evaluate(const xcoder_setting *setting, const xcoder_tokens
   xci_bench bench;
   xci_evaluation e = {0};
   xcoder_verdicts found = {0};
-  pass p = {&bench, held_out, &e, NULL, NULL};
+  xci_latent_scaling scaling = {0};
+  pass p = {.bench = &bench, .tokens = held_out, .e = &e, .scaling = &scaling};
   *verdicts = (xcoder_verdicts){0};
   xcoder_status status = xci_bench_open(setting, &bench, err);
   if (!status) status = create(&bench, held_out, options, n_tasks, &e, err);
+  if (!status) status = xci_latent_scaling_open(&bench, &scaling, err);
   if (!status) status = measure(&p, err);
   for (size_t t = 0; !status && t < n_tasks; t++) status = xci_task_quality_measure(&bench, tasks[t], &e.task[t], err);
+  if (!status) status = xci_latent_scaling_write(&bench, &scaling, run_directory, err);
   if (!status) status = xci_evaluation_write(&bench, &e, run_directory, &found, err);
   if (!status) *verdicts = found;
   else xcoder_verdicts_free(&found);
+  xci_latent_scaling_close(&scaling);
   xci_free(e.fired);
   xci_free(e.mean);
   xci_free(e.l0);

@@ -24,3 +24,4 @@ src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src
   src/analysis/workbench.h
 src_libanalysis_la_SOURCES += src/analysis/sentences.c
 src_libanalysis_la_SOURCES += src/analysis/similarity.c src/analysis/select.c src/analysis/select.h src/analysis/select_read.c
+src_libanalysis_la_SOURCES += src/analysis/latent_scaling.c src/analysis/latent_scaling.h

@@ -53,7 +53,7 @@ void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
     [STAGE_SCALES] = {"stages/scales-found.json", NULL},
     [STAGE_ACCURACY] = {"accuracy.csv", NULL},
     [STAGE_TRAIN] = {"checkpoints", "metrics.csv", "timing.csv", "crosscoder.safetensors", NULL},
-    [STAGE_EVAL] = {"eval.json", "eval.csv", NULL},
+    [STAGE_EVAL] = {"eval.json", "eval.csv", "latent-scaling.csv", NULL},
     [STAGE_ATTRIBUTE] = {"effects", NULL},
     [STAGE_KNOWN] = {"known.json", "known.csv", NULL},
     [STAGE_ABLATE] = {"ablation", NULL},

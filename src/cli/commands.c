@@ -113,7 +113,7 @@ const cli_command cli_commands[] = {
    "to its cross-entropy and to the tasks. With --gold also how well features tell what is known of each sentence. "
    "Ends with verdict lines, PASS or WARN; each WARN names a remedy.\n\n"
    "RUN is a run directory (its run.yaml gives all options that are not given here) or a crosscoder file.",
-   "eval.json, eval.csv\tthe measures\nknown.json, known.csv\twith --gold\n",
+   "eval.json, eval.csv\tthe measures\nlatent-scaling.csv\twhether other checkpoints have a feature\nknown.json, known.csv\twith --gold\n",
    "  A run, with the options it was made with:\n    crosscoder eval run\n"
    "  On other text:\n    crosscoder eval run --heldout=other.jsonl --eval-batches=100\n"},
   {"attribute", IN_ATTRIBUTE, "Measure the indirect effect of every feature at every checkpoint", analysis_operand,

@@ -197,6 +197,7 @@ void xci_page_cards(xci_page *page) {
     add_numbers(page, feature);
     add_cosines(page, feature);
     xci_page_card_features(page, feature);
+    xci_page_card_scaling(page, (uint32_t)id);
     add_effects(page, id);
     add_contexts(page, feature);
     xci_page_card_samples(page, feature);

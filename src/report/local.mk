@@ -14,3 +14,4 @@ src/report/page_script.inc: src/report/page.js
 	  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/",/' $(top_srcdir)/src/report/page.js >$@.tmp && mv -f $@.tmp $@
 src_libreport_la_SOURCES += src/report/axis.c src/report/axis.h src/report/selection.c src/report/class_agreement.c \
   src/report/class_agreement.h
+src_libreport_la_SOURCES += src/report/scaling.c

@@ -21,7 +21,7 @@ typedef struct xci_run_files {
   size_t n_labels;
   char **labels;               /* of the checkpoints, oldest first */
   double tokens_seen[32];      /* of each, NaN where unknown */
-  xci_csv metrics, accuracy, evolution_csv;
+  xci_csv metrics, accuracy, evolution_csv, scaling; /* scaling: latent-scaling.csv */
   xci_label_list said;         /* labels.csv, merged */
   json_t *eval, *known, *features, *evolution;
   json_t *manifest;
@@ -79,6 +79,9 @@ void xci_page_training(xci_page *page);
 void xci_page_quality(xci_page *page);
 /* Quality of this run and of others, their mean and standard deviation, as a table, CSV and LaTeX. */
 void xci_page_quality_runs(xci_page *page, const char *const *others, size_t n_others);
+/* Latent scaling beside RelDec, and the part of a card. */
+void xci_page_scaling(xci_page *page);
+void xci_page_card_scaling(xci_page *page, uint32_t feature);
 void xci_page_accuracy(xci_page *page);
 void xci_page_task(xci_page *page, size_t task);
 void xci_page_cards(xci_page *page);

@@ -59,6 +59,7 @@ static void build_page(xci_page *page, const xcoder_report_options *options, con
   xci_page_accuracy(page);
   xci_page_training(page);
   xci_page_quality(page);
+  xci_page_scaling(page);
   if (options) xci_page_quality_runs(page, options->beside, options->n_beside);
   for (size_t t = 0; t < page->run->n_tasks && !page->status; t++) {
     if (monitor && monitor->progress) {

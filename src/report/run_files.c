@@ -161,6 +161,7 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   if (!xci_is_folder(run)) return xci_fail(err, XCODER_MISSING, "%s: no such run directory", run);
   xcoder_status status = read_csv(run, "metrics.csv", &files->metrics, err);
   if (!status) status = read_csv(run, "accuracy.csv", &files->accuracy, err);
+  if (!status) status = read_csv(run, "latent-scaling.csv", &files->scaling, err);
   if (!status) status = read_json(run, "eval.json", &files->eval, err);
   if (!status) status = read_json(run, "known.json", &files->known, err);
   if (!status) status = read_json(run, "evolution.json", &files->evolution, err);
@@ -188,6 +189,7 @@ void xci_run_files_free(xci_run_files *files) {
   xci_free(files->labels);
   xci_csv_close(&files->metrics);
   xci_csv_close(&files->accuracy);
+  xci_csv_close(&files->scaling);
   xci_labels_clear(&files->said);
   json_decref(files->eval);
   json_decref(files->known);

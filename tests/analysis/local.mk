@@ -4,8 +4,8 @@ ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/
   tests/analysis/golden/late/config.json tests/analysis/golden/late/model.safetensors \
   tests/analysis/golden/tokenizer.json tests/analysis/golden/pairs.jsonl tests/analysis/golden/gold.jsonl \
   tests/analysis/golden/heldout.npy tests/analysis/golden/golden.safetensors \
-  tests/analysis/golden/sentences.jsonl tests/analysis/golden/sentences.csv
-EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
+  tests/analysis/golden/scaling.csv tests/analysis/golden/sentences.jsonl tests/analysis/golden/sentences.csv
+EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_scaling_golden.py tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
 check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality \
   tests/analysis/test_ablation tests/analysis/test_match tests/analysis/test_compare
@@ -45,4 +45,10 @@ TESTS += tests/analysis/test_evolve
 tests_analysis_test_evolve_SOURCES = tests/analysis/test_evolve.c
 tests_analysis_test_evolve_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_evolve_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+check_PROGRAMS += tests/analysis/test_latent_scaling
+TESTS += tests/analysis/test_latent_scaling
+tests_analysis_test_latent_scaling_SOURCES = tests/analysis/test_latent_scaling.c tests/analysis/scene.c \
+  tests/analysis/scene.h
+tests_analysis_test_latent_scaling_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_latent_scaling_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 endif

@@ -123,6 +123,12 @@ START_TEST(figures_and_tables_of_labelled_features) {
   put("many/effects/pairs-x.csv", effects);
   put("many/effects/pairs-y.csv", effects);
   put("many/effects/pairs-x.json", "{\"labels\":[\"A\",\"B\"],\"n_examples\":7,\"checkpoints\":[],\"verdicts\":[]}");
+  put("many/eval.json", "{\"labels\":[\"A\",\"B\"]}");
+  put("many/latent-scaling.csv", "feature,direction,checkpoint,fired,rel_dec,beta_error,nu_error,beta_reconstruction,nu_reconstruction\n"
+                                 "3,A,B,9,0.9,1,1,1,1\n3,B,A,9,0.1,0.5,0.5,0.1,0.1\n"
+                                 "4,A,B,9,0.5,1,1,1,1\n4,B,A,9,0.2,0.2,0.25,0.1,0.1\n"
+                                 "5,A,B,9,0.5,,,,\n5,B,A,9,0.25,-1,,-1,\n");
+  put("many/features/features.json", "{\"features\":[{\"feature\":3}]}");
   put("many/labels.csv", "feat_id,description,languages,annotator\n3,\"50% of {a_b} & </title><script>\",en,anna\n3,x,,ben\n");
   ck_assert_int_eq(xci_join_path(folder, "many", &run, NULL), XCODER_OK);
   ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
@@ -150,7 +156,12 @@ START_TEST(figures_and_tables_of_labelled_features) {
   ck_assert_uint_eq(count(text, "<script"), 0);
   ck_assert_uint_gt(count(text, "3 50% of {a_b} &amp; &lt;/ti"), 0);
   xci_free(text);
+  text = read_out("many/report/tables/latent-scaling.csv");
+  ck_assert_uint_eq(count(text, "A,B,3,0,,,\n"), 1);
+  ck_assert_uint_eq(count(text, "B,A,3,3,0.375,0.1,0.3333333333333333\n"), 1);
+  xci_free(text);
   text = read_out("many/report/index.html");
+  ck_assert_uint_eq(count(text, "B in A <b>0.50</b> / <b>0.10</b>"), 1);
   ck_assert_uint_eq(count(text, "<script"), 1);
   xci_free(text);
 }
