@@ -304,6 +304,17 @@ XCODER_API xcoder_status xcoder_comparison_write(const xcoder_comparison *compar
                                                  xcoder_error *err);
 XCODER_API void xcoder_comparison_close(xcoder_comparison *comparison);
 
+/* Transfer -> FOLDER/transfer.json, FOLDER/effects/: the activations of `other`, called `label`, take slot `checkpoint` of
+ * the crosscoder; its scale is estimated anew on `tokens`, the other slots and all weights stay. Effects of `tasks` are
+ * taken as in xcoder_attribute() and compared with those of `run_directory`: rank correlation of |IE| over features with
+ * an effect in either, the share of the `n_top` strongest that stay, and that share for random features of about
+ * their density. Errors: XCODER_UNSUPPORTED for a folded crosscoder. */
+XCODER_API xcoder_status xcoder_transfer(const xcoder_setting *setting, size_t checkpoint, xcoder_model *other,
+                                         const char *label, const xcoder_tokens *tokens,
+                                         const xcoder_pairs *const *tasks, size_t n_tasks,
+                                         const xcoder_attribute_options *options, size_t n_top,
+                                         const char *run_directory, const char *folder, xcoder_error *err);
+
 #ifdef __cplusplus
 }
 #endif

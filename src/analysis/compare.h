@@ -17,6 +17,7 @@ typedef struct xci_task_effects {
   size_t n_features;
   uint32_t *feature;   /* [n_features] */
   double *ie, *rel_ie; /* [n_features, n] */
+  double *n_active;    /* [n_features], examples in which it is active */
   char (*class)[64];   /* [n_features] */
 } xci_task_effects;
 

@@ -18,6 +18,7 @@ void xci_side_close(xci_side *side) {
     xci_free(task->feature);
     xci_free(task->ie);
     xci_free(task->rel_ie);
+    xci_free(task->n_active);
     xci_free(task->class);
   }
   xci_free(side->name);

@@ -28,7 +28,8 @@ static xcoder_status read_effects(const char *path, const char *task, size_t n_t
   xci_csv csv;
   xcoder_status status = xci_csv_open(path, &csv, err);
   if (status) return status;
-  const size_t names = xci_csv_column(&csv, "feature"), classes = xci_csv_column(&csv, "class");
+  const size_t names = xci_csv_column(&csv, "feature"), classes = xci_csv_column(&csv, "class"),
+               actives = xci_csv_column(&csv, "n_active");
   xci_task_effects *out = &side->task[side->n_tasks];
   *out = (xci_task_effects){.n_features = csv.n_rows};
   side->n_tasks++; /* owned by the side from here on */
@@ -38,6 +39,7 @@ static xcoder_status read_effects(const char *path, const char *task, size_t n_t
   if (!status) status = XCI_ALLOC(&out->feature, csv.n_rows, err);
   if (!status) status = XCI_ALLOC(&out->ie, csv.n_rows * side->n, err);
   if (!status) status = XCI_ALLOC(&out->rel_ie, csv.n_rows * side->n, err);
+  if (!status) status = XCI_ALLOC(&out->n_active, csv.n_rows, err);
   if (!status) status = XCI_ALLOC(&out->class, csv.n_rows, err);
   for (size_t c = 0; !status && c < side->n; c++) {
     status = read_column(&csv, path, "ie_", side, c, out->ie, err);
@@ -45,6 +47,7 @@ static xcoder_status read_effects(const char *path, const char *task, size_t n_t
   }
   for (size_t r = 0; !status && r < csv.n_rows; r++) {
     status = xci_csv_feature(&csv, path, r, names, &out->feature[r], err);
+    out->n_active[r] = fmax(0, xci_csv_number(&csv, r, actives)); /* 0 where it is not told */
     snprintf(out->class[r], sizeof out->class[r], "%s", xci_csv_at(&csv, r, classes));
   }
   xci_csv_close(&csv);

@@ -194,12 +194,17 @@ xcoder_status cli_compare(cli_call *call, xcoder_error *err) {
     if (!cli_is_folder(call->operands[i]))
       status = cli_fail(err, cli_exists(call->operands[i]) ? XCODER_USAGE : XCODER_MISSING,
                         "%s: expected a run directory", call->operands[i]);
+  bool transfers = call->values.value[OPT_TRANSFER].n_items > 0, several = call->n_operands > 1;
+  if (!status && !several && !transfers)
+    status = cli_fail(err, XCODER_USAGE, "compare: one run was found, expected two or more, or --transfer");
   if (!status)
     status = xcoder_run_open(out, &lock, err);
-  if (!status)
+  if (!status && several)
     status = cli_compare_runs(call, call->operands, call->n_operands, out, err);
+  for (size_t i = 0; !status && transfers && i < call->n_operands; i++)
+    status = cli_transfer_run(call, call->operands[i], several ? out : call->operands[i], err);
   xcoder_run_close(lock);
-  if (!status)
+  if (!status && several)
     status = print_comparison(out, cli_flag(&call->values, OPT_JSON), err);
   free(out);
   return status;

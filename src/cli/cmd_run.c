@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* crosscoder run: all stages of a plan, those that are not done. */
+#include "compare.h"
 #include "job.h"
 #include "plan.h"
 #include "text.h"
@@ -56,33 +57,60 @@ static xcoder_status work(cli_job *job, uint32_t wanted, xcoder_error *err) {
   if (!status)
     status = cli_job_run(job, wanted, err);
   cli_job_end(job, status);
-  return status ? status : print_result(job);
+  return status;
+}
+
+/* The stages of one run directory. `estimate`: only say what they need; `timed`: with the hours. */
+static xcoder_status run_stages(cli_job *job, bool estimate, bool timed, xcoder_error *err) {
+  const cli_values *values = job->setting.values;
+  uint32_t wanted = choose_stages(values);
+  xcoder_status status = cli_require(values, OPT_OUT, err);
+  if (!status && !(job->out = cli_copy(cli_text(values, OPT_OUT))))
+    status = cli_fail_memory(err);
+  if (!status && cli_exists(job->out) && !cli_is_folder(job->out))
+    status = cli_fail(err, XCODER_IO, "%s: a file was found, expected a folder or nothing (--out)", job->out);
+  if (!status)
+    status = cli_job_check(job, wanted, err);
+  if (!status)
+    status = cli_estimate_job(job, wanted, timed, err);
+  if (!status && estimate) {
+    cli_print_estimate(job, wanted, cli_flag(values, OPT_JSON));
+  } else if (!status) {
+    status = cli_check_estimate(job, err);
+    if (!status)
+      status = work(job, wanted, err);
+  }
+  return status;
+}
+
+xcoder_status cli_run_quietly(cli_call *call, xcoder_error *err) {
+  cli_job job;
+  cli_job_init(&job, call);
+  xcoder_status status = run_stages(&job, false, false, err);
+  cli_job_close(&job);
+  return status;
 }
 
 xcoder_status cli_run(cli_call *call, xcoder_error *err) {
   cli_job job;
+  bool estimate = false;
   xcoder_status status = read_plan(call, err);
   if (status)
     return status;
   xcoder_set_threads((int)cli_integer(&call->values, OPT_THREADS));
   cli_job_init(&job, call);
-  uint32_t wanted = choose_stages(&call->values);
-  status = cli_require(&call->values, OPT_OUT, err);
-  if (!status && !(job.out = cli_copy(cli_text(&call->values, OPT_OUT))))
-    status = cli_fail_memory(err);
-  if (!status && cli_exists(job.out) && !cli_is_folder(job.out))
-    status = cli_fail(err, XCODER_IO, "%s: a file was found, expected a folder or nothing (--out)", job.out);
+  estimate = cli_flag(&call->values, OPT_ESTIMATE);
+  status = cli_check_further(call, err);
   if (!status)
-    status = cli_job_check(&job, wanted, err);
-  if (!status)
-    status = cli_estimate_job(&job, wanted, true, err);
-  if (!status && cli_flag(&call->values, OPT_ESTIMATE)) {
-    cli_print_estimate(&job, wanted, cli_flag(&call->values, OPT_JSON));
-  } else if (!status) {
-    status = cli_check_estimate(&job, err);
-    if (!status)
-      status = work(&job, wanted, err);
+    status = run_stages(&job, estimate, true, err);
+  if (!status && estimate)
+    cli_print_further(call);
+  if (!status && !estimate) {
+    cli_setting_close(&job.setting); /* the runs beside this one open models of their own */
+    status = cli_run_further(call, job.out, err);
   }
+  if (!status && !estimate)
+    status = print_result(&job);
   cli_job_close(&job);
   return status;
 }

@@ -162,16 +162,20 @@ const cli_command cli_commands[] = {
    NULL,
    "  The summary and a card:\n    crosscoder show run\n    crosscoder show run 17\n"
    "  A sentence:\n    crosscoder show run --text='The keys to the cabinet' --good=' are' --bad=' is'\n"},
-  {"compare", IN_COMPARE, "Match the features of two or more runs", "RUN RUN...", 2, 64, cli_compare,
+  {"compare", IN_COMPARE, "Match the features of two or more runs", "RUN...", 1, 64, cli_compare,
    "Runs differ in seed, layer, checkpoints or model. Their features are matched one to one on the same text by the "
    "optimal assignment: by the cosine of decoder directions where layer and checkpoints are the same, else by the "
    "correlation of activations. Printed: how many features recur, how many of the top features of one run are top "
    "features of the other, and how far their RelIE and classes agree; beside it the same where nothing can match.\n\n"
-   "Tokenizers may differ: positions meet by the bytes of text that they end at.",
+   "Tokenizers may differ: positions meet by the bytes of text that they end at.\n\n"
+   "With --transfer the activations of another checkpoint take one slot of a run's crosscoder, nothing retrained, and its "
+   "effects are compared with those of the run.",
+   "transfer/NAME/transfer.json, effects/\twith --transfer, in the run's folder\n"
    "compare.json\tper pair of runs and task\nmatches.csv\tfeature by feature\nstability.csv\tper feature, how often "
    "it recurs; with the first run's report on its cards\n",
    "  Two seeds:\n    crosscoder compare run run-seed2\n"
-   "  Two models, on other text:\n    crosscoder compare pythia olmo --heldout=text.jsonl --out=both\n"},
+   "  Two models, on other text:\n    crosscoder compare pythia olmo --heldout=text.jsonl --out=both\n"
+   "  Another revision in the slot of step2048:\n    crosscoder compare run --transfer=step2048=step1024\n"},
   {"report", IN_REPORT, "Write the report of a run", analysis_operand, 0, 1, cli_report,
    "One HTML page that needs no network, its figures as SVG and its tables as CSV. Works on an unfinished run, too: "
    "the page says what is missing.",

@@ -9,4 +9,14 @@
 xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n_runs, const char *out,
                                xcoder_error *err);
 
+/* Slots of a run taken by other checkpoints (--transfer): OUT/transfer/LABEL-by-NAME/. */
+xcoder_status cli_transfer_run(const cli_call *call, const char *run, const char *out, xcoder_error *err);
+/* run: everything that can be wrong with --seeds, --layers and --transfer, before any work. */
+xcoder_status cli_check_further(const cli_call *call, xcoder_error *err);
+/* run: the runs of other seeds and layers inside `out`, compared with it, and transfers. */
+xcoder_status cli_run_further(const cli_call *call, const char *out, xcoder_error *err);
+void cli_print_further(const cli_call *call);
+/* All stages of the plan in the call's values, nothing printed. */
+xcoder_status cli_run_quietly(cli_call *call, xcoder_error *err);
+
 #endif

@@ -49,6 +49,7 @@ xcoder_status cli_job_check(cli_job *job, uint32_t wanted, xcoder_error *err);
 xcoder_status cli_job_run(cli_job *job, uint32_t wanted, xcoder_error *err);
 
 const char *cli_stage_name(cli_stage stage);
+xcoder_attribute_options cli_attribute_options(const cli_values *values);
 /* The work of the stage, for all tasks or the task `task`. */
 xcoder_status cli_stage_work(cli_job *job, cli_stage stage, size_t task, xcoder_error *err);
 /* Removes what the stage has written. `task` is a task's name or NULL. */

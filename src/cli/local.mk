@@ -1,7 +1,7 @@
 # The program. It sees <crosscoder.h> only.
 bin_PROGRAMS += crosscoder
 crosscoder_SOURCES = src/cli/check.c src/cli/checkpoints.c src/cli/clear.c src/cli/cmd_accuracy.c src/cli/cmd_analyses.c \
-  src/cli/cmd_compare.c src/cli/compare.h \
+  src/cli/cmd_compare.c src/cli/compare.h src/cli/further.c src/cli/transfer.c \
   src/cli/cmd_devices.c src/cli/cmd_exchange.c src/cli/cmd_harvest.c src/cli/cmd_init.c src/cli/cmd_inspect.c \
   src/cli/cmd_labels.c src/cli/cmd_run.c \
   src/cli/cmd_show.c src/cli/cmd_tokenize.c src/cli/cmd_train.c src/cli/command.h src/cli/commands.c src/cli/csv.c \

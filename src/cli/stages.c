@@ -51,14 +51,11 @@ static xcoder_status work_eval(cli_job *job, xcoder_error *err) {
   return status;
 }
 
-static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err) {
+xcoder_attribute_options cli_attribute_options(const cli_values *values) {
   static const xcoder_quadrature quadratures[] = {XCODER_GAUSS,     XCODER_LEFT,     XCODER_MIDPOINT,
                                                   XCODER_TRAPEZOID, XCODER_LEGENDRE, XCODER_GRADIENT};
   static const xcoder_baseline baselines[] = {XCODER_ZERO, XCODER_ORIGIN, XCODER_MEAN, XCODER_COUNTERFACTUAL,
                                               XCODER_RESAMPLED};
-  const cli_values *values = job->setting.values;
-  xcoder_setting setting;
-  xcoder_verdicts verdicts = {0};
   xcoder_attribute_options options = {0};
   options.quadrature = quadratures[cli_integer(values, OPT_QUADRATURE)];
   if (cli_authors(values) && values->value[OPT_QUADRATURE].origin == FROM_DEFAULT)
@@ -69,6 +66,13 @@ static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err
   options.seed = (uint64_t)cli_integer(values, OPT_SEED);
   options.authors = cli_authors(values);
   options.batch_keys = (size_t)cli_integer(values, OPT_BATCH_KEYS);
+  return options;
+}
+
+static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err) {
+  xcoder_setting setting;
+  xcoder_verdicts verdicts = {0};
+  const xcoder_attribute_options options = cli_attribute_options(job->setting.values);
   cli_remove_other_tasks(job, STAGE_ATTRIBUTE);
   cli_stage_clear(job, STAGE_ATTRIBUTE, xcoder_pairs_name(job->setting.tasks[task]));
   xcoder_status status = make_setting(job, &setting, err);
