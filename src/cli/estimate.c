@@ -169,13 +169,17 @@ static void estimate_seconds(const cli_setting *setting, const sizes *s, const c
 
 /* ---- Memory ---- */
 
-/* Weights stay in their files, which are mapped; what was read of them counts as memory of the process. */
-static double weight_bytes(const cli_setting *setting, const sizes *s, bool all) {
+/* Weights stay in their files, which are mapped; the pages that are used count as memory of the process: those up to the
+ * layer with the embedding, all, or (where prompts are few and two logits are enough) the blocks alone. */
+typedef enum parts { PARTS_BELOW, PARTS_ALL, PARTS_BLOCKS } parts;
+
+static double weight_bytes(const cli_setting *setting, const sizes *s, parts which) {
   double bytes = 0;
   for (size_t c = 0; c < setting->n_checkpoints; c++) {
     const xcoder_model_info *info = &setting->infos[c];
-    double some = fmin(cli_embedding_parameters(info) + s->below, (double)info->n_parameters);
-    bytes += cli_parameter_bytes(info) * (all ? (double)info->n_parameters : some);
+    double all = (double)info->n_parameters, below = fmin(cli_embedding_parameters(info) + s->below, all);
+    double blocks = cli_block_parameters(info) * (double)info->n_layers;
+    bytes += cli_parameter_bytes(info) * (which == PARTS_ALL ? all : which == PARTS_BELOW ? below : blocks);
   }
   return bytes;
 }
@@ -206,13 +210,16 @@ static double stretch_bytes(const sizes *s, double rows, double share) {
   return rows * (2 * 4 * s->n * s->width + share * s->latents * (8 + 8 * s->n));
 }
 
+/* What the way back needs: on the tape of each model the inputs of blocks, projections and activations of every row. */
 static double tape_bytes(const cli_setting *setting, const sizes *s) {
   const xcoder_model_info *info = &setting->infos[0];
+  bool parallel = strcmp(info->family, "gpt_neox") == 0, gated = !parallel && strcmp(info->family, "bloom") != 0;
   double blocks = fmax(1, (s->above - cli_embedding_parameters(info)) / cli_block_parameters(info));
-  double row = 4 * (3 * s->width + 3 * (double)(info->n_heads * info->d_head) + 2 * (double)info->d_mlp);
+  double row = 4 * ((parallel ? 1 : 2) * s->width + 3 * (double)(info->n_heads * info->d_head) +
+                    (gated ? 2 : 1) * (double)info->d_mlp);
   double rows = fmin(4096, s->prompt_tokens * (double)cli_integer(setting->values, OPT_STEPS));
-  double gradients = 4 * rows * (9 * s->width + 2 * (double)info->d_mlp); /* work space of the way back */
-  return fmin(1 << 30, blocks * row * rows) + gradients;
+  double gradients = 4 * rows * (9 * s->width + 2 * (double)info->d_mlp); /* work space */
+  return s->n * (fmin(1 << 30, blocks * row * rows) + 4 * rows * s->width) + gradients;
 }
 
 static double analysis_bytes(const cli_setting *setting, const sizes *s, uint32_t wanted) {
@@ -246,8 +253,13 @@ static double estimate_memory(const cli_setting *setting, const sizes *s, double
     most = fmax(most, forward_bytes(setting, s, fmin(4096, s->prompt_tokens)));
   if (wanted & analyses)
     most = fmax(most, analysis_bytes(setting, s, wanted));
+  bool prompts_only = wanted == 1u << STAGE_ATTRIBUTE, one = wanted == 1u << STAGE_ACCURACY;
   bool all = wanted & (analyses | 1u << STAGE_ACCURACY);
-  double models = all || (live && wanted & 1u << STAGE_TRAIN) ? weight_bytes(setting, s, all) : 0;
+  double models = prompts_only                              ? weight_bytes(setting, s, PARTS_BLOCKS)
+                  : all                                     ? weight_bytes(setting, s, PARTS_ALL)
+                  : live && wanted & 1u << STAGE_TRAIN      ? weight_bytes(setting, s, PARTS_BELOW) : 0;
+  if (one && s->n > 0)
+    models /= s->n; /* one model at a time */
   return process_bytes + thread_bytes * xcoder_threads() + models + 4 * (s->corpus_tokens + s->heldout_tokens) + most;
 }
 
@@ -305,14 +317,14 @@ xcoder_status cli_estimate_harvest(cli_job *job, size_t n_layers, long highest, 
   double shard = fmin((double)cli_integer(values, OPT_SHARD_TOKENS), tokens);
   double stage_bytes = 2 * row * shard + forward_bytes(setting, &s, pass_rows(values));
   *e = (cli_estimate){.disk_bytes = row * tokens * layers + 5 * tokens};
-  e->memory_bytes = 16e6 + 10e6 * xcoder_threads() + weight_bytes(setting, &s, false) + 4 * tokens + stage_bytes;
+  e->memory_bytes = 16e6 + 10e6 * xcoder_threads() + weight_bytes(setting, &s, PARTS_BELOW) + 4 * tokens + stage_bytes;
   /* Each layer is harvested in a pass of its own, up to that layer: on average half of the highest at least. */
   double passes = n_layers > 1 ? layers * 0.75 : 1;
   e->flops[STAGE_TRAIN] = tokens * passes * 2 * s.n * s.below;
   xcoder_status status = cli_measure_pace(job, e->disk_bytes, false, &pace, err);
   if (!status)
     e->seconds[STAGE_TRAIN] = e->flops[STAGE_TRAIN] * pace.flop_seconds + e->disk_bytes * pace.write_seconds +
-                              weight_bytes(setting, &s, false) * pace.byte_seconds +
+                              weight_bytes(setting, &s, PARTS_BELOW) * pace.byte_seconds +
                               tokenize_seconds * tokens / xcoder_threads();
   e->flops_per_second = 1 / pace.flop_seconds;
   return status;
