@@ -31,6 +31,35 @@ static xcoder_status read_layers(const cli_setting *setting, long **layers, size
   return XCODER_OK;
 }
 
+xcoder_status cli_harvest_layers(cli_setting *setting, const long *layers, size_t n_layers, const char *out,
+                                 xcoder_error *err) {
+  long highest = 0;
+  for (size_t i = 0; i < n_layers; i++)
+    highest = layers[i] > highest ? layers[i] : highest;
+  xcoder_status status = cli_need_tokens(setting, OPT_CORPUS, err);
+  if (!status)
+    status = cli_check_disk(out, cli_store_bytes(setting, n_layers), err);
+  if (!status)
+    status = cli_need_models(setting, highest, err);
+  xcoder_harvest_options options = {.layers = layers, .n_layers = n_layers,
+                                    .labels = (const char *const *)setting->labels,
+                                    .mask.keep_first = cli_flag(setting->values, OPT_KEEP_FIRST),
+                                    .batch_tokens = (size_t)cli_integer(setting->values, OPT_BATCH_TOKENS),
+                                    .shard_tokens = (uint64_t)cli_integer(setting->values, OPT_SHARD_TOKENS)};
+  if (!status)
+    status = xcoder_harvest(setting->models, setting->n_checkpoints, setting->corpus, &options, out,
+                            &setting->call->monitor, err);
+  return status;
+}
+
+static double corpus_tokens(const cli_setting *setting) {
+  return (double)xcoder_tokens_start(setting->corpus)[xcoder_tokens_sequences(setting->corpus)];
+}
+
+double cli_store_bytes(const cli_setting *setting, size_t n_layers) {
+  return 2.0 * corpus_tokens(setting) * (double)(setting->n_checkpoints * n_layers * setting->infos[0].d_model);
+}
+
 static xcoder_status harvest(cli_job *job, const char *out, xcoder_error *err) {
   cli_setting *setting = &job->setting;
   long *layers = NULL;
@@ -38,9 +67,7 @@ static xcoder_status harvest(cli_job *job, const char *out, xcoder_error *err) {
   xcoder_status status = read_layers(setting, &layers, &n_layers, err);
   if (!status)
     status = cli_need_tokens(setting, OPT_CORPUS, err);
-  const xcoder_tokens *tokens = setting->corpus;
-  double n_tokens = status ? 0 : (double)xcoder_tokens_start(tokens)[xcoder_tokens_sequences(tokens)];
-  double disk = status ? 0 : 2.0 * n_tokens * (double)(setting->n_checkpoints * n_layers * setting->infos[0].d_model);
+  double n_tokens = status ? 0 : corpus_tokens(setting), disk = status ? 0 : cli_store_bytes(setting, n_layers);
   char size[32];
   long highest = -1;
   for (size_t i = 0; i < n_layers && layers; i++)
@@ -53,17 +80,7 @@ static xcoder_status harvest(cli_job *job, const char *out, xcoder_error *err) {
     return status;
   }
   if (!status)
-    status = cli_check_disk(out, disk, err);
-  if (!status)
-    status = cli_need_models(setting, highest < 0 ? 0 : highest, err);
-  xcoder_harvest_options options = {.layers = layers, .n_layers = n_layers,
-                                    .labels = (const char *const *)setting->labels,
-                                    .mask.keep_first = cli_flag(setting->values, OPT_KEEP_FIRST),
-                                    .batch_tokens = (size_t)cli_integer(setting->values, OPT_BATCH_TOKENS),
-                                    .shard_tokens = (uint64_t)cli_integer(setting->values, OPT_SHARD_TOKENS)};
-  if (!status)
-    status = xcoder_harvest(setting->models, setting->n_checkpoints, tokens, &options, out,
-                            &setting->call->monitor, err);
+    status = cli_harvest_layers(setting, layers, n_layers, out, err);
   if (!status && cli_flag(setting->values, OPT_JSON))
     printf("{\"tokens\": %.0f, \"layers\": %zu, \"bytes\": %.0f}\n", n_tokens, n_layers, disk);
   else if (!status)

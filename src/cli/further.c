@@ -92,6 +92,54 @@ static xcoder_status run_beside(const cli_call *main_call, const char *main_run,
   return status;
 }
 
+/* One store of the layers beside the main one, OUT/store, made in one pass of the models. Without room for it *store
+ * stays NULL, and each layer runs the models for itself, with the same result. */
+static xcoder_status harvest_layers(const cli_call *main_call, const char *main_run, char **store, xcoder_error *err) {
+  const cli_value *list = &main_call->values.value[OPT_LAYERS];
+  cli_call call = *main_call;
+  cli_setting setting;
+  long *layers = calloc(list->n_items + 1, sizeof *layers);
+  size_t n_layers = 0;
+  char *plan = cli_join(main_run, "run.yaml"), *out = cli_join(main_run, "store");
+  xcoder_status status = layers && plan && out ? cli_values_init(&call.values, err) : cli_fail_memory(err);
+  if (!status)
+    status = cli_plan_read(plan, &call.values, FROM_PLAN, err);
+  cli_setting_init(&setting, &call);
+  for (size_t i = 0; !status && i < list->n_items; i++) {
+    long long number;
+    status = read_number(list->items[i], &number, "layers", err);
+    if (!status && number != cli_integer(&main_call->values, OPT_LAYER))
+      layers[n_layers++] = (long)number;
+  }
+  if (!status && n_layers > 1 && !cli_is_set(&call.values, OPT_STORE)) {
+    xcoder_error full = {0};
+    status = cli_need_checkpoints(&setting, err);
+    for (size_t i = 0; !status && i < n_layers; i++)
+      if (layers[i] >= (long)setting.infos[0].n_layers)
+        status = cli_fail(err, XCODER_USAGE, "--layers: %ld was found, %s has layers -1 to %zu", layers[i],
+                          setting.folders[0], setting.infos[0].n_layers - 1);
+    if (!status)
+      status = cli_need_tokenizer(&setting, err);
+    if (!status)
+      status = cli_need_tokens(&setting, OPT_CORPUS, err);
+    if (!status && cli_check_disk(main_run, cli_store_bytes(&setting, n_layers), &full)) {
+      cli_note(call.progress, "layers: no room for their store, so each runs the models for itself (%s)", full.message);
+    } else if (!status) {
+      status = cli_harvest_layers(&setting, layers, n_layers, out, err);
+      if (!status) {
+        *store = out;
+        out = NULL;
+      }
+    }
+  }
+  cli_setting_close(&setting);
+  cli_values_free(&call.values);
+  free(layers);
+  free(plan);
+  free(out);
+  return status;
+}
+
 /* What a comparison depends on: the stamps of the runs' stages, and the options. Freed with free(). */
 static char *make_stamp(const cli_call *call, char *const *runs, size_t n_runs) {
   cli_string text = {0};
@@ -179,8 +227,13 @@ xcoder_status cli_run_further(const cli_call *call, const char *out, xcoder_erro
   xcoder_status status = XCODER_OK;
   if (values->value[OPT_SEEDS].n_items)
     status = run_list(call, out, OPT_SEEDS, OPT_SEED, "seeds", "seed", "compare", NULL, &changed, err);
-  if (!status && values->value[OPT_LAYERS].n_items)
-    status = run_list(call, out, OPT_LAYERS, OPT_LAYER, "layers", "layer", "compare-layers", NULL, &changed, err);
+  if (!status && values->value[OPT_LAYERS].n_items) {
+    char *store = NULL;
+    status = harvest_layers(call, out, &store, err);
+    if (!status)
+      status = run_list(call, out, OPT_LAYERS, OPT_LAYER, "layers", "layer", "compare-layers", store, &changed, err);
+    free(store);
+  }
   if (!status && values->value[OPT_TRANSFER].n_items) {
     char *stamp = make_stamp(call, (char *const[]){(char *)(uintptr_t)out}, 1), *path = cli_join(out, "transfer/stamp.txt");
     char *list = cli_join_items(&values->value[OPT_TRANSFER]), *whole = stamp && list ? cli_format("%s%s\n", stamp, list) : NULL;

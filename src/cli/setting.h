@@ -75,4 +75,10 @@ bool cli_is_token_file(const cli_value *value);
 /* The items of a list joined by commas; freed with free(). */
 char *cli_join_items(const cli_value *value);
 
+/* cmd_harvest.c: activations of OPT_CORPUS at these layers into the store `out`, and how large it gets (the corpus
+ * must have been opened). */
+xcoder_status cli_harvest_layers(cli_setting *setting, const long *layers, size_t n_layers, const char *out,
+                                 xcoder_error *err);
+double cli_store_bytes(const cli_setting *setting, size_t n_layers);
+
 #endif

@@ -3,6 +3,7 @@ CLI_TESTS = tests/cli/options.sh tests/cli/plans.sh tests/cli/tokenize.sh tests/
   tests/cli/stages.sh tests/cli/labels.sh tests/cli/determinism.sh tests/cli/control.sh tests/cli/completeness.sh
 CLI_TESTS += tests/cli/corpora.sh
 CLI_TESTS += tests/cli/exchange.sh
+CLI_TESTS += tests/cli/further.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
 EXTRA_DIST += tests/cli/common.sh
 TESTS += $(CLI_TESTS)

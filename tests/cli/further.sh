@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run with seeds, layers and a transfer, and compare: what is there, what is skipped, what is refused.
+. "${top_srcdir:-.}/tests/cli/common.sh"
+
+awk 'BEGIN { for (i = 0; i < 60; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
+for i in 1 2 3 4 5 6 7 8; do
+  printf '{"prefix": "The cat %d sing", "good": "s", "bad": "e", "language": "en", "group": "simple"}\n' $i
+done >pairs.jsonl
+cat >plan.yaml <<END
+checkpoints: {a: "$model", b: "$model"}
+layer: 1
+seeds: [0, 7]
+layers: [-1, 0, 1]
+transfer: {b: "$model"}
+corpus: text.txt
+heldout: [text.txt]
+line-documents: yes
+task: ["pairs:pairs.jsonl"]
+length: 32
+latents: 32
+batch-size: 64
+tokens: 640
+learning-rate: 1e-3
+window: 1024
+max-tokens: 1024
+eval-batches: 1
+bootstrap: 20
+top: 3
+ablate-features: 2
+contexts: 2
+validation-batches: 1
+out: run
+END
+
+expect 0 "" "$program" run plan.yaml
+for file in compare/compare.json compare/matches.csv compare/stability.csv compare-layers/compare.json store/store.json \
+  seeds/seed-7/crosscoder.safetensors layers/layer-0/crosscoder.safetensors layers/layer--1/crosscoder.safetensors; do
+  [ -s "run/$file" ] || fail "run/$file is missing"
+done
+[ -s "$(ls run/transfer/*/transfer.json)" ] || fail "no transfer.json"
+# The same activations took the slot: nothing may change.
+grep -q '"spearman": 0.99\|"spearman": 1' run/transfer/*/transfer.json || fail "a transfer of the same model changes effects"
+
+# A layer that trained from the store has the bits of one that ran the models.
+sed -e '/^seeds/d' -e '/^layers/d' -e '/^transfer/d' -e 's/^layer: 1/layer: 0/' -e 's/^out: run/out: alone/' plan.yaml >alone.yaml
+expect 0 "" "$program" run alone.yaml
+cmp alone/crosscoder.safetensors run/layers/layer-0/crosscoder.safetensors || fail "the store gives other bits"
+
+# Nothing changed: nothing is done again.
+expect 0 "" "$program" run plan.yaml
+grep -q 'starts\|again' stderr && fail "an unchanged plan was worked on"
+
+# A crosscoder is like itself.
+expect 0 "" "$program" compare run alone --out=both --match=correlation --json
+expect 0 "" "$program" compare run run/seeds/seed-7 --threshold=-1
+grep -q '100.0 % of' stdout || fail "with the lowest threshold all features recur"
+
+expect 2 "two or more" "$program" compare run
+expect 3 "expected a run directory" "$program" compare run nowhere
+expect 2 "expected LABEL=SPEC" "$program" compare run "--transfer=c=$model"
+expect 2 "expected whole numbers" "$program" run plan.yaml --layers=one --out=other
+[ ! -e other ] || fail "a bad plan left a folder"
