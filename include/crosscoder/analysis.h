@@ -184,6 +184,32 @@ XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const x
                                           const xcoder_attribute_options *options, const char *run_directory,
                                           xcoder_verdicts *verdicts, xcoder_error *err);
 
+/* One attribution of the task for each baseline that it has, and how far their IE agree ->
+ * baselines/TASK.csv, baselines/TASK.json; the effects with baseline B go to baselines/B/effects/. Those of
+ * options->baseline are read from effects/. `n_top`: features with the largest |IE| that are compared. */
+XCODER_API xcoder_status xcoder_compare_baselines(const xcoder_setting *setting, const xcoder_pairs *task,
+                                                  const xcoder_attribute_options *options, size_t n_top,
+                                                  const char *run_directory, xcoder_verdicts *verdicts,
+                                                  xcoder_error *err);
+
+typedef struct xcoder_convergence_options {
+  size_t n_top;                /* features with the largest |IE| at the end that are followed, 100 */
+  double n_tokens;             /* budget of the training */
+  double stopped, tolerance;   /* share at which the training was ended because it was stable, and its criterion; NaN */
+  uint64_t bootstrap, seed;    /* resamples for the intervals, over features */
+} xcoder_convergence_options;
+
+/* RelIE, classes and top features of the snapshots (RUN/snapshots/share-S/effects/) against those of the run
+ * (RUN/effects/) -> convergence.csv, convergence.json. `coder`: the run's, or any snapshot's. Snapshots that are not
+ * there are passed over. */
+XCODER_API xcoder_status xcoder_write_convergence(const xcoder *coder, const char *run, const double *shares,
+                                                  size_t n_shares, const xcoder_convergence_options *options,
+                                                  xcoder_error *err);
+/* Mean over tasks, checkpoints and the `n_top` features of `run` with the largest |IE| there of |RelIE - RelIE in `other`|,
+ * where a feature without a RelIE in `other` counts 1. NaN where there is nothing to compare. */
+XCODER_API xcoder_status xcoder_attribution_change(const xcoder *coder, const char *run, const char *other, size_t n_top,
+                                                   double *change, xcoder_error *err);
+
 /* Effects of one prompt on every feature, for `show --text`: JSON text, freed with xcoder_free(). */
 XCODER_API xcoder_status xcoder_explain(const xcoder_setting *setting, const uint32_t *ids, size_t n_ids,
                                         const uint32_t *right, const uint32_t *wrong, size_t n_top, char **json,

@@ -42,6 +42,14 @@ typedef struct xcoder_train_options {
   double auxiliary_coefficient;/* 1/32 */
   uint64_t dead_tokens;        /* 10M, * 2.5 % of the tokens without firing make a feature dead */
   size_t n_auxiliary;          /* 0: d_model / 2; dead features that reconstruct the residual of a sample */
+  /* Snapshots: behind step ceil(share * T) the crosscoder as it is goes to RUN/snapshots/share-S/crosscoder.safetensors
+   * (with batchtopk not before the threshold's average has begun). They change no bit of the run. */
+  const double *snapshots;     /* [n_snapshots] shares of the budget, rising, above 0 and below 1; kept by the caller */
+  size_t n_snapshots;          /* 0 */
+  /* Called with each snapshot's folder; setting *stop ends the training there, with the crosscoder as it is (the rate
+   * has not fallen then). May be NULL. */
+  xcoder_status (*on_snapshot)(void *context, size_t index, const char *folder, bool *stop, xcoder_error *err);
+  void *snapshot_context;
 } xcoder_train_options;
 
 /* The defaults above. */
@@ -57,6 +65,9 @@ XCODER_API xcoder_status xcoder_train(xcoder_source *source, xcoder_source *vali
                                       const xcoder_train_options *options, const char *run, bool resume,
                                       xcoder_device *device, const xcoder_monitor *monitor, xcoder **coder,
                                       xcoder_error *err);
+
+/* RUN/snapshots/share-S, where the snapshot at that share is kept. Freed with xcoder_free(). */
+XCODER_API xcoder_status xcoder_snapshot_folder(const char *run, double share, char **folder, xcoder_error *err);
 
 typedef struct xcoder_cost {
   uint64_t memory_bytes;

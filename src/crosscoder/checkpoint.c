@@ -73,14 +73,14 @@ static xcoder_status make_vector(const xci_trainer *trainer, float **vector, xco
   return status;
 }
 
-xcoder_status xci_checkpoint_result(xci_trainer *trainer, xcoder_error *err) {
+xcoder_status xci_checkpoint_result(xci_trainer *trainer, const char *folder, xcoder_error *err) {
   xci_safetensors_writer *writer = NULL;
   made_tensor made[XCI_N_TENSORS];
   const xcoder_info *info = &trainer->info;
   char *path = NULL;
   float *vector = NULL;
   bool ranked = info->activation == XCODER_TOPK, threshold = info->threshold >= 0;
-  xcoder_status status = xci_join_path(trainer->run, "crosscoder.safetensors", &path, err);
+  xcoder_status status = xci_join_path(folder, "crosscoder.safetensors", &path, err);
   if (!status) status = xci_safetensors_create(&writer, err);
   if (!status) status = add_tensors(writer, trainer, XCI_VALUE, "", made, err);
   if (!status && (ranked || threshold)) status = make_vector(trainer, &vector, err);

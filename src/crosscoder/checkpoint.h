@@ -20,7 +20,7 @@ xcoder_status xci_checkpoint_save(xci_trainer *trainer, xcoder_error *err);
 xcoder_status xci_checkpoint_restore(xci_trainer *trainer, bool *found, xcoder_error *err);
 /* Removes RUN/checkpoints, or only what an interrupted save left in it. */
 xcoder_status xci_checkpoint_clear(const char *run, bool everything, xcoder_error *err);
-/* Writes RUN/crosscoder.safetensors from the device. */
-xcoder_status xci_checkpoint_result(xci_trainer *trainer, xcoder_error *err);
+/* Writes FOLDER/crosscoder.safetensors from the device. */
+xcoder_status xci_checkpoint_result(xci_trainer *trainer, const char *folder, xcoder_error *err);
 
 #endif

@@ -56,11 +56,13 @@ xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcod
   cost->memory_bytes = memory_bytes(n_checkpoints, d_model, resolved.n_latents, batch);
   cost->disk_bytes = (resolved.keep_checkpoints + 1) *
                          xci_train_state_bytes(n_checkpoints, d_model, resolved.n_latents) +
-                     xci_train_result_bytes(n_checkpoints, d_model, resolved.n_latents) +
+                     (1 + resolved.n_snapshots) *
+                         xci_train_result_bytes(n_checkpoints, d_model, resolved.n_latents) +
                      xci_train_log_bytes(n_checkpoints, &resolved);
   double n_saves = ceil((double)xci_train_steps(&resolved) / (double)resolved.save_every);
   cost->written_bytes = n_saves * (double)xci_train_state_bytes(n_checkpoints, d_model, resolved.n_latents) +
-                        (double)xci_train_result_bytes(n_checkpoints, d_model, resolved.n_latents);
+                        (double)(1 + resolved.n_snapshots) *
+                            (double)xci_train_result_bytes(n_checkpoints, d_model, resolved.n_latents);
   /* The encoder is dense. What follows it works on active features only: four passes over about 64 of them a sample
    * (all of them at the start). The optimizer touches every parameter. */
   double row = (double)n_checkpoints * (double)d_model, n_steps = (double)xci_train_steps(&resolved);

@@ -6,4 +6,4 @@ src_libcoder_la_SOURCES = src/crosscoder/batches.h src/crosscoder/checkpoint.c s
   src/crosscoder/exchange_file.c src/crosscoder/exchange_learning.c src/crosscoder/exchange_saelens.c \
   src/crosscoder/gates.c src/crosscoder/init.c src/crosscoder/log.c src/crosscoder/object.c src/crosscoder/object.h \
   src/crosscoder/object_file.c src/crosscoder/options.c src/crosscoder/pace.c src/crosscoder/resident.c src/crosscoder/spread.c \
-  src/crosscoder/trainer.c src/crosscoder/trainer.h
+  src/crosscoder/snapshot.c src/crosscoder/trainer.c src/crosscoder/trainer.h

@@ -85,7 +85,8 @@ xcoder_status xci_train_resolve(const xcoder_train_options *options, size_t n_ch
   resolved->validate_every = share_of_run(options->validate_every, n_steps, 20);
   resolved->save_every = share_of_run(options->save_every, n_steps, 20);
   if (resolved->keep_checkpoints == 0) resolved->keep_checkpoints = 1;
-  return xci_train_resolve_gate(resolved, d_model, err);
+  status = xci_snapshot_check(options, err);
+  return status ? status : xci_train_resolve_gate(resolved, d_model, err);
 }
 
 uint64_t xci_train_steps(const xcoder_train_options *options) { return options->n_tokens / options->batch_size; }

@@ -158,11 +158,13 @@ static xcoder_status stop_between(xci_trainer *trainer, xcoder_error *err) {
 
 static xcoder_status run_steps(xci_trainer *trainer, xcoder_error *err) {
   xcoder_status status = XCODER_OK;
-  while (trainer->step < trainer->n_steps && !status) {
+  while (trainer->step < trainer->n_steps && !trainer->settled && !status) {
     if (trainer->step % trainer->options.validate_every == 0) status = xci_log_validation(trainer, err);
     if (!status) status = run_step(trainer, err);
     if (status == XCODER_INTERRUPTED) status = stop_between(trainer, err);
-    if (status) break;
+    if (!status) status = xci_snapshot_if_due(trainer, err);
+    /* A state saved where the training was ended would be continued past it. */
+    if (status || trainer->settled) break;
     bool stop = xci_train_must_stop(trainer);
     status = save_if_due(trainer, stop, err);
     if (!status && stop)
@@ -176,7 +178,7 @@ static xcoder_status finish(xci_trainer *trainer, xcoder_error *err) {
   xcoder_status status = xci_log_validation(trainer, err);
   if (!status) status = xci_log_release(trainer, err);
   if (!status) status = xci_log_sync(trainer, NULL, NULL, err);
-  return status ? status : xci_checkpoint_result(trainer, err);
+  return status ? status : xci_checkpoint_result(trainer, trainer->run, err);
 }
 
 /* ---- Setting up ---- */
@@ -217,7 +219,8 @@ static xcoder_status check_disk(const xci_trainer *trainer, bool resume, xcoder_
   const xcoder_info *info = &trainer->info;
   uint64_t state = xci_train_state_bytes(info->n_checkpoints, info->d_model, info->n_latents);
   uint64_t needed = (resume ? 1 : 2) * state + xci_train_log_bytes(info->n_checkpoints, &trainer->options) +
-                    xci_train_result_bytes(info->n_checkpoints, info->d_model, info->n_latents);
+                    (1 + trainer->options.n_snapshots) *
+                        xci_train_result_bytes(info->n_checkpoints, info->d_model, info->n_latents);
   uint64_t available = xci_free_disk_bytes(trainer->run);
   if (available >= needed) return XCODER_OK;
   return xci_fail(err, XCODER_MEMORY, "%s: %" PRIu64 " MB free, expected at least %" PRIu64 " MB for checkpoints, logs "
@@ -264,6 +267,7 @@ static xcoder_status start(xci_trainer *trainer, bool resume, xcoder_error *err)
   if (!status && resume && !found)
     xci_train_warn(trainer, "%s: no checkpoint yet, starting from the first step", trainer->run);
   if (!status && !found) status = start_anew(trainer, err);
+  if (!status) status = xci_snapshot_start(trainer, !found, err);
   if (!status) status = xci_make_folder(checkpoints, err);
   if (!status) status = xci_log_open(trainer, err);
   xci_free(checkpoints);

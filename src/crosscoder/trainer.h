@@ -83,6 +83,7 @@ typedef struct xci_trainer {
 
   uint64_t step;        /* steps done */
   uint64_t saved_step;  /* steps of the newest saved state, 0: none */
+  bool settled;         /* the caller ended the training at a snapshot */
   uint64_t skipped;     /* of these, without an update */
   uint64_t *last_fired; /* [n_latents], steps done when it last fired, 0: never */
   double last_ev;       /* of the last row, for the progress line */
@@ -118,6 +119,14 @@ xci_gate xci_train_gate(const xci_trainer *trainer);
 xcoder_status xci_train_validation_gate(xci_trainer *trainer, xci_gate *gate, xcoder_error *err);
 xcoder_status xci_train_move_threshold(xci_trainer *trainer, const xci_codes *codes, xcoder_error *err);
 void xci_train_find_dead(xci_trainer *trainer, xci_objective *objective);
+
+/* snapshot.c */
+xcoder_status xci_snapshot_check(const xcoder_train_options *options, xcoder_error *err);
+/* Steps done at a snapshot; of resolved options. */
+uint64_t xci_snapshot_step(const xcoder_train_options *options, size_t index);
+xcoder_status xci_snapshot_if_due(xci_trainer *trainer, xcoder_error *err);
+/* Removes those of an older run; when resuming warns of those that are past and absent. */
+xcoder_status xci_snapshot_start(xci_trainer *trainer, bool anew, xcoder_error *err);
 
 /* Logs. */
 xcoder_status xci_log_open(xci_trainer *trainer, xcoder_error *err);

@@ -366,6 +366,78 @@ START_TEST(test_ranked) {
 }
 END_TEST
 
+/* ---- Snapshots ---- */
+
+static const double shares[] = {0.01, 0.25, 0.5};
+typedef struct hook {
+  size_t n_calls, stop_at; /* the snapshot that ends the run, n: none */
+} hook;
+
+static xcoder_status see_snapshot(void *context, size_t index, const char *folder, bool *stop, xcoder_error *err) {
+  hook *h = context;
+  (void)err;
+  ck_assert(strstr(folder, "/snapshots/share-") != NULL);
+  h->n_calls++;
+  *stop = index == h->stop_at;
+  return XCODER_OK;
+}
+
+static const char *const snapshot_files[] = {"snapshots/share-0.01/crosscoder.safetensors",
+                                             "snapshots/share-0.25/crosscoder.safetensors",
+                                             "snapshots/share-0.5/crosscoder.safetensors"};
+
+START_TEST(test_snapshots) {
+  hook h = {0, 3};
+  options.snapshots = shares;
+  options.n_snapshots = 3;
+  options.on_snapshot = see_snapshot;
+  options.snapshot_context = &h;
+  OK(run("kept", false, 0, 1, NULL));
+  ck_assert_uint_eq(h.n_calls, 3);
+  check_same_as_whole("kept"); /* they change no bit of the run */
+  ck_assert(!xci_exists(in_folder("whole/snapshots")));
+  ck_assert_int_eq(run("cut", false, 20, 2, NULL), XCODER_INTERRUPTED); /* behind the second, step 15 of 60 */
+  OK(run("cut", true, 0, 3, NULL));
+  check_same_as_whole("cut");
+  for (size_t i = 0; i < 3; i++)
+    ck_assert_msg(same_file(in_folder("kept/%s", snapshot_files[i]), in_folder("cut/%s", snapshot_files[i])), "%s",
+                  snapshot_files[i]);
+  xcoder *coder = NULL;
+  OK(xcoder_load(in_folder("cut/%s", snapshot_files[0]), &coder, &error));
+  xcoder_free_coder(coder);
+  /* A run that starts anew without snapshots keeps none. */
+  options.n_snapshots = 0;
+  OK(run("cut", false, 0, 2, NULL));
+  ck_assert(!xci_exists(in_folder("cut/snapshots")));
+}
+END_TEST
+
+START_TEST(test_settled) {
+  hook h = {0, 1};
+  options.snapshots = shares;
+  options.n_snapshots = 3;
+  options.on_snapshot = see_snapshot;
+  options.snapshot_context = &h;
+  OK(run("short", false, 0, 2, NULL));
+  ck_assert_uint_eq(h.n_calls, 2);
+  ck_assert(same_file(in_folder("short/%s", snapshot_files[1]), in_folder("short/crosscoder.safetensors")));
+  ck_assert(!xci_exists(in_folder("short/snapshots/share-0.5")));
+  ck_assert(!xci_exists(in_folder("short/checkpoints/step-15")));
+  OK(run("short", true, 0, 1, NULL)); /* resuming comes to the same end */
+  ck_assert(same_file(in_folder("short/%s", snapshot_files[1]), in_folder("short/crosscoder.safetensors")));
+}
+END_TEST
+
+START_TEST(test_bad_shares) {
+  static const double bad[][2] = {{0, 0.5}, {0.5, 1}, {0.5, 0.5}, {0.5, 0.25}};
+  for (size_t i = 0; i < 4; i++) {
+    options.snapshots = bad[i];
+    options.n_snapshots = 2;
+    FAILS(run("bad", false, 0, 1, NULL), XCODER_USAGE);
+  }
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("crosscoder resume");
   TCase *tests = tcase_create("resume");
@@ -383,6 +455,9 @@ int main(void) {
   tcase_add_test(tests, test_lost_log);
   tcase_add_test(tests, test_unwritable_for_a_while);
   tcase_add_test(tests, test_ranked);
+  tcase_add_test(tests, test_snapshots);
+  tcase_add_test(tests, test_settled);
+  tcase_add_test(tests, test_bad_shares);
   tcase_add_test(tests, test_allocation_failures);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
