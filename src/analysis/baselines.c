@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Do effects depend on what features are replaced by? One attribution for each baseline, and how far they agree ->
  * baselines/TASK.csv, baselines/TASK.json; the effects of baseline B stand in baselines/B/effects/. */
-#include "analysis/agreement.h"
+#include "analysis/likeness.h"
 #include "analysis/verdict.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -53,7 +53,7 @@ typedef struct least {
   size_t a, b;
 } least;
 
-static void add_row(const char *label, size_t a, size_t b, const xci_agreement *found, xci_text *csv,
+static void add_row(const char *label, size_t a, size_t b, const xci_likeness *found, xci_text *csv,
                     xci_json_out *json) {
   xci_text_csv(csv, label, strlen(label));
   xci_text_format(csv, ",%s,%s,%zu", names[a], names[b], found->n_top);
@@ -87,9 +87,9 @@ static xcoder_status compare_pairs(const xci_side *side, const bool *there, cons
     for (size_t b = a + 1; !status && b < N_BASELINES; b++) {
       const xci_task_effects *x = there[a] ? xci_side_task(&side[a], task) : NULL;
       const xci_task_effects *y = there[b] ? xci_side_task(&side[b], task) : NULL;
-      xci_agreement found;
+      xci_likeness found;
       if (!x || !y) continue;
-      status = xci_agreement_measure(x, y, side[a].n, checkpoint, n_top, options->bootstrap, options->seed, &found, err);
+      status = xci_likeness_measure(x, y, side[a].n, checkpoint, n_top, options->bootstrap, options->seed, &found, err);
       if (status) break;
       add_row(label, a, b, &found, csv, json);
       const bool counts = kinds[a] != XCODER_ORIGIN && kinds[b] != XCODER_ORIGIN && !isnan(found.ie_spearman.value);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How early the attribution of a training was what it is at its end: effects of snapshots against those of the run ->
  * convergence.csv, convergence.json. Features have the same numbers, because it is one dictionary that goes on. */
-#include "analysis/agreement.h"
+#include "analysis/likeness.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include <crosscoder/train.h>
@@ -16,10 +16,10 @@ static xcoder_status mean_change(const xci_side *a, const xci_side *b, size_t n_
   for (size_t t = 0; !status && t < a->n_tasks; t++) {
     const xci_task_effects *other = xci_side_task(b, a->task[t].task);
     for (size_t c = 0; !status && other && c < a->n; c++) {
-      xci_agreement agreement;
-      status = xci_agreement_measure(&a->task[t], other, a->n, c, n_top, 0, 0, &agreement, err);
-      if (status || isnan(agreement.change)) continue;
-      sum += agreement.change;
+      xci_likeness likeness;
+      status = xci_likeness_measure(&a->task[t], other, a->n, c, n_top, 0, 0, &likeness, err);
+      if (status || isnan(likeness.change)) continue;
+      sum += likeness.change;
       count++;
     }
   }
@@ -39,7 +39,7 @@ xcoder_status xcoder_attribution_change(const xcoder *coder, const char *run, co
   return status;
 }
 
-static void add_row(const char *task, double share, double tokens, const char *label, const xci_agreement *a,
+static void add_row(const char *task, double share, double tokens, const char *label, const xci_likeness *a,
                     xci_text *csv) {
   xci_text_csv(csv, task, strlen(task));
   xci_text_add(csv, ",");
@@ -59,7 +59,7 @@ static void add_row(const char *task, double share, double tokens, const char *l
   xci_text_add(csv, "\n");
 }
 
-static void add_object(const char *label, const xci_agreement *a, xci_json_out *json) {
+static void add_object(const char *label, const xci_likeness *a, xci_json_out *json) {
   xci_json_line(json);
   xci_json_open(json, NULL, '{');
   xci_json_text(json, "label", label);
@@ -89,12 +89,12 @@ static xcoder_status compare_snapshot(const xci_side *final, const xci_side *sna
     xci_json_text(json, "task", reference->task);
     xci_json_open(json, "checkpoints", '[');
     for (size_t c = 0; !status && c < final->n; c++) {
-      xci_agreement agreement;
-      status = xci_agreement_measure(reference, other, final->n, c, options->n_top, options->bootstrap, options->seed,
-                                     &agreement, err);
+      xci_likeness likeness;
+      status = xci_likeness_measure(reference, other, final->n, c, options->n_top, options->bootstrap, options->seed,
+                                     &likeness, err);
       if (status) break;
-      add_row(reference->task, share, share * options->n_tokens, final->labels[c], &agreement, csv);
-      add_object(final->labels[c], &agreement, json);
+      add_row(reference->task, share, share * options->n_tokens, final->labels[c], &likeness, csv);
+      add_object(final->labels[c], &likeness, json);
     }
     xci_json_close(json, ']');
     xci_json_close(json, '}');

@@ -69,6 +69,8 @@ xcoder_status cli_job_check(cli_job *job, uint32_t wanted, xcoder_error *err) {
   bool tasks = described || wants(wanted, STAGE_ACCURACY) || wants(wanted, STAGE_ATTRIBUTE) || wants(wanted, STAGE_ABLATE) ||
                (wants(wanted, STAGE_EVAL) && cli_is_set(values, OPT_TASK));
   xcoder_status status = wants(wanted, STAGE_TRAIN) ? check_training(job, err) : XCODER_OK;
+  if (!status && wants(wanted, STAGE_TRAIN))
+    status = cli_check_snapshots(job, err);
   bool corpus = cli_is_set(values, OPT_CORPUS) && !wants(wanted, STAGE_EVAL);
   if (!status && (wants(wanted, STAGE_EVAL) || (wants(wanted, STAGE_FEATURES) && !corpus)))
     status = cli_require(values, OPT_HELDOUT, err);

@@ -52,9 +52,11 @@ void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
                       "stages/heldout.npy.languages.json", NULL},
     [STAGE_SCALES] = {"stages/scales-found.json", NULL},
     [STAGE_ACCURACY] = {"accuracy.csv", NULL},
-    [STAGE_TRAIN] = {"checkpoints", "metrics.csv", "timing.csv", "crosscoder.safetensors", NULL},
+    [STAGE_TRAIN] = {"checkpoints", "metrics.csv", "timing.csv", "crosscoder.safetensors", "snapshots", NULL},
     [STAGE_EVAL] = {"eval.json", "eval.csv", "latent-scaling.csv", NULL},
     [STAGE_ATTRIBUTE] = {"effects", NULL},
+    [STAGE_BASELINES] = {"baselines", NULL},
+    [STAGE_CONVERGENCE] = {"convergence.csv", "convergence.json", NULL},
     [STAGE_KNOWN] = {"known.json", "known.csv", NULL},
     [STAGE_ABLATE] = {"ablation", NULL},
     [STAGE_FEATURES] = {"features", NULL},
@@ -121,6 +123,7 @@ bool cli_stage_output_exists(const cli_job *job, cli_stage stage, const char *ta
   static const char *const outputs[N_STAGES] = {
     [STAGE_SCALES] = "stages/scales-found.json", [STAGE_ACCURACY] = "accuracy.csv",
     [STAGE_TRAIN] = "crosscoder.safetensors", [STAGE_EVAL] = "eval.json", [STAGE_ATTRIBUTE] = "effects",
+    [STAGE_BASELINES] = "baselines", [STAGE_CONVERGENCE] = "convergence.json",
     [STAGE_KNOWN] = "known.json", [STAGE_ABLATE] = "ablation", [STAGE_FEATURES] = "features/features.json",
     [STAGE_EVOLVE] = "evolution.json",
     [STAGE_REPORT] = "report/index.html"};

@@ -56,6 +56,10 @@ static xcoder_status run_stages(cli_call *call, uint32_t wanted, uint32_t verdic
   xcoder_status status = cli_open_run(&job, err);
   if (!status && wanted & 1u << STAGE_EVAL && cli_is_set(&call->values, OPT_GOLD))
     wanted |= 1u << STAGE_KNOWN;
+  if (!status && wanted & 1u << STAGE_ATTRIBUTE && cli_flag(&call->values, OPT_COMPARE_BASELINES)) {
+    wanted |= 1u << STAGE_BASELINES;
+    verdicts |= 1u << STAGE_BASELINES;
+  }
   if (!status)
     status = cli_job_check(&job, wanted, err);
   if (!status)

@@ -16,13 +16,17 @@ const cli_command cli_commands[] = {
    "A stage that is done is skipped as long as its options, the content of its inputs and the stages before it are "
    "unchanged: a changed l1 repeats train and what follows, a changed title the report only. The run can be stopped "
    "at any time (interrupt key, SIGTERM) and is continued by the same command, with the same result, bit for bit.\n\n"
+   "With --snapshots the crosscoder is also kept as it was earlier in the training, and its effects are compared with the "
+   "final ones; --stop-when-stable ends the training when they no longer change. doc/cost.md says what that measures.\n\n"
    "Every key of a plan is also an option; the command line wins over the plan.",
    "run.yaml\tthe plan as run, every default spelled out\nreport/index.html\tthe report, one page without network\n"
    "stages/\twhat was done with which options and inputs\nlog.jsonl\twhat happened when\n"
-   "manifest.json\tversions, hashes of inputs, command lines\n",
+   "manifest.json\tversions, hashes of inputs, command lines\n"
+   "convergence.csv, .json\twith --snapshots\nbaselines/\twith --compare-baselines\n",
    "  Do what the plan says, or what of it is still to be done:\n    crosscoder run plan.yaml\n"
    "  What will it need?\n    crosscoder run plan.yaml --estimate\n"
-   "  The same plan with another seed, into another directory:\n    crosscoder run plan.yaml --seed=2 --out=run-2\n"},
+   "  The same plan with another seed, into another directory:\n    crosscoder run plan.yaml --seed=2 --out=run-2\n"
+   "  How early were its effects what they are at the end?\n    crosscoder run plan.yaml --snapshots=0.01,0.05,0.25,0.5\n"},
   {"init", IN_INIT, "Write a commented plan for given checkpoints", "[CHECKPOINT...]", 0, 32, cli_init,
    "Checkpoints are given as operands, oldest first, as --checkpoints, or as --model with --revisions. The plan names "
    "every option with its default, a layer in the middle of the model unless --layer is given, and says what it will "
@@ -120,9 +124,11 @@ const cli_command cli_commands[] = {
    0, 1, cli_attribute,
    "Integrated gradients of the difference of two logits along the path from the activations to a baseline, per "
    "feature and checkpoint, and RelIE, its share over the checkpoints, with intervals. The completeness gap says how "
-   "exact the sum is.",
-   "effects/TASK.csv, .json, .safetensors\tper feature, in all, per example\n",
+   "exact the sum is. --compare-baselines repeats it with every baseline and says how far they agree.",
+   "effects/TASK.csv, .json, .safetensors\tper feature, in all, per example\n"
+   "baselines/TASK.csv, .json\twith --compare-baselines\n",
    "  All tasks of a run:\n    crosscoder attribute run\n"
+   "  Do the effects depend on the baseline?\n    crosscoder attribute run --compare-baselines\n"
    "  One task as the paper's code does it:\n    crosscoder attribute run --task=blimp:blimp/data "
    "--conventions=authors\n"},
   {"ablate", IN_ABLATE, "Ablate single features and see what changes", analysis_operand, 0, 1, cli_ablate,

@@ -111,7 +111,8 @@ static sizes measure_sizes(const cli_setting *setting) {
  * samples through the encoder. */
 typedef struct work { double flops, encoded; } work;
 
-static work count_work(const cli_setting *setting, const sizes *s, cli_stage stage) {
+static work count_work(const cli_job *job, const sizes *s, cli_stage stage) {
+  const cli_setting *setting = &job->setting;
   const cli_values *values = setting->values;
   double stored = cli_is_set(values, OPT_STORE) ? 0 : 1, nodes = (double)cli_integer(values, OPT_STEPS);
   double eval_tokens = fmin((double)cli_integer(values, OPT_EVAL_BATCHES) *
@@ -119,13 +120,17 @@ static work count_work(const cli_setting *setting, const sizes *s, cli_stage sta
                             (double)cli_integer(values, OPT_LENGTH), s->heldout_tokens);
   double low = 2 * s->n * s->below, high = 2 * s->n * s->above, all = 2 * s->n * s->all_weights;
   double prompts = s->prompt_tokens, chosen = (double)cli_integer(values, OPT_TOP) * s->n;
+  work attribution = {prompts * (low + (2 + nodes * (1 + gradient_passes)) * high), prompts};
+  double n_shares = (double)job->n_shares;
   switch (stage) {
   case STAGE_SCALES: return (work){stored * fmin(cli_scales_window(values, s->corpus_tokens), s->corpus_tokens) * low, 0};
   case STAGE_ACCURACY: return (work){prompts * all, 0};
   case STAGE_TRAIN: return (work){(stored * s->filled + s->held_window) * low, 0};
   case STAGE_EVAL:
     return (work){eval_tokens * (2 * low + 3 * high) + prompts * (low + 2 * high), eval_tokens + prompts};
-  case STAGE_ATTRIBUTE: return (work){prompts * (low + (2 + nodes * (1 + gradient_passes)) * high), prompts};
+  case STAGE_ATTRIBUTE: return attribution;
+  case STAGE_BASELINES: return (work){4 * attribution.flops, 4 * attribution.encoded}; /* the other four */
+  case STAGE_CONVERGENCE: return (work){n_shares * attribution.flops, n_shares * attribution.encoded};
   case STAGE_KNOWN: return (work){cli_is_set(values, OPT_GOLD) ? 1500 * 20 * low : 0, 1500 * 20};
   case STAGE_ABLATE:
     return (work){prompts * (low + high * (2 + (double)cli_integer(values, OPT_ABLATE_FEATURES) * fmin(s->n, 3))),
@@ -149,13 +154,14 @@ static double count_bytes(const cli_setting *setting, const sizes *s, cli_stage 
   return bytes;
 }
 
-static void estimate_seconds(const cli_setting *setting, const sizes *s, const cli_pace *pace, double written,
+static void estimate_seconds(const cli_job *job, const sizes *s, const cli_pace *pace, double written,
                              uint32_t wanted, cli_estimate *e) {
+  const cli_setting *setting = &job->setting;
   double stored = cli_is_set(setting->values, OPT_STORE) ? 0 : 1;
   for (int stage = 0; stage < N_STAGES; stage++) {
     if (!(wanted & 1u << stage))
       continue;
-    work w = count_work(setting, s, (cli_stage)stage);
+    work w = count_work(job, s, (cli_stage)stage);
     e->seconds[stage] = w.flops * pace->flop_seconds + w.encoded * pace->coder.encode_seconds +
                         count_bytes(setting, s, (cli_stage)stage) * pace->byte_seconds;
   }
@@ -265,10 +271,10 @@ static double estimate_memory(const cli_setting *setting, const sizes *s, double
 
 /* ---- All of it ---- */
 
-static void estimate_flops(const cli_setting *setting, const sizes *s, double train_flops, uint32_t wanted,
+static void estimate_flops(const cli_job *job, const sizes *s, double train_flops, uint32_t wanted,
                            cli_estimate *e) {
   for (int stage = 0; stage < N_STAGES; stage++) {
-    work w = count_work(setting, s, (cli_stage)stage);
+    work w = count_work(job, s, (cli_stage)stage);
     e->flops[stage] = wanted & 1u << stage ? w.flops + w.encoded * 2 * s->n * s->width * s->latents +
                                                  (stage == STAGE_TRAIN ? train_flops : 0)
                                            : 0;
@@ -288,7 +294,7 @@ xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, bool timed, xcoder
   if (status)
     return status;
   *estimate = (cli_estimate){0};
-  estimate_flops(setting, &s, cost.flops, wanted, estimate);
+  estimate_flops(job, &s, cost.flops, wanted, estimate);
   estimate->memory_bytes = estimate_memory(setting, &s, (double)cost.memory_bytes, wanted);
   bool packed = cli_integer(setting->values, OPT_LAYOUT) == 0, tokens = wanted & 1u << STAGE_TOKENS;
   estimate->disk_bytes = (double)cost.disk_bytes +
@@ -300,7 +306,7 @@ xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, bool timed, xcoder
     double written = train ? cost.written_bytes : 0;
     status = cli_measure_pace(job, written, wanted != 1u << STAGE_ACCURACY, &pace, err);
     if (!status)
-      estimate_seconds(setting, &s, &pace, written, wanted, estimate);
+      estimate_seconds(job, &s, &pace, written, wanted, estimate);
     estimate->flops_per_second = pace.flop_seconds > 0 ? 1 / pace.flop_seconds : 0;
   }
   return status;

@@ -21,6 +21,7 @@ void cli_job_close(cli_job *job) {
   cli_setting_close(&job->setting);
   cli_job_end(job, XCODER_OK);
   json_decref(job->hashes);
+  free(job->shares);
   free(job->out);
   free(job->coder_path);
   *job = (cli_job){0};
@@ -163,7 +164,8 @@ void cli_job_end(cli_job *job, xcoder_status status) {
   job->lock = NULL;
 }
 
-static const char *const stage_names[N_STAGES] = {"tokens", "scales", "accuracy", "train", "eval", "attribute", "known",
+static const char *const stage_names[N_STAGES] = {"tokens", "scales", "accuracy", "train", "eval", "attribute", "baselines",
+                                                  "convergence", "known",
                                                   "ablate", "features", "evolve", "report"};
 
 const char *cli_stage_name(cli_stage stage) { return stage_names[stage]; }

@@ -8,7 +8,8 @@
 #include <jansson.h>
 
 typedef enum cli_stage {
-  STAGE_TOKENS, STAGE_SCALES, STAGE_ACCURACY, STAGE_TRAIN, STAGE_EVAL, STAGE_ATTRIBUTE, STAGE_KNOWN, STAGE_ABLATE,
+  STAGE_TOKENS, STAGE_SCALES, STAGE_ACCURACY, STAGE_TRAIN, STAGE_EVAL, STAGE_ATTRIBUTE, STAGE_BASELINES,
+  STAGE_CONVERGENCE, STAGE_KNOWN, STAGE_ABLATE,
   STAGE_FEATURES, STAGE_EVOLVE, STAGE_REPORT, N_STAGES
 } cli_stage;
 
@@ -29,6 +30,8 @@ typedef struct cli_job {
   bool force;          /* do the stage even if it is done */
   cli_estimate estimate;
   uint32_t done;       /* mask of stages that need no more time */
+  double *shares;      /* [n_shares] of --snapshots, checked */
+  size_t n_shares;
 } cli_job;
 
 void cli_job_init(cli_job *job, cli_call *call);
@@ -70,6 +73,17 @@ xcoder_status cli_work_scales(cli_job *job, xcoder_error *err);
 xcoder_status cli_work_train(cli_job *job, xcoder_error *err);
 /* Tokens of OPT_CORPUS or OPT_HELDOUT: those that the stage tokens has kept, or built anew. */
 xcoder_status cli_job_tokens(cli_job *job, cli_id which, xcoder_error *err);
+
+/* stages.c: what analyses work on, with the crosscoder of the run. */
+xcoder_status cli_analysis_setting(cli_job *job, xcoder_setting *setting, xcoder_error *err);
+
+/* cost.c: snapshots, when a training is stable, what baselines agree on. */
+xcoder_status cli_check_snapshots(cli_job *job, xcoder_error *err);
+double cli_stop_tolerance(const cli_job *job); /* of run --stop-when-stable, 0: never */
+/* Attributes the tasks with a snapshot, and ends the training when two changes in a row were below the tolerance. */
+xcoder_status cli_judge_snapshot(void *job, size_t index, const char *folder, bool *stop, xcoder_error *err);
+xcoder_status cli_work_baselines(cli_job *job, xcoder_error *err);
+xcoder_status cli_work_convergence(cli_job *job, xcoder_error *err);
 
 /* keys.c: what the result of a stage depends on, as JSON; equal keys mean equal results. */
 xcoder_status cli_stage_key(cli_job *job, cli_stage stage, size_t task, json_t **key, xcoder_error *err);

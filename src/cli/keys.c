@@ -22,6 +22,8 @@ static const struct { uint32_t options, inputs, after; } dependencies[N_STAGES] 
   [STAGE_TRAIN] = {ON_TRAIN, 0, 1 << STAGE_SCALES},
   [STAGE_EVAL] = {ON_EVAL, ON_TASK_FILES, 1 << STAGE_TRAIN},
   [STAGE_ATTRIBUTE] = {ON_ATTRIBUTE, ON_TASK_FILES, 1 << STAGE_TRAIN},
+  [STAGE_BASELINES] = {ON_COST, ON_TASK_FILES, 1 << STAGE_ATTRIBUTE},
+  [STAGE_CONVERGENCE] = {ON_COST, ON_TASK_FILES, 1 << STAGE_ATTRIBUTE},
   [STAGE_KNOWN] = {ON_KNOWN, ON_GOLD, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
   [STAGE_ABLATE] = {ON_ABLATE, ON_TASK_FILES, 1 << STAGE_ATTRIBUTE},
   [STAGE_FEATURES] = {ON_FEATURES, ON_TASK_FILES | ON_LABELS, 1 << STAGE_TRAIN | 1 << STAGE_ATTRIBUTE},
@@ -270,11 +272,16 @@ xcoder_status cli_stage_key(cli_job *job, cli_stage stage, size_t task, json_t *
   if (!*key)
     return cli_fail_memory(err);
   bool mixed = stage == STAGE_TOKENS && cli_is_set(job->setting.values, OPT_MIXTURE); /* its order has the seed */
+  /* A training that may be ended by its effects depends on all that these depend on. */
+  const double tolerance = stage == STAGE_TRAIN ? cli_stop_tolerance(job) : 0;
+  const uint32_t some = dependencies[stage].options | (tolerance > 0 ? ON_ATTRIBUTE | ON_COST : 0);
+  if (tolerance > 0)
+    json_object_set_new(options, "stop-when-stable", json_real(tolerance));
   for (int id = 0; id < N_OPTIONS; id++)
-    if (cli_options[id].stages & dependencies[stage].options || (mixed && id == OPT_SEED))
+    if (cli_options[id].stages & some || (mixed && id == OPT_SEED))
       json_object_set_new(options, cli_options[id].name,
                           value_to_json(&cli_options[id], &job->setting.values->value[id]));
-  xcoder_status status = add_inputs(job, dependencies[stage].inputs, task, inputs, err);
+  xcoder_status status = add_inputs(job, dependencies[stage].inputs | (tolerance > 0 ? ON_TASK_FILES : 0), task, inputs, err);
   if (!status)
     status = add_after(job, stage, task, after, err);
   if (status) {

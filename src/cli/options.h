@@ -32,6 +32,7 @@ enum {
   ON_TOKENS = 1 << 0, ON_SCALES = 1 << 1, ON_ACCURACY = 1 << 2, ON_TRAIN = 1 << 3, ON_EVAL = 1 << 4,
   ON_ATTRIBUTE = 1 << 5, ON_KNOWN = 1 << 6, ON_ABLATE = 1 << 7, ON_FEATURES = 1 << 8, ON_REPORT = 1 << 9,
   ON_EVOLVE = 1 << 10,
+  ON_COST = 1 << 20,
   ON_TASKS = ON_ACCURACY | ON_EVAL | ON_ATTRIBUTE | ON_ABLATE
 };
 

@@ -35,9 +35,11 @@ static xcoder_status fail_unknown(const parser *p, const char *name, size_t n_by
 
 /* Sets option `id` from `value`, or from the next word when that is NULL; a flag alone is "yes". */
 static xcoder_status take_value(parser *p, cli_id id, const char *where, char *value) {
-  char yes[] = "yes";
+  char yes[] = "yes", tolerance[] = "0.05";
   if (!value && cli_options[id].type == CLI_FLAG)
     value = yes;
+  if (!value && id == OPT_STOP_WHEN_STABLE)
+    value = tolerance;
   if (!value && p->next < p->argc)
     value = p->argv[p->next++];
   if (!value)

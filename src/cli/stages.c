@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static xcoder_status make_setting(cli_job *job, xcoder_setting *setting, xcoder_error *err) {
+xcoder_status cli_analysis_setting(cli_job *job, xcoder_setting *setting, xcoder_error *err) {
   xcoder_status status = cli_need_models(&job->setting, -1, err);
   if (!status)
     status = cli_need_coder(&job->setting, job->coder_path ? job->coder_path : job->out, err);
@@ -41,7 +41,7 @@ static xcoder_status work_eval(cli_job *job, xcoder_error *err) {
   xcoder_eval_options options = {(size_t)cli_integer(values, OPT_EVAL_BATCHES),
                                  (size_t)cli_integer(values, OPT_EVAL_SEQUENCES)};
   cli_stage_clear(job, STAGE_EVAL, NULL);
-  xcoder_status status = make_setting(job, &setting, err);
+  xcoder_status status = cli_analysis_setting(job, &setting, err);
   if (!status)
     status = cli_job_tokens(job, OPT_HELDOUT, err);
   if (!status)
@@ -75,7 +75,7 @@ static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err
   const xcoder_attribute_options options = cli_attribute_options(job->setting.values);
   cli_remove_other_tasks(job, STAGE_ATTRIBUTE);
   cli_stage_clear(job, STAGE_ATTRIBUTE, xcoder_pairs_name(job->setting.tasks[task]));
-  xcoder_status status = make_setting(job, &setting, err);
+  xcoder_status status = cli_analysis_setting(job, &setting, err);
   if (!status)
     status = xcoder_attribute(&setting, job->setting.tasks[task], &options, job->out, &verdicts, err);
   xcoder_verdicts_free(&verdicts);
@@ -125,7 +125,7 @@ static xcoder_status work_known(cli_job *job, xcoder_error *err) {
   xcoder_error none;
   size_t top = (size_t)cli_integer(job->setting.values, OPT_TOP);
   cli_stage_clear(job, STAGE_KNOWN, NULL);
-  xcoder_status status = make_setting(job, &setting, err);
+  xcoder_status status = cli_analysis_setting(job, &setting, err);
   if (!status && xcoder_top_features(job->out, NULL, top, &features, &n_features, &none)) {
     features = NULL; /* without effects there are no top features to compare */
     n_features = 0;
@@ -153,7 +153,7 @@ static xcoder_status work_ablate(cli_job *job, size_t task, xcoder_error *err) {
   options.seed = (uint64_t)cli_integer(values, OPT_SEED);
   cli_remove_other_tasks(job, STAGE_ABLATE);
   cli_stage_clear(job, STAGE_ABLATE, name);
-  xcoder_status status = make_setting(job, &setting, err);
+  xcoder_status status = cli_analysis_setting(job, &setting, err);
   if (!status)
     status = choose_features(job, name, (size_t)cli_integer(values, OPT_ABLATE_FEATURES), &features, &n_features, &owned,
                              err);
@@ -183,7 +183,7 @@ static xcoder_status work_features(cli_job *job, xcoder_error *err) {
   options.token_labels = cli_text(values, OPT_TOKEN_LABELS);
   cli_stage_clear(job, STAGE_FEATURES, NULL);
   cli_id which = cli_is_set(values, OPT_HELDOUT) ? OPT_HELDOUT : OPT_CORPUS;
-  xcoder_status status = make_setting(job, &setting, err);
+  xcoder_status status = cli_analysis_setting(job, &setting, err);
   if (!status)
     status = cli_job_tokens(job, which, err);
   if (!status)
@@ -225,6 +225,8 @@ xcoder_status cli_stage_work(cli_job *job, cli_stage stage, size_t task, xcoder_
   case STAGE_TRAIN: return cli_work_train(job, err);
   case STAGE_EVAL: return work_eval(job, err);
   case STAGE_ATTRIBUTE: return work_attribute(job, task, err);
+  case STAGE_BASELINES: return cli_work_baselines(job, err);
+  case STAGE_CONVERGENCE: return cli_work_convergence(job, err);
   case STAGE_KNOWN: return work_known(job, err);
   case STAGE_ABLATE: return work_ablate(job, task, err);
   case STAGE_FEATURES: return work_features(job, err);

@@ -93,7 +93,7 @@ static xcoder_status open_source(cli_job *job, cli_id which, double window, xcod
     return xcoder_source_store(cli_text(values, OPT_STORE), layered ? layer : LONG_MIN, &options, source, err);
   xcoder_status status = cli_job_tokens(job, which, err);
   if (!status)
-    status = cli_need_models(&job->setting, layer, err);
+    status = cli_need_models(&job->setting, cli_stop_tolerance(job) > 0 ? -1 : layer, err); /* effects need all blocks */
   if (!status)
     status = xcoder_source_live(job->setting.models, job->setting.n_checkpoints, layer,
                                 which == OPT_CORPUS ? job->setting.corpus : job->setting.heldout, &options, source,
@@ -173,6 +173,8 @@ xcoder_status cli_train_options(const cli_job *job, xcoder_train_options *option
   options->keep_checkpoints = (uint64_t)cli_integer(values, OPT_KEEP_CHECKPOINTS);
   options->skip_nan_steps = (uint64_t)cli_integer(values, OPT_ON_NAN);
   options->layer = cli_is_set(values, OPT_LAYER) ? (long)cli_integer(values, OPT_LAYER) : 0;
+  options->snapshots = job->shares;
+  options->n_snapshots = job->n_shares;
   options->labels = (const char *const *)job->setting.labels;
   options->mask.keep_first = cli_flag(values, OPT_KEEP_FIRST);
   if (options->n_tokens / options->batch_size == 0)
@@ -223,6 +225,10 @@ xcoder_status cli_work_train(cli_job *job, xcoder_error *err) {
   if (!status)
     status = read_scales(job, scales, xcoder_source_checkpoints(source), err);
   options.config_hash = hash;
+  if (cli_stop_tolerance(job) > 0) {
+    options.on_snapshot = cli_judge_snapshot;
+    options.snapshot_context = job;
+  }
   if (!status && resume)
     cli_note(job->setting.call->progress, "train: continues from its newest saved state");
   if (!status)

@@ -55,6 +55,8 @@ json_t *cli_collect_verdicts(const char *run, uint32_t stages) {
     add_verdicts(list, eval, NULL);
   if (stages & 1u << STAGE_ATTRIBUTE)
     add_folder(list, run, "effects");
+  if (stages & 1u << STAGE_BASELINES)
+    add_folder(list, run, "baselines");
   if (stages & 1u << STAGE_ABLATE)
     add_folder(list, run, "ablation");
   free(eval);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agreement of two attributions, feature by feature. */
-#include "analysis/agreement.h"
+#include "analysis/likeness.h"
 
 #include "analysis/statistics.h"
 #include "base/memory.h"
@@ -101,7 +101,7 @@ static bool is_among(const ranked *order, size_t n, uint32_t feature) {
 }
 
 /* RelIE and classes of the top features of the reference; x and y get the pairs that both sides have. */
-static void collect_shares(const tables *t, xci_agreement *out, size_t *n_same, double *x, double *y) {
+static void collect_shares(const tables *t, xci_likeness *out, size_t *n_same, double *x, double *y) {
   double sum = 0;
   for (size_t i = 0; i < out->n_top; i++) {
     const size_t row = t->a[i].row, at = xci_task_row(t->other, t->a[i].feature);
@@ -137,13 +137,13 @@ static size_t collect_effects(const tables *t, size_t n_top, double *x, double *
   return n;
 }
 
-xcoder_status xci_agreement_measure(const xci_task_effects *reference, const xci_task_effects *other, size_t n,
+xcoder_status xci_likeness_measure(const xci_task_effects *reference, const xci_task_effects *other, size_t n,
                                     size_t checkpoint, size_t n_top, uint64_t n_resamples, uint64_t seed,
-                                    xci_agreement *out, xcoder_error *err) {
+                                    xci_likeness *out, xcoder_error *err) {
   tables t = {.reference = reference, .other = other, .n = n, .checkpoint = checkpoint, .k_other = n_top};
   double *x = NULL, *y = NULL;
   size_t n_same = 0;
-  *out = (xci_agreement){.n_top = n_top};
+  *out = (xci_likeness){.n_top = n_top};
   xcoder_status status = rank(reference, n, checkpoint, &t.a, &out->n_top, err);
   if (!status) status = rank(other, n, checkpoint, &t.b, &t.k_other, err);
   if (!status) status = XCI_ALLOC(&x, out->n_top + t.k_other, err);
