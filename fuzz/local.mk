@@ -8,7 +8,6 @@ fuzz_targets = fuzz/fuzz_index fuzz/fuzz_stream fuzz/fuzz_tokens fuzz/fuzz_json 
 if FUZZERS
 EXTRA_PROGRAMS += $(fuzz_targets)
 fuzzers: $(fuzz_targets) tests/formats/write_corpus
-.PHONY: fuzzers
 fuzz_fuzz_json_SOURCES = fuzz/fuzz_json.c
 fuzz_fuzz_json_CFLAGS = $(fuzz_cflags)
 fuzz_fuzz_json_LDFLAGS = $(fuzz_ldflags)
@@ -45,4 +44,7 @@ fuzz_fuzz_tokens_SOURCES = fuzz/fuzz_tokens.c fuzz/fuzz_file.h
 fuzz_fuzz_tokens_CFLAGS = $(fuzz_cflags)
 fuzz_fuzz_tokens_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_tokens_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
+else
+fuzzers:
+	@echo 'The fuzz targets are built after configure --enable-fuzzers CC=clang.' >&2; exit 1
 endif

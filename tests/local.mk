@@ -20,7 +20,6 @@ EXTRA_DIST += tests/symbols.txt tests/coverage.sh tests/session.sh \
   tests/sanitize.sh tests/valgrind.sh tests/portability.sh tests/paper.sh tests/make_shape.py packaging/setup.sh demo.sh check.sh
 
 # What takes too long, or too much, for every commit: doc/testing.md says what each needs.
-.PHONY: bigcheck
 bigcheck: all
 	$(srcdir)/tests/valgrind.sh $(builddir)
 	$(srcdir)/tests/portability.sh
