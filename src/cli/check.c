@@ -60,23 +60,35 @@ static xcoder_status check_prompts(const cli_job *job, xcoder_error *err) {
   return XCODER_OK;
 }
 
+/* The files that a plan names need be there for the stages alone that read them: training asks for no task. */
+static xcoder_status check_inputs(const cli_values *values, uint32_t wanted, xcoder_error *err) {
+  const uint32_t training = 1u << STAGE_TOKENS | 1u << STAGE_SCALES | 1u << STAGE_TRAIN;
+  const struct { cli_id id; uint32_t readers; } inputs[] = {
+    {OPT_HELDOUT, ~(1u << STAGE_ACCURACY)}, {OPT_TASK, ~training}, {OPT_GOLD, 1u << STAGE_KNOWN},
+    {OPT_TOKEN_LABELS, 1u << STAGE_FEATURES}, {OPT_CORPUS, training | 1u << STAGE_FEATURES}};
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; !status && i < sizeof inputs / sizeof *inputs; i++)
+    if (wanted & inputs[i].readers)
+      status = cli_check_files(values, inputs[i].id, err);
+  return status;
+}
+
 xcoder_status cli_job_check(cli_job *job, uint32_t wanted, xcoder_error *err) {
   const cli_values *values = job->setting.values;
   bool stored = cli_is_set(values, OPT_STORE) && !(wanted & ~(1u << STAGE_TOKENS | 1u << STAGE_SCALES |
                                                               1u << STAGE_TRAIN));
   bool models = !stored || cli_is_set(values, OPT_CHECKPOINTS) || cli_is_set(values, OPT_MODEL);
   bool described = (wants(wanted, STAGE_FEATURES) || wants(wanted, STAGE_EVOLVE)) && cli_is_set(values, OPT_TASK);
-  bool tasks = described || wants(wanted, STAGE_ACCURACY) || wants(wanted, STAGE_ATTRIBUTE) || wants(wanted, STAGE_ABLATE) ||
-               (wants(wanted, STAGE_EVAL) && cli_is_set(values, OPT_TASK));
+  bool tasks = described || wants(wanted, STAGE_ACCURACY) || wants(wanted, STAGE_ATTRIBUTE) ||
+               wants(wanted, STAGE_ABLATE) || (wants(wanted, STAGE_EVAL) && cli_is_set(values, OPT_TASK));
   xcoder_status status = wants(wanted, STAGE_TRAIN) ? check_training(job, err) : XCODER_OK;
   if (!status && wants(wanted, STAGE_TRAIN))
     status = cli_check_snapshots(job, err);
   bool corpus = cli_is_set(values, OPT_CORPUS) && !wants(wanted, STAGE_EVAL);
   if (!status && (wants(wanted, STAGE_EVAL) || (wants(wanted, STAGE_FEATURES) && !corpus)))
     status = cli_require(values, OPT_HELDOUT, err);
-  static const cli_id files[] = {OPT_HELDOUT, OPT_TASK, OPT_GOLD, OPT_TOKEN_LABELS, OPT_CORPUS};
-  for (size_t i = 0; !status && i < sizeof files / sizeof *files; i++)
-    status = cli_check_files(values, files[i], err);
+  if (!status)
+    status = check_inputs(values, wanted, err);
   if (!status && models)
     status = cli_need_checkpoints(&job->setting, err);
   if (!status && (models || cli_is_set(values, OPT_TOKENIZER)))

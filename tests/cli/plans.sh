@@ -72,6 +72,10 @@ expect 0 "" "$program" train --config=good.yaml --estimate
 contains "expected time"
 expect 0 "" "$program" train --config=good.yaml --estimate --json
 contains '"memory_bytes"'
+# Files of stages that are not asked for need not be there.
+{ cat good.yaml; printf 'task: ["pairs:no-such.jsonl"]\ngold: no-such.json\n'; } | awk '!/^(task|gold):/ || /no-such/' >train.yaml
+expect 0 "" "$program" train --config=train.yaml --estimate
+expect 3 "no-such" "$program" run train.yaml --estimate
 [ ! -e run ] || fail "--estimate wrote something"
 expect 0 "" "$program" run good.yaml --estimate
 contains "expected time"
