@@ -15,29 +15,19 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_POINTS = 24 };
 
-typedef struct ranked {
-  double size;
-  uint32_t feature;
-} ranked;
-
-static int compare_ranked(const void *a, const void *b) {
-  const ranked *p = a, *q = b;
-  if (p->size != q->size) return p->size > q->size ? -1 : 1;
-  return p->feature > q->feature ? 1 : p->feature < q->feature ? -1 : 0;
-}
-
 /* Features of one checkpoint in order of |IE|. */
 static xcoder_status rank_features(const xci_bench *bench, const xci_csv *csv, const char *path, size_t checkpoint,
-                                   uint32_t *order, xcoder_error *err) {
+                                   uint32_t *ranked, xcoder_error *err) {
   const char *label = bench->info->labels[checkpoint];
   const size_t names = xci_csv_column(csv, "feature");
   xci_text name = {0};
-  ranked *rows = NULL;
+  uint32_t *feature = NULL;
+  double *size = NULL;
+  size_t *order = NULL;
   xci_text_format(&name, "ie_%s", label);
   xcoder_status status = xci_text_status(&name, err);
   const size_t column = status ? SIZE_MAX : xci_csv_column(csv, name.bytes);
@@ -45,20 +35,22 @@ static xcoder_status rank_features(const xci_bench *bench, const xci_csv *csv, c
   if (!status && (names == SIZE_MAX || column == SIZE_MAX))
     status = xci_fail(err, XCODER_MISMATCH, "%s: no effects of checkpoint %s, expected those of this crosscoder", path,
                       label);
-  if (!status) status = XCI_ALLOC(&rows, csv->n_rows, err);
+  if (!status) status = XCI_ALLOC(&feature, csv->n_rows, err);
+  if (!status) status = XCI_ALLOC(&size, csv->n_rows, err);
+  if (!status) status = XCI_ALLOC(&order, csv->n_rows, err);
   for (size_t r = 0; !status && r < csv->n_rows; r++) {
     const double effect = xci_csv_number(csv, r, column);
-    status = xci_csv_feature(csv, path, r, names, &rows[r].feature, err);
-    rows[r].size = isnan(effect) ? 0 : fabs(effect);
-    if (!status && rows[r].feature >= bench->n_latents)
+    status = xci_csv_feature(csv, path, r, names, &feature[r], err);
+    size[r] = isnan(effect) ? 0 : fabs(effect);
+    if (!status && feature[r] >= bench->n_latents)
       status = xci_fail(err, XCODER_MISMATCH, "%s: line %zu: feature %u, the crosscoder has features 0 to %zu", path,
-                        r + 2, rows[r].feature, bench->n_latents - 1);
+                        r + 2, feature[r], bench->n_latents - 1);
   }
-  if (!status) {
-    qsort(rows, csv->n_rows, sizeof *rows, compare_ranked);
-    for (size_t r = 0; r < csv->n_rows; r++) order[r] = rows[r].feature;
-  }
-  xci_free(rows);
+  if (!status) status = xci_order_descending(size, csv->n_rows, order, err);
+  for (size_t r = 0; !status && r < csv->n_rows; r++) ranked[r] = feature[order[r]];
+  xci_free(feature);
+  xci_free(size);
+  xci_free(order);
   return status;
 }
 

@@ -5,40 +5,31 @@
 #include "base/memory.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-typedef struct ranked {
-  double size;
-  uint32_t feature;
-} ranked;
-
-static int compare_ranked(const void *x, const void *y) {
-  const ranked *p = x, *q = y;
-  if (p->size != q->size) return p->size > q->size ? -1 : 1;
-  return p->feature > q->feature ? 1 : p->feature < q->feature ? -1 : 0;
-}
 
 /* The k features of largest |IE| at a checkpoint; top[i] marks live feature i. Returns how many there are. */
 static xcoder_status find_top(const xci_side *side, const xci_task_effects *task, size_t checkpoint, size_t k,
                               bool *top, size_t *n_top, xcoder_error *err) {
-  ranked *rows = NULL;
-  const xcoder_status status = XCI_ALLOC(&rows, task->n_features, err);
+  double *size = NULL;
+  size_t *order = NULL;
+  xcoder_status status = XCI_ALLOC(&size, task->n_features, err);
+  if (!status) status = XCI_ALLOC(&order, task->n_features, err);
   *n_top = 0;
-  if (status) return status;
-  memset(top, 0, side->n_live * sizeof *top);
-  for (size_t r = 0; r < task->n_features; r++) {
+  for (size_t r = 0; !status && r < task->n_features; r++) {
     const double effect = fabs(task->ie[r * side->n + checkpoint]);
-    rows[r] = (ranked){isnan(effect) ? 0 : effect, task->feature[r]};
+    size[r] = isnan(effect) ? 0 : effect;
   }
-  qsort(rows, task->n_features, sizeof *rows, compare_ranked);
-  for (size_t r = 0; r < task->n_features && r < k && rows[r].size > 0; r++) {
-    if (rows[r].feature >= side->n_latents || side->rank_of[rows[r].feature] == UINT32_MAX) continue;
-    top[side->rank_of[rows[r].feature]] = true;
+  if (!status) status = xci_order_descending(size, task->n_features, order, err);
+  if (!status) memset(top, 0, side->n_live * sizeof *top);
+  for (size_t r = 0; !status && r < task->n_features && r < k && size[order[r]] > 0; r++) {
+    const uint32_t feature = task->feature[order[r]];
+    if (feature >= side->n_latents || side->rank_of[feature] == UINT32_MAX) continue;
+    top[side->rank_of[feature]] = true;
     ++*n_top;
   }
-  xci_free(rows);
-  return XCODER_OK;
+  xci_free(size);
+  xci_free(order);
+  return status;
 }
 
 /* ---- RelIE and classes of matched features ---- */

@@ -55,6 +55,17 @@ xcoder_status xci_ranks(const double *x, size_t n, double *rank, xcoder_error *e
   return XCODER_OK;
 }
 
+xcoder_status xci_order_descending(const double *x, size_t n, size_t *order, xcoder_error *err) {
+  keyed *item = NULL;
+  const xcoder_status status = XCI_ALLOC(&item, n, err);
+  if (status) return status;
+  for (size_t i = 0; i < n; i++) item[i] = (keyed){-x[i], i};
+  if (n) qsort(item, n, sizeof *item, compare_keyed);
+  for (size_t i = 0; i < n; i++) order[i] = item[i].index;
+  xci_free(item);
+  return XCODER_OK;
+}
+
 static double correlate(const double *x, const double *y, size_t n) {
   double mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
   for (size_t i = 0; i < n; i++) {

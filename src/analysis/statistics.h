@@ -16,6 +16,9 @@ void xci_mean_sd(const double *x, size_t n, double *mean, double *sd);
 /* Ranks 1..n in ascending order; equal values share the average of their ranks. No value may be NaN. */
 xcoder_status xci_ranks(const double *x, size_t n, double *rank, xcoder_error *err);
 
+/* Indices 0..n-1 in descending order of their values, of equal values the lower first. No value may be NaN. */
+xcoder_status xci_order_descending(const double *x, size_t n, size_t *order, xcoder_error *err);
+
 /* Spearman's rank correlation with average ranks. NaN where either side is constant or n < 2. */
 xcoder_status xci_spearman(const double *x, const double *y, size_t n, double *rho, xcoder_error *err);
 

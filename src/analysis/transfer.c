@@ -7,7 +7,6 @@
 #include "base/size.h"
 #include <crosscoder/harvest.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { N_DRAWS = 1000 };
@@ -60,32 +59,19 @@ static void spread(const xci_side *side, const xci_task_effects *task, size_t ch
   }
 }
 
-typedef struct keyed {
-  double value;
-  uint32_t feature;
-} keyed;
-
-static int compare_keyed(const void *x, const void *y) {
-  const keyed *p = x, *q = y;
-  if (p->value != q->value) return p->value > q->value ? -1 : 1;
-  return p->feature > q->feature ? 1 : p->feature < q->feature ? -1 : 0;
-}
-
 /* The k largest; top[i] marks feature i. */
 static xcoder_status mark_top(const double *size, size_t n, size_t k, bool *top, size_t *n_top, xcoder_error *err) {
-  keyed *order = NULL;
-  const xcoder_status status = XCI_ALLOC(&order, n, err);
+  size_t *order = NULL;
+  xcoder_status status = XCI_ALLOC(&order, n, err);
   *n_top = 0;
-  if (status) return status;
-  for (size_t i = 0; i < n; i++) order[i] = (keyed){size[i], (uint32_t)i};
-  qsort(order, n, sizeof *order, compare_keyed);
-  for (size_t i = 0; i < n; i++) top[i] = false;
-  for (size_t r = 0; r < n && r < k && order[r].value > 0; r++) {
-    top[order[r].feature] = true;
+  if (!status) status = xci_order_descending(size, n, order, err);
+  for (size_t i = 0; !status && i < n; i++) top[i] = false;
+  for (size_t r = 0; !status && r < n && r < k && size[order[r]] > 0; r++) {
+    top[order[r]] = true;
     ++*n_top;
   }
   xci_free(order);
-  return XCODER_OK;
+  return status;
 }
 
 typedef struct staying {
@@ -97,21 +83,21 @@ typedef struct staying {
  * their place; how many of them are among the other's top? */
 static xcoder_status find_null(const xci_side *side, const xci_task_effects *task, const bool *top, const bool *other,
                                uint64_t seed, staying *out, xcoder_error *err) {
-  keyed *order = NULL;
+  size_t *order = NULL; /* rows by density */
   double *share = NULL, sd;
   const size_t n = task->n_features, width = xci_max_size(n / 10, 5);
   xcoder_status status = XCI_ALLOC(&order, n, err);
   if (!status) status = XCI_ALLOC(&share, N_DRAWS, err);
-  for (size_t r = 0; !status && r < n; r++) order[r] = (keyed){task->n_active[r], task->feature[r]};
-  if (!status && n) qsort(order, n, sizeof *order, compare_keyed);
+  if (!status) status = xci_order_descending(task->n_active, n, order, err);
   uint64_t index = 0;
   for (size_t draw = 0; !status && draw < N_DRAWS; draw++) {
     size_t n_stay = 0;
     for (size_t r = 0; r < n; r++) {
-      if (order[r].feature >= side->n_latents || !top[order[r].feature]) continue;
+      if (task->feature[order[r]] >= side->n_latents || !top[task->feature[order[r]]]) continue;
       const size_t low = r > width ? r - width : 0, high = xci_min_size(n - 1, r + width);
       const size_t drawn = low + (size_t)xci_random_below(seed, XCI_STREAM_NULL, index++, high - low + 1);
-      n_stay += order[drawn].feature < side->n_latents && other[order[drawn].feature];
+      const uint32_t feature = task->feature[order[drawn]];
+      n_stay += feature < side->n_latents && other[feature];
     }
     share[draw] = out->n_top ? (double)n_stay / (double)out->n_top : 0;
   }
