@@ -265,5 +265,6 @@ typedef struct xci_backend {
 
 extern const xci_backend xci_backend_cpu;
 extern const xci_backend xci_backend_reference;
+extern const xci_backend xci_backend_opencl; /* in builds with OpenCL */
 
 #endif

@@ -8,6 +8,9 @@
 #include "compute/cpu/cpu.h"
 #include "compute/cpu/gemm.h"
 #include "compute/cpu/isa.h"
+#if HAVE_OPENCL
+#include "compute/opencl/opencl.h"
+#endif
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +22,11 @@ static const struct {
   {"cpu", false, &xci_backend_cpu},
   {"reference", false, &xci_backend_reference},
   {"auto", false, &xci_backend_cpu},
+#if HAVE_OPENCL
+  {"opencl", true, &xci_backend_opencl},
+#else
   {"opencl", true, NULL},
+#endif
 };
 enum { N_REGISTRY = sizeof registry / sizeof *registry };
 
@@ -38,11 +45,27 @@ static xcoder_status find_backend(const char *spec, const xci_backend **backend,
   return xci_fail(err, XCODER_USAGE, "device '%.60s' is not one of cpu, reference, opencl[:N|:NAME], auto", spec);
 }
 
+/* "auto": a GPU that computes what it should, else the processor. */
+static xcoder_status open_auto(xcoder_device **device, xcoder_error *err) {
+#if HAVE_OPENCL
+  char which[8], spec[16];
+  if (xci_cl_has_gpu(which)) {
+    snprintf(spec, sizeof spec, "opencl:%s", which);
+    if (xcoder_device_open(spec, device, NULL) == XCODER_OK) {
+      if (xcoder_device_self_test(*device, NULL) == XCODER_OK) return XCODER_OK;
+      xcoder_device_close(*device);
+    }
+  }
+#endif
+  return xcoder_device_open("cpu", device, err);
+}
+
 xcoder_status xcoder_device_open(const char *spec, xcoder_device **device, xcoder_error *err) {
   const xci_backend *backend = NULL;
   const char *which = NULL;
   xcoder_device *d = NULL;
   *device = NULL;
+  if (spec != NULL && strcmp(spec, "auto") == 0) return open_auto(device, err);
   xcoder_status status = find_backend(spec != NULL ? spec : "cpu", &backend, &which, err);
   if (!status) status = XCI_ALLOC(&d, 1, err);
   if (!status) {
@@ -108,7 +131,13 @@ xcoder_status xcoder_device_list(char **json, xcoder_error *err) {
                     registry[i].backend != NULL ? "true" : "false");
     separator = ",";
   }
-  xci_text_format(&text, "],\"instructions\":\"%s\",\"blas\":\"", xci_cpu_instructions());
+  xci_text_format(&text, "],\"instructions\":\"%s\"", xci_cpu_instructions());
+#if HAVE_OPENCL
+  xci_text_add(&text, ",\"opencl_devices\":[");
+  xci_cl_list(&text);
+  xci_text_add(&text, "]");
+#endif
+  xci_text_add(&text, ",\"blas\":\"");
   xci_text_json(&text, blas, strlen(blas));
 #if defined(_OPENMP)
   const char *openmp = "true";

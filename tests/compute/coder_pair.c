@@ -30,8 +30,8 @@ float *make_normal(size_t n, double scale, double mean, uint64_t seed) {
 }
 
 void open_pair(pair *p, example e, bool training) {
-  *p = (pair){.shape = e, .columns = e.n * e.d, .backend = {&xci_backend_cpu, &xci_backend_reference}};
-  const char *names[2] = {"cpu", "reference"};
+  *p = (pair){.shape = e, .columns = e.n * e.d};
+  const char *names[2] = {tested_device(), "reference"};
   size_t n_weights = p->columns * e.D, n_values[XCI_N_TENSORS] = {n_weights, e.D, n_weights, p->columns};
   memcpy(p->n_values, n_values, sizeof n_values);
   p->x = make_normal(e.B * p->columns, 1, 0.1, 1);
@@ -44,7 +44,9 @@ void open_pair(pair *p, example e, bool training) {
   if (e.D > 5) p->tensor[XCI_B_ENC][4] = 100;                                       /* and one that always fires */
   xci_coder_shape shape = {e.n, e.d, e.D, e.B, training};
   for (int i = 0; i < 2; i++) {
-    ck_assert_int_eq(xcoder_device_open(names[i], &p->device[i], NULL), XCODER_OK);
+    xcoder_error err = {0};
+    ck_assert_msg(xcoder_device_open(names[i], &p->device[i], &err) == XCODER_OK, "%s", err.message);
+    p->backend[i] = p->device[i]->ops;
     ck_assert_int_eq(p->backend[i]->coder_create(p->device[i], &shape, &p->coder[i], NULL), XCODER_OK);
     for (int t = 0; t < XCI_N_TENSORS; t++)
       ck_assert_int_eq(p->backend[i]->coder_write(p->device[i], p->coder[i], (xci_coder_tensor)t, XCI_VALUE,
@@ -61,7 +63,13 @@ void close_pair(pair *p) {
   xci_free(p->x);
 }
 
+const char *tested_device(void) {
+  const char *spec = getenv("XCODER_TEST_DEVICE");
+  return spec != NULL ? spec : "cpu";
+}
+
 bool use_set(int index) {
+  if (strcmp(tested_device(), "cpu") != 0) return index == 0; /* instruction sets are the processor's */
   setenv("XCODER_ISA", instruction_sets[index], 1);
   return strcmp(xci_coder_kernels_select()->name, instruction_sets[index]) == 0;
 }

@@ -19,7 +19,7 @@ typedef struct example {
 typedef struct pair {
   example shape;
   size_t columns;
-  const xci_backend *backend[2]; /* cpu, reference */
+  const xci_backend *backend[2]; /* the tested one, reference */
   xcoder_device *device[2];
   xci_coder *coder[2];
   float *x, *tensor[XCI_N_TENSORS];
@@ -29,6 +29,8 @@ typedef struct pair {
 float *make_floats(size_t n); /* zeros, and sentinels behind them */
 float *make_normal(size_t n, double scale, double mean, uint64_t seed);
 void check_sentinels(const float *p, size_t n);
+/* XCODER_TEST_DEVICE, else "cpu": which backend is held against the reference. */
+const char *tested_device(void);
 void open_pair(pair *p, example e, bool training);
 void close_pair(pair *p);
 /* Selects an instruction set for crosscoders made from now on; false if this processor lacks it. */

@@ -21,7 +21,7 @@ static void encode(pair *p, int which, const xci_gate *gate, xci_codes *codes) {
 
 static float *read_cpu(pair *p, int tensor, int slot) {
   float *values = make_floats(p->n_values[tensor]);
-  ck_assert_int_eq(xci_backend_cpu.coder_read(p->device[0], p->coder[0], (xci_coder_tensor)tensor,
+  ck_assert_int_eq(p->backend[0]->coder_read(p->device[0], p->coder[0], (xci_coder_tensor)tensor,
                                               (xci_coder_slot)slot, values, NULL), XCODER_OK);
   check_sentinels(values, p->n_values[tensor]);
   return values;
@@ -44,9 +44,9 @@ static void train(example e, int n_threads, trace *out) {
   for (uint64_t step = 0; step < 3; step++) {
     const xci_adam adam = {step + 1, 0.01, 0.9, 0.999, 1e-8, 1};
     encode(&p, 0, &relu, &codes);
-    ck_assert_int_eq(xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(e.l1),
+    ck_assert_int_eq(p.backend[0]->coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(e.l1),
                                                     &out->losses[step], NULL), XCODER_OK);
-    ck_assert_int_eq(xci_backend_cpu.coder_update(p.device[0], p.coder[0], &adam, NULL), XCODER_OK);
+    ck_assert_int_eq(p.backend[0]->coder_update(p.device[0], p.coder[0], &adam, NULL), XCODER_OK);
   }
   for (int t = 0; t < XCI_N_TENSORS; t++)
     for (int s = 0; s < 4; s++) out->state[t][s] = read_cpu(&p, t, s);
@@ -94,8 +94,8 @@ START_TEST(test_no_codes) { /* decode(nothing) = b_dec, with and without a batch
   size_t start[10] = {0}, n = p.shape.B * p.columns;
   const xci_codes none = {9, start, NULL, NULL};
   float *xhat = make_floats(n);
-  ck_assert_int_eq(xci_backend_cpu.coder_set_codes(p.device[0], p.coder[0], &none, NULL), XCODER_OK);
-  ck_assert_int_eq(xci_backend_cpu.coder_decode(p.device[0], p.coder[0], xhat, NULL), XCODER_OK);
+  ck_assert_int_eq(p.backend[0]->coder_set_codes(p.device[0], p.coder[0], &none, NULL), XCODER_OK);
+  ck_assert_int_eq(p.backend[0]->coder_decode(p.device[0], p.coder[0], xhat, NULL), XCODER_OK);
   for (size_t i = 0; i < n; i++)
     if (xhat[i] != p.tensor[XCI_B_DEC][i % p.columns]) ck_abort_msg("value %zu", i);
   check_sentinels(xhat, n);
@@ -127,11 +127,11 @@ START_TEST(test_permutation) { /* checkpoints in reverse order give the same los
   reverse_checkpoints(q.tensor[XCI_W_DEC], e.D, e.n, e.d);
   reverse_checkpoints(q.tensor[XCI_B_DEC], 1, e.n, e.d);
   for (int t = 0; t < XCI_N_TENSORS; t++)
-    xci_backend_cpu.coder_write(q.device[0], q.coder[0], (xci_coder_tensor)t, XCI_VALUE, q.tensor[t], NULL);
+    q.backend[0]->coder_write(q.device[0], q.coder[0], (xci_coder_tensor)t, XCI_VALUE, q.tensor[t], NULL);
   encode(&p, 0, &relu, &codes);
   encode(&q, 0, &relu, &codes);
-  xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), &a, NULL);
-  xci_backend_cpu.coder_backward(q.device[0], q.coder[0], &(xci_objective)L1(2), &b, NULL);
+  p.backend[0]->coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), &a, NULL);
+  q.backend[0]->coder_backward(q.device[0], q.coder[0], &(xci_objective)L1(2), &b, NULL);
   for (size_t c = 0; c < e.n; c++)
     ck_assert_double_eq_tol(a.squared_error[c] / b.squared_error[e.n - 1 - c], 1, 1e-5);
   ck_assert_double_eq_tol(a.gradient_norm / b.gradient_norm, 1, 1e-5);
@@ -152,7 +152,7 @@ START_TEST(test_round_trip) { /* what is written is read, for every tensor and s
   for (int t = 0; t < XCI_N_TENSORS; t++)
     for (int s = 0; s < 3; s++) {
       float *values = make_normal(p.n_values[t], 1, 0, (uint64_t)(10 * t + s));
-      ck_assert_int_eq(xci_backend_cpu.coder_write(p.device[0], p.coder[0], (xci_coder_tensor)t, (xci_coder_slot)s,
+      ck_assert_int_eq(p.backend[0]->coder_write(p.device[0], p.coder[0], (xci_coder_tensor)t, (xci_coder_slot)s,
                                                    values, NULL), XCODER_OK);
       float *back = read_cpu(&p, t, s);
       ck_assert_mem_eq(values, back, p.n_values[t] * sizeof *back);
@@ -170,13 +170,13 @@ static void run_after(bool dirty, size_t n, float *gradient[XCI_N_TENSORS], xci_
   if (dirty) {
     float *nan = make_floats(50 * p.columns);
     for (size_t i = 0; i < 50 * p.columns; i++) nan[i] = NAN;
-    ck_assert_int_eq(xci_backend_cpu.coder_encode(p.device[0], p.coder[0], nan, 50, &relu, NULL), XCODER_OK);
-    xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), losses, NULL);
+    ck_assert_int_eq(p.backend[0]->coder_encode(p.device[0], p.coder[0], nan, 50, &relu, NULL), XCODER_OK);
+    p.backend[0]->coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), losses, NULL);
     ck_assert(isnan(losses->loss));
     xci_free(nan);
   }
-  ck_assert_int_eq(xci_backend_cpu.coder_encode(p.device[0], p.coder[0], p.x, n, &relu, NULL), XCODER_OK);
-  ck_assert_int_eq(xci_backend_cpu.coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), losses, NULL),
+  ck_assert_int_eq(p.backend[0]->coder_encode(p.device[0], p.coder[0], p.x, n, &relu, NULL), XCODER_OK);
+  ck_assert_int_eq(p.backend[0]->coder_backward(p.device[0], p.coder[0], &(xci_objective)L1(2), losses, NULL),
                    XCODER_OK);
   for (int t = 0; t < XCI_N_TENSORS; t++) gradient[t] = read_cpu(&p, t, XCI_GRADIENT);
   close_pair(&p);
@@ -284,7 +284,6 @@ END_TEST
 /* ---- Refusals ---- */
 
 START_TEST(test_refusals) {
-  const xci_backend *ops[] = {&xci_backend_cpu, &xci_backend_reference};
   pair p;
   xci_coder *coder;
   xci_codes codes;
@@ -297,23 +296,23 @@ START_TEST(test_refusals) {
     xcoder_device *device = p.device[i];
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
       coder = (xci_coder *)&p;
-      ck_assert_int_ne(ops[i]->coder_create(device, &bad[k], &coder, &err), XCODER_OK);
+      ck_assert_int_ne(p.backend[i]->coder_create(device, &bad[k], &coder, &err), XCODER_OK);
       ck_assert_ptr_null(coder);
     }
-    ck_assert_int_eq(ops[i]->coder_codes(device, p.coder[i], &codes, &err), XCODER_USAGE);
-    ck_assert_int_eq(ops[i]->coder_decode(device, p.coder[i], p.x, &err), XCODER_USAGE);
-    ck_assert_int_eq(ops[i]->coder_encode(device, p.coder[i], p.x, 6, &relu, &err), XCODER_USAGE);
-    ck_assert_int_eq(ops[i]->coder_backward(device, p.coder[i], &(xci_objective)L1(1), &losses, &err), XCODER_USAGE);
-    ck_assert_int_eq(ops[i]->coder_read(device, p.coder[i], XCI_W_ENC, XCI_MOMENT1, p.x, &err), XCODER_USAGE);
+    ck_assert_int_eq(p.backend[i]->coder_codes(device, p.coder[i], &codes, &err), XCODER_USAGE);
+    ck_assert_int_eq(p.backend[i]->coder_decode(device, p.coder[i], p.x, &err), XCODER_USAGE);
+    ck_assert_int_eq(p.backend[i]->coder_encode(device, p.coder[i], p.x, 6, &relu, &err), XCODER_USAGE);
+    ck_assert_int_eq(p.backend[i]->coder_backward(device, p.coder[i], &(xci_objective)L1(1), &losses, &err), XCODER_USAGE);
+    ck_assert_int_eq(p.backend[i]->coder_read(device, p.coder[i], XCI_W_ENC, XCI_MOMENT1, p.x, &err), XCODER_USAGE);
     size_t start[] = {0, 2}, backward_start[] = {2, 0};
     const uint32_t beyond[] = {1, 4}, twice[] = {1, 1};
     const float values[] = {1, 1};
     const xci_codes wrong[] = {{1, start, beyond, values}, {1, start, twice, values},
                                {1, backward_start, beyond, values}, {6, start, beyond, values}};
     for (size_t k = 0; k < 4; k++)
-      ck_assert_int_eq(ops[i]->coder_set_codes(device, p.coder[i], &wrong[k], &err), XCODER_USAGE);
-    ck_assert_int_eq(ops[i]->coder_encode(device, p.coder[i], p.x, 0, &relu, &err), XCODER_OK);
-    ck_assert_int_eq(ops[i]->coder_codes(device, p.coder[i], &codes, &err), XCODER_OK);
+      ck_assert_int_eq(p.backend[i]->coder_set_codes(device, p.coder[i], &wrong[k], &err), XCODER_USAGE);
+    ck_assert_int_eq(p.backend[i]->coder_encode(device, p.coder[i], p.x, 0, &relu, &err), XCODER_OK);
+    ck_assert_int_eq(p.backend[i]->coder_codes(device, p.coder[i], &codes, &err), XCODER_OK);
     ck_assert_uint_eq(codes.start[0], 0);
   }
   close_pair(&p);
@@ -349,13 +348,13 @@ static xcoder_status step_and_free(xcoder_device *device, const float *x, float 
   const xci_adam adam = {1, 0.01, 0.9, 0.999, 1e-8, 1};
   xci_coder *coder = NULL;
   xci_losses losses;
-  xcoder_status status = xci_backend_cpu.coder_create(device, &shape, &coder, err);
+  xcoder_status status = device->ops->coder_create(device, &shape, &coder, err);
   for (int t = 0; t < XCI_N_TENSORS && !status; t++)
-    status = xci_backend_cpu.coder_write(device, coder, (xci_coder_tensor)t, XCI_VALUE, tensor[t], err);
-  if (!status) status = xci_backend_cpu.coder_encode(device, coder, x, 30, &gate, err);
-  if (!status) status = xci_backend_cpu.coder_backward(device, coder, &(xci_objective)L1(2), &losses, err);
-  if (!status) status = xci_backend_cpu.coder_update(device, coder, &adam, err);
-  xci_backend_cpu.coder_free(device, coder);
+    status = device->ops->coder_write(device, coder, (xci_coder_tensor)t, XCI_VALUE, tensor[t], err);
+  if (!status) status = device->ops->coder_encode(device, coder, x, 30, &gate, err);
+  if (!status) status = device->ops->coder_backward(device, coder, &(xci_objective)L1(2), &losses, err);
+  if (!status) status = device->ops->coder_update(device, coder, &adam, err);
+  device->ops->coder_free(device, coder);
   return status;
 }
 

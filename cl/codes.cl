@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Codes of a batch: gates over the dense features f [n_samples, n_latents], and lists of what is not 0, by sample and
+ * by latent, in ascending order. Positions come from counts and scans, never from atomics. */
+
+/* f: sums on entry. kind 1: keep what exceeds threshold[i]. NaN stays, so that it is seen. */
+KERNEL gate(global float *f, global const float *bias, global const float *threshold, uint kind, uint n_latents) {
+  uint i = get_global_id(0);
+  if (i >= n_latents) return;
+  size_t at = get_group_id(1) * (size_t)n_latents + i;
+  float x = f[at] + bias[i];
+  if (x <= 0) x = 0;
+  if (kind == 1 && x <= threshold[i]) x = 0;
+  f[at] = x;
+}
+
+/* One group a sample. */
+KERNEL count_rows(global const float *f, uint n_latents, global uint *counts) {
+  local uint shared[GROUP];
+  uint row = get_group_id(0), n = 0;
+  f += (size_t)row * n_latents;
+  for (uint i = get_local_id(0); i < n_latents; i += GROUP) n += f[i] != 0;
+  n = group_count(n, shared);
+  if (get_local_id(0) == 0) counts[row] = n;
+}
+
+/* start[i] = sum of counts before i, start[n] = all; one group. */
+KERNEL scan(global const uint *counts, uint n, global uint *start) {
+  local uint shared[GROUP];
+  uint id = get_local_id(0), each = (n + GROUP - 1) / GROUP, total = 0, sum = 0;
+  uint first = min(id * each, n), last = min(first + each, n);
+  for (uint i = first; i < last; i++) sum += counts[i];
+  uint before = group_scan(sum, shared, &total);
+  for (uint i = first; i < last; i++) {
+    start[i] = before;
+    before += counts[i];
+  }
+  if (id == 0) start[n] = total;
+}
+
+/* One group a sample. */
+KERNEL write_rows(global const float *f, uint n_latents, global const uint *start, global uint *index,
+                  global float *value) {
+  local uint shared[GROUP];
+  uint row = get_group_id(0), to = start[row], total;
+  f += (size_t)row * n_latents;
+  for (uint first = 0; first < n_latents; first += GROUP) {
+    uint i = first + get_local_id(0);
+    float x = i < n_latents ? f[i] : 0;
+    uint before = group_scan(x != 0, shared, &total);
+    if (x != 0) {
+      index[to + before] = i;
+      value[to + before] = x;
+    }
+    to += total;
+  }
+}
+
+/* counts[chunk, i] over CHUNK samples; positive: of values above 0, else of all but 0. */
+#define CHUNK 128
+KERNEL count_columns(global const float *f, uint n_samples, uint n_latents, uint positive, global uint *counts) {
+  uint i = get_global_id(0), first = get_group_id(1) * CHUNK, last = min(first + CHUNK, n_samples), n = 0;
+  if (i >= n_latents) return;
+  for (uint b = first; b < last; b++) {
+    float x = f[(size_t)b * n_latents + i];
+    n += positive ? x > 0 : x != 0;
+  }
+  counts[get_group_id(1) * (size_t)n_latents + i] = n;
+}
+
+KERNEL add_counts(global const uint *counts, uint n_chunks, uint n_latents, global uint *sums) {
+  uint i = get_global_id(0), n = 0;
+  if (i >= n_latents) return;
+  for (uint chunk = 0; chunk < n_chunks; chunk++) n += counts[(size_t)chunk * n_latents + i];
+  sums[i] = n;
+}
+
+KERNEL write_columns(global const float *f, uint n_samples, uint n_latents, global const uint *start,
+                     global const uint *counts, global uint *sample, global uint *latent, global float *value) {
+  uint i = get_global_id(0), first = get_group_id(1) * CHUNK, last = min(first + CHUNK, n_samples);
+  if (i >= n_latents) return;
+  uint to = start[i];
+  for (uint chunk = 0; chunk < get_group_id(1); chunk++) to += counts[(size_t)chunk * n_latents + i];
+  for (uint b = first; b < last; b++) {
+    float x = f[(size_t)b * n_latents + i];
+    if (x == 0) continue;
+    sample[to] = b;
+    latent[to] = i;
+    value[to++] = x;
+  }
+}
+
+/* Codes given as lists; f is 0 on entry. One group a sample. */
+KERNEL scatter(global const uint *start, global const uint *index, global const float *value, uint n_latents,
+               global float *f) {
+  uint row = get_group_id(0);
+  for (uint p = start[row] + get_local_id(0); p < start[row + 1]; p += GROUP)
+    f[(size_t)row * n_latents + index[p]] = value[p];
+}

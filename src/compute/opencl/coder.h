@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The crosscoder on an OpenCL device: the state that its files share. */
+#ifndef XCI_COMPUTE_OPENCL_CODER_H
+#define XCI_COMPUTE_OPENCL_CODER_H
+
+#include "compute/opencl/opencl.h"
+
+enum { XCI_CL_CHUNK = 128, XCI_CL_SQUARES = 16 * XCI_CL_GROUP }; /* CHUNK in cl/codes.cl, SQUARES * GROUP in cl/coder.cl */
+
+struct xci_coder {
+  xci_coder_shape shape;
+  size_t columns;                   /* n_checkpoints * d_model */
+  size_t n_values[XCI_N_TENSORS];
+  cl_mem tensor[XCI_N_TENSORS][4];  /* W_enc transposed, [n_latents, columns] */
+  cl_mem norms;                     /* [n_latents, n_checkpoints] */
+  bool norms_valid;
+
+  size_t n_samples;
+  bool has_x, has_codes, has_gradient;
+  cl_mem x, f;                      /* [max_batch, columns], [max_batch, n_latents], 0 where there is no code */
+  cl_mem row_counts, row_start;     /* [max_batch], + 1 */
+  cl_mem column_counts;             /* [chunks of samples, n_latents] */
+  cl_mem column_totals, column_start; /* [n_latents], + 1 */
+  cl_mem state, histogram, score, threshold; /* of gates */
+
+  cl_mem index, value, latent;      /* lists: latent or sample, value, latent of each code */
+  cl_mem df;                        /* of each code; in the dense form [max_batch, n_latents] */
+  size_t index_bytes, value_bytes, latent_bytes, df_bytes;
+  cl_mem residual;                  /* [max_batch, columns] */
+  cl_mem sums, sparsity, push, decay, positive, positive_start;
+  cl_mem parts, results;            /* of reductions */
+  size_t parts_bytes;
+  double gradient_norm;
+
+  size_t *host_start;               /* host view of the codes, and staging of the way in */
+  uint32_t *host_index, *host_start32;
+  float *host_value;
+  size_t index_capacity, value_capacity;
+};
+
+size_t xci_cl_chunks(const xci_coder *coder);
+/* row_start of the current f, and how many codes there are (one small transfer, which waits). */
+xcoder_status xci_cl_count_codes(xcoder_device *device, xci_coder *coder, size_t *n_codes, xcoder_error *err);
+/* Lists by sample in index, value. */
+xcoder_status xci_cl_list_rows(xcoder_device *device, xci_coder *coder, size_t n_codes, xcoder_error *err);
+xcoder_status xci_cl_fill_norms(xcoder_device *device, xci_coder *coder, xcoder_error *err);
+/* Whether so many codes are better treated as a dense matrix; by counts alone. */
+bool xci_cl_is_dense(const xci_coder *coder, size_t n_codes);
+/* out = xhat - x, or xhat. */
+xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *coder, size_t n_codes, bool subtract, cl_mem out,
+                                 xcoder_error *err);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Encoding on an OpenCL device: a dense product, a gate over it in place, and lists of what is not 0. */
+#include "compute/opencl/coder.h"
+
+#include "base/memory.h"
+#include "base/size.h"
+#include <string.h>
+
+static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
+
+/* ---- Gates ---- */
+
+static xcoder_status scan(xcoder_device *device, cl_mem counts, size_t n, cl_mem start, xcoder_error *err) {
+  return xci_cl_run(device, "scan", 1, 1, err, "mum", counts, (unsigned)n, start);
+}
+
+static xcoder_status count_rows(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  xcoder_status status = xci_cl_run(device, "count_rows", c->n_samples, 1, err, "mum", c->f,
+                                    (unsigned)c->shape.n_latents, c->row_counts);
+  return status ? status : scan(device, c->row_counts, c->n_samples, c->row_start, err);
+}
+
+static xcoder_status find_kth_of_batch(xcoder_device *device, xci_coder *c, size_t k, xcoder_error *err) {
+  const unsigned latents = (unsigned)c->shape.n_latents;
+  cl_mem n_codes = NULL;
+  xcoder_status status = xci_cl_zero(device, c->state, 0, 4 * sizeof(cl_uint), err);
+  if (!status) status = xci_cl_zero(device, c->histogram, 0, XCI_CL_GROUP * sizeof(cl_uint), err);
+  if (!status) status = xci_cl_alloc(device, 1, sizeof(cl_uint), &n_codes, err);
+  if (!status)
+    status = xci_cl_copy(device, c->row_start, c->n_samples * sizeof(cl_uint), n_codes, 0, sizeof(cl_uint), err);
+  for (unsigned shift = 32; shift > 0 && !status;) {
+    shift -= 8;
+    status = xci_cl_run(device, "add_histogram", c->n_samples, 1, err, "mmuumm", c->f, c->score, latents, shift,
+                        c->state, c->histogram);
+    if (!status)
+      status = xci_cl_run(device, "pick_of_batch", 1, 1, err, "muumm", c->histogram, shift, (unsigned)k, n_codes,
+                          c->state);
+  }
+  xci_cl_free(device, &n_codes); /* the runtime keeps it until the kernels are done */
+  if (!status)
+    status = xci_cl_run(device, "count_ties", c->n_samples, 1, err, "mmumm", c->f, c->score, latents, c->state,
+                        c->row_counts);
+  return status ? status : scan(device, c->row_counts, c->n_samples, c->row_start, err);
+}
+
+static xcoder_status keep_largest(xcoder_device *device, xci_coder *c, const xci_gate *gate, xcoder_error *err) {
+  const unsigned latents = (unsigned)c->shape.n_latents;
+  bool per_row = gate->kind == XCI_GATE_TOPK;
+  size_t k = gate->k;
+  xcoder_status status;
+  if (!per_row && !xci_mul_size(gate->k, c->n_samples, &k)) k = SIZE_MAX;
+  k = xci_min_size(k, UINT32_MAX - 1);
+  if (gate->score != NULL) {
+    status = xci_cl_write(device, c->score, 0, gate->score, c->shape.n_latents * sizeof *gate->score, err);
+  } else {
+    status = xci_cl_fill_norms(device, c, err);
+    if (!status)
+      status = xci_cl_run(device, "sum_norms", groups_of(latents), 1, err, "muum", c->norms, latents,
+                          (unsigned)c->shape.n_checkpoints, c->score);
+  }
+  if (!status) status = count_rows(device, c, err);
+  if (!status && per_row)
+    status = xci_cl_run(device, "find_kth_of_rows", c->n_samples, 1, err, "mmuumm", c->f, c->score, latents,
+                        (unsigned)k, c->row_counts, c->state);
+  else if (!status)
+    status = find_kth_of_batch(device, c, k, err);
+  if (!status)
+    status = xci_cl_run(device, "prune", c->n_samples, 1, err, "mmuumm", c->f, c->score, latents, (unsigned)per_row,
+                        c->state, c->row_start);
+  return status;
+}
+
+static xcoder_status check_batch(const xci_coder *coder, size_t n_samples, xcoder_error *err) {
+  if (n_samples <= coder->shape.max_batch) return XCODER_OK;
+  return xci_fail(err, XCODER_USAGE, "crosscoder: a batch of %zu samples, opened for at most %zu", n_samples,
+                  coder->shape.max_batch);
+}
+
+xcoder_status xci_cl_coder_encode(xcoder_device *device, xci_coder *c, const float *x, size_t n_samples,
+                                  const xci_gate *gate, xcoder_error *err) {
+  size_t latents = c->shape.n_latents;
+  xcoder_status status = check_batch(c, n_samples, err);
+  if (status) return status;
+  c->n_samples = n_samples;
+  c->has_x = c->has_codes = c->has_gradient = false;
+  status = xci_cl_write(device, c->x, 0, x, n_samples * c->columns * sizeof *x, err);
+  if (!status)
+    status = xci_cl_gemm(device, n_samples, latents, c->columns, 1, (xci_cl_matrix){c->x, 0, c->columns, false},
+                         (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_VALUE], 0, c->columns, true}, 0,
+                         (xci_cl_matrix){c->f, 0, latents, false}, err);
+  bool thresholds = gate->kind == XCI_GATE_THRESHOLD;
+  if (!status && thresholds)
+    status = xci_cl_write(device, c->threshold, 0, gate->threshold, latents * sizeof *gate->threshold, err);
+  if (!status)
+    status = xci_cl_run(device, "gate", groups_of(latents), n_samples, err, "mmmuu", c->f,
+                        c->tensor[XCI_B_ENC][XCI_VALUE], c->threshold, (unsigned)thresholds, (unsigned)latents);
+  if (!status && n_samples > 0 && (gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK))
+    status = keep_largest(device, c, gate, err);
+  c->has_x = c->has_codes = !status;
+  return status;
+}
+
+/* ---- Lists ---- */
+
+xcoder_status xci_cl_count_codes(xcoder_device *device, xci_coder *c, size_t *n_codes, xcoder_error *err) {
+  cl_uint n = 0;
+  *n_codes = 0;
+  if (!c->has_codes) return xci_fail(err, XCODER_USAGE, "crosscoder: no batch has been encoded");
+  xcoder_status status = count_rows(device, c, err);
+  if (!status && c->n_samples > 0)
+    status = xci_cl_read(device, c->row_start, c->n_samples * sizeof n, &n, sizeof n, err);
+  *n_codes = n;
+  return status;
+}
+
+xcoder_status xci_cl_list_rows(xcoder_device *device, xci_coder *c, size_t n_codes, xcoder_error *err) {
+  xcoder_status status = xci_cl_reserve(device, &c->index, &c->index_bytes, n_codes, sizeof(cl_uint), err);
+  if (!status) status = xci_cl_reserve(device, &c->value, &c->value_bytes, n_codes, sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "write_rows", c->n_samples, 1, err, "mummm", c->f, (unsigned)c->shape.n_latents,
+                        c->row_start, c->index, c->value);
+  return status;
+}
+
+xcoder_status xci_cl_coder_codes(xcoder_device *device, xci_coder *c, xci_codes *codes, xcoder_error *err) {
+  size_t n_codes;
+  *codes = (xci_codes){0};
+  xcoder_status status = xci_cl_count_codes(device, c, &n_codes, err);
+  if (!status) status = xci_grow((void **)&c->host_index, &c->index_capacity, n_codes, sizeof *c->host_index, err);
+  if (!status) status = xci_grow((void **)&c->host_value, &c->value_capacity, n_codes, sizeof *c->host_value, err);
+  if (!status) status = xci_cl_list_rows(device, c, n_codes, err);
+  c->host_start32[0] = 0;
+  if (!status && c->n_samples > 0)
+    status = xci_cl_read(device, c->row_start, 0, c->host_start32, (c->n_samples + 1) * sizeof(cl_uint), err);
+  if (!status) status = xci_cl_read(device, c->index, 0, c->host_index, n_codes * sizeof *c->host_index, err);
+  if (!status) status = xci_cl_read(device, c->value, 0, c->host_value, n_codes * sizeof *c->host_value, err);
+  if (status) return status;
+  for (size_t b = 0; b <= c->n_samples; b++) c->host_start[b] = c->host_start32[b];
+  *codes = (xci_codes){c->n_samples, c->host_start, c->host_index, c->host_value};
+  return XCODER_OK;
+}
+
+static bool codes_fit(const xci_codes *codes, size_t n_latents) {
+  for (size_t b = 0; b < codes->n_samples; b++) {
+    if (codes->start[b + 1] < codes->start[b]) return false;
+    for (size_t p = codes->start[b]; p < codes->start[b + 1]; p++)
+      if (codes->index[p] >= n_latents || (p > codes->start[b] && codes->index[p] <= codes->index[p - 1])) return false;
+  }
+  return true;
+}
+
+xcoder_status xci_cl_coder_set_codes(xcoder_device *device, xci_coder *c, const xci_codes *codes, xcoder_error *err) {
+  xcoder_status status = check_batch(c, codes->n_samples, err);
+  if (!status && !codes_fit(codes, c->shape.n_latents))
+    status = xci_fail(err, XCODER_USAGE, "crosscoder: codes need ascending latents below %zu in every sample",
+                      c->shape.n_latents);
+  if (status) return status;
+  size_t first = codes->n_samples > 0 ? codes->start[0] : 0;
+  size_t n_codes = codes->n_samples > 0 ? codes->start[codes->n_samples] - first : 0;
+  if (codes->n_samples != c->n_samples) c->has_x = false;
+  c->n_samples = codes->n_samples;
+  c->has_codes = c->has_gradient = false;
+  for (size_t b = 0; b < codes->n_samples; b++) c->host_start32[b] = (uint32_t)(codes->start[b] - first);
+  c->host_start32[codes->n_samples] = (uint32_t)n_codes;
+  status = xci_cl_reserve(device, &c->index, &c->index_bytes, n_codes, sizeof(cl_uint), err);
+  if (!status) status = xci_cl_reserve(device, &c->value, &c->value_bytes, n_codes, sizeof(float), err);
+  if (!status)
+    status = xci_cl_write(device, c->row_start, 0, c->host_start32, (c->n_samples + 1) * sizeof(cl_uint), err);
+  if (!status && n_codes > 0)
+    status = xci_cl_write(device, c->index, 0, codes->index + first, n_codes * sizeof(cl_uint), err);
+  if (!status && n_codes > 0)
+    status = xci_cl_write(device, c->value, 0, codes->value + first, n_codes * sizeof(float), err);
+  if (!status) status = xci_cl_zero(device, c->f, 0, c->n_samples * c->shape.n_latents * sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "scatter", c->n_samples, 1, err, "mmmum", c->row_start, c->index, c->value,
+                        (unsigned)c->shape.n_latents, c->f);
+  c->has_codes = !status;
+  return status;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The crosscoder on an OpenCL device: making it, and its tensors' way between file order and the device. */
+#include "compute/opencl/coder.h"
+
+#include "base/memory.h"
+#include "base/size.h"
+#include <crosscoder/coder.h>
+#include <string.h>
+
+enum { STAGED = 1 << 22, BLOCK = 32 }; /* values of a piece on its way; a square of a transposition */
+
+size_t xci_cl_chunks(const xci_coder *coder) { return xci_ceil_div(coder->n_samples, XCI_CL_CHUNK); }
+
+static xcoder_status check_shape(const xci_coder_shape *s, xcoder_error *err) {
+  size_t columns, n;
+  if (s->n_checkpoints < 1 || s->n_checkpoints > XCODER_MAX_CHECKPOINTS)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: %zu checkpoints, expected 1 to %d", s->n_checkpoints,
+                    XCODER_MAX_CHECKPOINTS);
+  if (s->d_model < 1 || s->n_latents < 1 || s->max_batch < 1)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: width %zu, %zu latents, batch %zu: none may be 0", s->d_model,
+                    s->n_latents, s->max_batch);
+  const size_t limit = UINT32_MAX - 2 * XCI_CL_SQUARES; /* the kernels count values in 32 bits */
+  if (!xci_mul_size(s->n_checkpoints, s->d_model, &columns) || !xci_mul_size(columns, s->n_latents, &n) || n > limit ||
+      !xci_mul_size(s->max_batch, s->n_latents, &n) || n > limit || !xci_mul_size(s->max_batch, columns, &n) ||
+      n > limit)
+    return xci_fail(err, XCODER_MEMORY, "crosscoder: %zu checkpoints of width %zu, %zu latents, batch %zu: an array of "
+                    "more than 2^32 values, which the OpenCL backend does not address (use --device=cpu)",
+                    s->n_checkpoints, s->d_model, s->n_latents, s->max_batch);
+  return XCODER_OK;
+}
+
+static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  size_t n = c->shape.n_checkpoints, latents = c->shape.n_latents, batch = c->shape.max_batch;
+  size_t chunks = xci_ceil_div(batch, XCI_CL_CHUNK);
+  bool training = c->shape.training;
+  const struct {
+    cl_mem *memory;
+    size_t count;
+    bool wanted;
+  } arrays[] = {
+    {&c->norms, latents * n, true}, {&c->x, batch * c->columns, true}, {&c->f, batch * latents, true},
+    {&c->row_counts, batch, true}, {&c->row_start, batch + 1, true}, {&c->state, 4 * batch, true},
+    {&c->histogram, XCI_CL_GROUP, true}, {&c->score, latents, true}, {&c->threshold, latents, true},
+    {&c->residual, batch * c->columns, true}, {&c->column_counts, chunks * latents, training},
+    {&c->column_totals, latents, training}, {&c->column_start, latents + 1, training}, {&c->sums, latents, training},
+    {&c->sparsity, latents, training}, {&c->push, latents, training}, {&c->decay, latents * n, training},
+    {&c->positive, latents, training}, {&c->positive_start, latents + 1, training},
+    {&c->results, 2 * (XCODER_MAX_CHECKPOINTS + 8), training},
+  };
+  xcoder_status status = XCODER_OK;
+  for (int t = 0; t < XCI_N_TENSORS; t++)
+    for (int s = 0; s < (training ? 4 : 1) && !status; s++) {
+      status = xci_cl_alloc(device, c->n_values[t], sizeof(float), &c->tensor[t][s], err);
+      if (!status) status = xci_cl_zero(device, c->tensor[t][s], 0, c->n_values[t] * sizeof(float), err);
+    }
+  for (size_t i = 0; i < sizeof arrays / sizeof *arrays && !status; i++)
+    if (arrays[i].wanted) status = xci_cl_alloc(device, arrays[i].count, sizeof(float), arrays[i].memory, err);
+  if (!status) status = XCI_ALLOC(&c->host_start, batch + 1, err);
+  if (!status) status = XCI_ALLOC(&c->host_start32, batch + 1, err);
+  return status;
+}
+
+xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *shape, xci_coder **out,
+                                  xcoder_error *err) {
+  xci_coder *coder = NULL;
+  *out = NULL;
+  xcoder_status status = check_shape(shape, err);
+  if (!status) status = XCI_ALLOC(&coder, 1, err);
+  if (status) return status;
+  coder->shape = *shape;
+  coder->columns = shape->n_checkpoints * shape->d_model;
+  const size_t n_weights = coder->columns * shape->n_latents;
+  const size_t n_values[XCI_N_TENSORS] = {n_weights, shape->n_latents, n_weights, coder->columns};
+  memcpy(coder->n_values, n_values, sizeof n_values);
+  status = allocate(device, coder, err);
+  if (status) xci_cl_coder_free(device, coder);
+  else *out = coder;
+  return status;
+}
+
+void xci_cl_coder_free(xcoder_device *device, xci_coder *c) {
+  if (c == NULL) return;
+  for (int t = 0; t < XCI_N_TENSORS; t++)
+    for (int s = 0; s < 4; s++) xci_cl_free(device, &c->tensor[t][s]);
+  cl_mem *arrays[] = {&c->norms, &c->x, &c->f, &c->row_counts, &c->row_start, &c->column_counts, &c->column_totals,
+                      &c->column_start, &c->state, &c->histogram, &c->score, &c->threshold, &c->index, &c->value,
+                      &c->latent, &c->df, &c->residual, &c->sums, &c->sparsity, &c->push, &c->decay, &c->positive,
+                      &c->positive_start, &c->parts, &c->results};
+  for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_cl_free(device, arrays[i]);
+  void *host[] = {c->host_start, c->host_start32, c->host_index, c->host_value};
+  for (size_t i = 0; i < sizeof host / sizeof *host; i++) xci_free(host[i]);
+  xci_free(c);
+}
+
+/* ---- File order ---- */
+
+/* Between W_enc[columns, latents] of the file and rows first .. first + n of [latents, columns], in squares. */
+static void transpose(const xci_coder *coder, float *file, float *rows, size_t first, size_t n, bool to_file) {
+  size_t columns = coder->columns, latents = coder->shape.n_latents;
+  for (size_t k0 = 0; k0 < columns; k0 += BLOCK)
+    for (size_t i0 = 0; i0 < n; i0 += BLOCK)
+      for (size_t k = k0; k < xci_min_size(k0 + BLOCK, columns); k++)
+        for (size_t i = i0; i < xci_min_size(i0 + BLOCK, n); i++)
+          if (to_file) file[k * latents + first + i] = rows[i * columns + k];
+          else rows[i * columns + k] = file[k * latents + first + i];
+}
+
+static xcoder_status move_transposed(xcoder_device *device, const xci_coder *coder, cl_mem memory, float *file,
+                                     bool to_file, xcoder_error *err) {
+  size_t latents = coder->shape.n_latents, columns = coder->columns;
+  size_t each = xci_min_size(latents, xci_max_size(1, STAGED / columns));
+  float *rows = NULL;
+  xcoder_status status = XCI_ALLOC(&rows, each * columns, err);
+  for (size_t first = 0; first < latents && !status; first += each) {
+    size_t n = xci_min_size(each, latents - first), at = first * columns * sizeof(float);
+    size_t n_bytes = n * columns * sizeof(float);
+    if (to_file) status = xci_cl_read(device, memory, at, rows, n_bytes, err);
+    if (!status) transpose(coder, file, rows, first, n, to_file);
+    if (!status && !to_file) status = xci_cl_write(device, memory, at, rows, n_bytes, err);
+  }
+  xci_free(rows);
+  return status;
+}
+
+static xcoder_status check_slot(const xci_coder *coder, xci_coder_slot slot, xcoder_error *err) {
+  if (slot == XCI_VALUE || coder->shape.training) return XCODER_OK;
+  return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training and has no moments or gradients");
+}
+
+xcoder_status xci_cl_coder_write(xcoder_device *device, xci_coder *coder, xci_coder_tensor tensor,
+                                 xci_coder_slot slot, const float *values, xcoder_error *err) {
+  xcoder_status status = check_slot(coder, slot, err);
+  if (!status && slot == XCI_GRADIENT) status = xci_fail(err, XCODER_USAGE, "crosscoder: gradients are read only");
+  if (status) return status;
+  if (tensor == XCI_W_DEC && slot == XCI_VALUE) coder->norms_valid = false;
+  cl_mem to = coder->tensor[tensor][slot];
+  if (tensor == XCI_W_ENC) /* only read */
+    return move_transposed(device, coder, to, (float *)(uintptr_t)values, false, err);
+  return xci_cl_write(device, to, 0, values, coder->n_values[tensor] * sizeof *values, err);
+}
+
+xcoder_status xci_cl_coder_read(xcoder_device *device, const xci_coder *coder, xci_coder_tensor tensor,
+                                xci_coder_slot slot, float *values, xcoder_error *err) {
+  xcoder_status status = check_slot(coder, slot, err);
+  if (status) return status;
+  cl_mem from = coder->tensor[tensor][slot];
+  if (tensor == XCI_W_ENC) return move_transposed(device, coder, from, values, true, err);
+  return xci_cl_read(device, from, 0, values, coder->n_values[tensor] * sizeof *values, err);
+}
+
+xcoder_status xci_cl_fill_norms(xcoder_device *device, xci_coder *coder, xcoder_error *err) {
+  if (coder->norms_valid) return XCODER_OK;
+  size_t n_rows = coder->shape.n_latents * coder->shape.n_checkpoints;
+  xcoder_status status = xci_cl_run(device, "row_norms", xci_ceil_div(n_rows, XCI_CL_TEAMS), 1, err, "muum",
+                                    coder->tensor[XCI_W_DEC][XCI_VALUE], (unsigned)n_rows,
+                                    (unsigned)coder->shape.d_model, coder->norms);
+  coder->norms_valid = !status;
+  return status;
+}
+
+xcoder_status xci_cl_coder_norms(xcoder_device *device, xci_coder *coder, float *norms, xcoder_error *err) {
+  xcoder_status status = xci_cl_fill_norms(device, coder, err);
+  size_t n_rows = coder->shape.n_latents * coder->shape.n_checkpoints;
+  return status ? status : xci_cl_read(device, coder->norms, 0, norms, n_rows * sizeof *norms, err);
+}

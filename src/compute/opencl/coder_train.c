@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Decoding, losses, gradients and the update on an OpenCL device. Few codes go through lists, many (a feature in eight,
+ * as in the first steps of training) through dense products; the number of codes alone decides. */
+#include "compute/opencl/coder.h"
+
+#include "base/size.h"
+#include <crosscoder/coder.h>
+#include <math.h>
+#include <string.h>
+
+enum { DENSE_SHARE = 8 };
+/* Pairs of results: squared errors by checkpoint, sparsity, squares of the gradients of four tensors; then a count. */
+enum { SPARSITY = XCODER_MAX_CHECKPOINTS, SQUARES = SPARSITY + 1, COUNT = SQUARES + XCI_N_TENSORS, N_RESULTS };
+
+static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
+static size_t teams_of(size_t n) { return xci_ceil_div(n, XCI_CL_TEAMS); }
+static unsigned latents_of(const xci_coder *c) { return (unsigned)c->shape.n_latents; }
+static unsigned columns_of(const xci_coder *c) { return (unsigned)c->columns; }
+
+bool xci_cl_is_dense(const xci_coder *c, size_t n_codes) {
+  return n_codes > c->n_samples * c->shape.n_latents / DENSE_SHARE;
+}
+
+xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *c, size_t n_codes, bool subtract, cl_mem out,
+                                 xcoder_error *err) {
+  cl_mem w_dec = c->tensor[XCI_W_DEC][XCI_VALUE], b_dec = c->tensor[XCI_B_DEC][XCI_VALUE];
+  if (xci_cl_is_dense(c, n_codes)) {
+    xcoder_status status = xci_cl_run(device, "start_decode", groups_of(c->columns), c->n_samples, err, "mmuum", b_dec,
+                                      c->x, (unsigned)subtract, columns_of(c), out);
+    return status ? status
+                  : xci_cl_gemm(device, c->n_samples, c->columns, c->shape.n_latents, 1,
+                                (xci_cl_matrix){c->f, 0, c->shape.n_latents, false},
+                                (xci_cl_matrix){w_dec, 0, c->columns, false}, 1,
+                                (xci_cl_matrix){out, 0, c->columns, false}, err);
+  }
+  xcoder_status status = xci_cl_list_rows(device, c, n_codes, err);
+  if (!status)
+    status = xci_cl_run(device, "decode", groups_of(c->columns), c->n_samples, err, "mmmmmmuum", c->row_start, c->index,
+                        c->value, w_dec, b_dec, c->x, (unsigned)subtract, columns_of(c), out);
+  return status;
+}
+
+xcoder_status xci_cl_coder_decode(xcoder_device *device, xci_coder *c, float *xhat, xcoder_error *err) {
+  size_t n_codes;
+  xcoder_status status = xci_cl_count_codes(device, c, &n_codes, err);
+  if (!status) status = xci_cl_decode_into(device, c, n_codes, false, c->residual, err);
+  return status ? status : xci_cl_read(device, c->residual, 0, xhat, c->n_samples * c->columns * sizeof *xhat, err);
+}
+
+/* ---- Reductions ---- */
+
+static xcoder_status sum_columns(xcoder_device *device, xci_coder *c, cl_mem rows, size_t columns, float scale,
+                                 cl_mem out, xcoder_error *err) {
+  size_t chunks = xci_cl_chunks(c);
+  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, chunks * columns, sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "column_parts", groups_of(columns), chunks, err, "muum", rows, (unsigned)c->n_samples,
+                        (unsigned)columns, c->parts);
+  if (!status)
+    status = xci_cl_run(device, "add_parts", groups_of(columns), 1, err, "muufm", c->parts, (unsigned)chunks,
+                        (unsigned)columns, (double)scale, out);
+  return status;
+}
+
+static xcoder_status sum_pairs(xcoder_device *device, xci_coder *c, cl_mem x, size_t first, size_t n, unsigned slot,
+                               xcoder_error *err) {
+  return xci_cl_run(device, "sum_pairs", 1, 1, err, "muumu", x, (unsigned)first, (unsigned)n, c->results, slot);
+}
+
+static xcoder_status sum_squares(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
+  size_t n = c->n_values[tensor], n_parts = xci_ceil_div(n, XCI_CL_SQUARES);
+  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "square_parts", n_parts, 1, err, "mum", c->tensor[tensor][XCI_GRADIENT], (unsigned)n,
+                        c->parts);
+  return status ? status : sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(SQUARES + tensor), err);
+}
+
+static xcoder_status sum_errors(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  size_t n = c->shape.n_checkpoints, n_rows = c->n_samples * n;
+  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_rows, sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "row_errors", teams_of(n_rows), 1, err, "muuum", c->residual, (unsigned)c->n_samples,
+                        (unsigned)n, (unsigned)c->shape.d_model, c->parts);
+  for (size_t i = 0; i < n && !status; i++)
+    status = sum_pairs(device, c, c->parts, i * c->n_samples, c->n_samples, (unsigned)i, err);
+  return status;
+}
+
+/* ---- Gradients ---- */
+
+/* Lists by latent in index (samples), latent, value. */
+static xcoder_status list_columns(xcoder_device *device, xci_coder *c, size_t n_codes, xcoder_error *err) {
+  size_t chunks = xci_cl_chunks(c);
+  xcoder_status status = xci_cl_reserve(device, &c->latent, &c->latent_bytes, n_codes, sizeof(cl_uint), err);
+  if (!status) status = xci_cl_reserve(device, &c->df, &c->df_bytes, n_codes, sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "count_columns", groups_of(c->shape.n_latents), chunks, err, "muuum", c->f,
+                        (unsigned)c->n_samples, latents_of(c), 0u, c->column_counts);
+  if (!status)
+    status = xci_cl_run(device, "add_counts", groups_of(c->shape.n_latents), 1, err, "muum", c->column_counts,
+                        (unsigned)chunks, latents_of(c), c->column_totals);
+  if (!status)
+    status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->column_totals, latents_of(c), c->column_start);
+  if (!status)
+    status = xci_cl_run(device, "write_columns", groups_of(c->shape.n_latents), chunks, err, "muummmmm", c->f,
+                        (unsigned)c->n_samples, latents_of(c), c->column_start, c->column_counts, c->index, c->latent,
+                        c->value);
+  return status;
+}
+
+static xcoder_status weigh(xcoder_device *device, xci_coder *c, double l1, xcoder_error *err) {
+  return xci_cl_run(device, "weigh", groups_of(c->shape.n_latents), 1, err, "mmuufmmm", c->norms, c->sums,
+                    latents_of(c), (unsigned)c->shape.n_checkpoints, l1 / (double)c->n_samples, c->decay, c->push,
+                    c->sparsity);
+}
+
+static xcoder_status gather(xcoder_device *device, xci_coder *c, cl_mem values, cl_mem rows, double scale, bool decay,
+                            int tensor, xcoder_error *err) {
+  return xci_cl_run(device, "gather_gradient", groups_of(c->columns), c->shape.n_latents, err, "mmmmufummuum",
+                    c->column_start, c->index, values, rows, columns_of(c), scale, (unsigned)decay, c->decay,
+                    c->tensor[tensor][XCI_VALUE], (unsigned)c->shape.d_model, latents_of(c),
+                    c->tensor[tensor][XCI_GRADIENT]);
+}
+
+static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_t n_codes, double l1, double scale,
+                                      xcoder_error *err) {
+  xcoder_status status = list_columns(device, c, n_codes, err);
+  if (!status)
+    status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start,
+                        c->value, latents_of(c), c->sums, 1u, c->positive);
+  if (!status) status = weigh(device, c, l1, err);
+  if (!status)
+    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "ummmmufmm", (unsigned)n_codes, c->index,
+                        c->latent, c->residual, c->tensor[XCI_W_DEC][XCI_VALUE], columns_of(c), scale, c->push, c->df);
+  if (!status)
+    status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start, c->df,
+                        latents_of(c), c->tensor[XCI_B_ENC][XCI_GRADIENT], 0u, c->positive);
+  if (!status) status = gather(device, c, c->value, c->residual, scale, true, XCI_W_DEC, err);
+  if (!status) status = gather(device, c, c->df, c->x, 1, false, XCI_W_ENC, err);
+  return status;
+}
+
+static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double l1, double scale, xcoder_error *err) {
+  size_t latents = c->shape.n_latents, columns = c->columns, n = c->n_samples, chunks = xci_cl_chunks(c);
+  cl_mem w_dec = c->tensor[XCI_W_DEC][XCI_VALUE], g_dec = c->tensor[XCI_W_DEC][XCI_GRADIENT];
+  xcoder_status status = xci_cl_reserve(device, &c->df, &c->df_bytes, n * latents, sizeof(float), err);
+  if (!status) status = sum_columns(device, c, c->f, latents, 1, c->sums, err);
+  if (!status)
+    status = xci_cl_run(device, "count_columns", groups_of(latents), chunks, err, "muuum", c->f, (unsigned)n,
+                        latents_of(c), 1u, c->column_counts);
+  if (!status)
+    status = xci_cl_run(device, "add_counts", groups_of(latents), 1, err, "muum", c->column_counts, (unsigned)chunks,
+                        latents_of(c), c->positive);
+  if (!status) status = weigh(device, c, l1, err);
+  const xci_cl_matrix f = {c->f, 0, latents, true}, residual = {c->residual, 0, columns, false};
+  const xci_cl_matrix df = {c->df, 0, latents, false};
+  if (!status)
+    status = xci_cl_gemm(device, n, latents, columns, (float)scale, residual, (xci_cl_matrix){w_dec, 0, columns, true},
+                         0, df, err);
+  if (!status)
+    status = xci_cl_run(device, "mask_gradients", groups_of(latents), n, err, "mmum", c->f, c->push, latents_of(c),
+                        c->df);
+  if (!status) status = sum_columns(device, c, c->df, latents, 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
+  if (!status)
+    status = xci_cl_run(device, "start_gradient", groups_of(columns), latents, err, "mmuuum", c->decay, w_dec,
+                        columns_of(c), (unsigned)c->shape.d_model, latents_of(c), g_dec);
+  if (!status)
+    status = xci_cl_gemm(device, latents, columns, n, (float)scale, f, residual, 1,
+                         (xci_cl_matrix){g_dec, 0, columns, false}, err);
+  if (!status)
+    status = xci_cl_gemm(device, latents, columns, n, 1, (xci_cl_matrix){c->df, 0, latents, true},
+                         (xci_cl_matrix){c->x, 0, columns, false}, 0,
+                         (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_GRADIENT], 0, columns, false}, err);
+  return status;
+}
+
+static double pair_of(const float *results, size_t slot) {
+  return (double)results[2 * slot] + (double)results[2 * slot + 1];
+}
+
+static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_objective *objective,
+                                 xci_losses *losses, xcoder_error *err) {
+  float results[2 * N_RESULTS];
+  cl_uint positive = 0;
+  double n = (double)c->n_samples, square = 0;
+  xcoder_status status = sum_errors(device, c, err);
+  if (!status) status = sum_pairs(device, c, c->sparsity, 0, c->shape.n_latents, SPARSITY, err);
+  for (int t = 0; t < XCI_N_TENSORS && !status; t++) status = sum_squares(device, c, t, err);
+  if (!status)
+    status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->positive, latents_of(c), c->positive_start);
+  if (!status)
+    status = xci_cl_copy(device, c->positive_start, c->shape.n_latents * sizeof positive, c->results,
+                         2 * COUNT * sizeof *results, sizeof positive, err);
+  if (!status) status = xci_cl_read(device, c->results, 0, results, sizeof results, err);
+  if (status) return status;
+  *losses = (xci_losses){0};
+  for (size_t i = 0; i < c->shape.n_checkpoints; i++) {
+    losses->squared_error[i] = pair_of(results, i) / n;
+    losses->reconstruction += losses->squared_error[i];
+  }
+  losses->sparsity = pair_of(results, SPARSITY) / n;
+  for (size_t t = 0; t < XCI_N_TENSORS; t++) square += pair_of(results, SQUARES + t);
+  memcpy(&positive, &results[2 * COUNT], sizeof positive);
+  losses->l0 = (double)positive / n;
+  losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity;
+  losses->gradient_norm = sqrt(square);
+  return XCODER_OK;
+}
+
+xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const xci_objective *objective,
+                                    xci_losses *losses, xcoder_error *err) {
+  size_t n_codes;
+  double scale = 2.0 / (double)c->n_samples, l1 = objective->l1_coefficient;
+  if (!c->shape.training) return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");
+  if (!c->has_codes || !c->has_x || c->n_samples == 0)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
+  c->has_gradient = false;
+  xcoder_status status = xci_cl_fill_norms(device, c, err);
+  if (!status) status = xci_cl_count_codes(device, c, &n_codes, err);
+  if (status) return status;
+  status = xci_cl_decode_into(device, c, n_codes, true, c->residual, err);
+  if (!status) status = sum_columns(device, c, c->residual, c->columns, (float)scale,
+                                    c->tensor[XCI_B_DEC][XCI_GRADIENT], err);
+  if (!status)
+    status = xci_cl_is_dense(c, n_codes) ? dense_gradients(device, c, l1, scale, err)
+                                         : sparse_gradients(device, c, n_codes, l1, scale, err);
+  if (!status) status = read_losses(device, c, objective, losses, err);
+  if (status) return status;
+  c->gradient_norm = losses->gradient_norm;
+  c->has_gradient = true;
+  return XCODER_OK;
+}
+
+xcoder_status xci_cl_coder_update(xcoder_device *device, xci_coder *c, const xci_adam *adam, xcoder_error *err) {
+  if (!c->has_gradient) return xci_fail(err, XCODER_USAGE, "crosscoder: an update without a gradient");
+  if (adam->step == 0 || !(adam->epsilon > 0))
+    return xci_fail(err, XCODER_USAGE, "crosscoder: Adam needs a step from 1 and a positive epsilon");
+  double clip = 1, t = (double)adam->step;
+  if (adam->clip_norm > 0 && !(adam->clip_norm / (c->gradient_norm + 1e-6) >= 1)) /* so that NaN spreads */
+    clip = adam->clip_norm / (c->gradient_norm + 1e-6);
+  xcoder_status status = XCODER_OK;
+  for (int i = 0; i < XCI_N_TENSORS && !status; i++)
+    status = xci_cl_run(device, "adam", groups_of(c->n_values[i]), 1, err, "uffffffffmmmm", (unsigned)c->n_values[i],
+                        clip, adam->beta1, 1 - adam->beta1, adam->beta2, 1 - adam->beta2,
+                        adam->learning_rate / (1 - pow(adam->beta1, t)), 1 / sqrt(1 - pow(adam->beta2, t)),
+                        adam->epsilon, c->tensor[i][XCI_VALUE], c->tensor[i][XCI_MOMENT1], c->tensor[i][XCI_MOMENT2],
+                        c->tensor[i][XCI_GRADIENT]);
+  c->norms_valid = false;
+  return status;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Errors, and launching kernels by name. */
+#include "compute/opencl/opencl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *xci_cl_error_name(cl_int code) {
+  switch (code) {
+    case CL_DEVICE_NOT_AVAILABLE: return "CL_DEVICE_NOT_AVAILABLE";
+    case CL_COMPILER_NOT_AVAILABLE: return "CL_COMPILER_NOT_AVAILABLE";
+    case CL_MEM_OBJECT_ALLOCATION_FAILURE: return "CL_MEM_OBJECT_ALLOCATION_FAILURE";
+    case CL_OUT_OF_RESOURCES: return "CL_OUT_OF_RESOURCES";
+    case CL_OUT_OF_HOST_MEMORY: return "CL_OUT_OF_HOST_MEMORY";
+    case CL_BUILD_PROGRAM_FAILURE: return "CL_BUILD_PROGRAM_FAILURE";
+    case CL_INVALID_VALUE: return "CL_INVALID_VALUE";
+    case CL_INVALID_KERNEL_NAME: return "CL_INVALID_KERNEL_NAME";
+    case CL_INVALID_KERNEL_ARGS: return "CL_INVALID_KERNEL_ARGS";
+    case CL_INVALID_WORK_GROUP_SIZE: return "CL_INVALID_WORK_GROUP_SIZE";
+    case CL_INVALID_BUFFER_SIZE: return "CL_INVALID_BUFFER_SIZE";
+    case CL_INVALID_MEM_OBJECT: return "CL_INVALID_MEM_OBJECT";
+    case CL_INVALID_COMMAND_QUEUE: return "CL_INVALID_COMMAND_QUEUE";
+    case CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST: return "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST";
+    default: return "an OpenCL error";
+  }
+}
+
+xcoder_status xci_cl_fail(xcoder_device *device, cl_int code, const char *what, xcoder_error *err) {
+  xci_cl_of(device)->failed = true;
+  return xci_fail(err, XCODER_DEVICE, "device %s: %s failed: %s (%d); what was computed since the last save is lost",
+                  xci_cl_of(device)->name, what, xci_cl_error_name(code), (int)code);
+}
+
+xcoder_status xci_cl_usable(xcoder_device *device, xcoder_error *err) {
+  if (!xci_cl_of(device)->failed) return XCODER_OK;
+  return xci_fail(err, XCODER_DEVICE, "device %s: it failed earlier and is not used any more",
+                  xci_cl_of(device)->name);
+}
+
+static xcoder_status find_kernel(xcoder_device *device, const char *name, cl_kernel *kernel, xcoder_error *err) {
+  xci_cl *cl = xci_cl_of(device);
+  cl_int code;
+  for (size_t i = 0; i < cl->n_kernels; i++)
+    if (strcmp(cl->kernels[i].name, name) == 0) {
+      *kernel = cl->kernels[i].kernel;
+      return XCODER_OK;
+    }
+  if (cl->n_kernels == XCI_CL_KERNELS) return xci_fail(err, XCODER_INTERNAL, "more than %d kernels", XCI_CL_KERNELS);
+  *kernel = clCreateKernel(cl->program, name, &code);
+  if (code != CL_SUCCESS) return xci_cl_fail(device, code, name, err);
+  cl->kernels[cl->n_kernels].name = name;
+  cl->kernels[cl->n_kernels++].kernel = *kernel;
+  return XCODER_OK;
+}
+
+xcoder_status xci_cl_run(xcoder_device *device, const char *name, size_t groups_x, size_t groups_y,
+                         xcoder_error *err, const char *types, ...) {
+  xci_cl *cl = xci_cl_of(device);
+  cl_kernel kernel = NULL;
+  cl_int code = CL_SUCCESS;
+  xcoder_status status = xci_cl_usable(device, err);
+  if (status || groups_x == 0 || groups_y == 0) return status;
+  status = find_kernel(device, name, &kernel, err);
+  if (status) return status;
+  va_list arguments;
+  va_start(arguments, types);
+  for (cl_uint i = 0; types[i] != '\0' && code == CL_SUCCESS; i++) {
+    if (types[i] == 'm') {
+      cl_mem memory = va_arg(arguments, cl_mem);
+      code = clSetKernelArg(kernel, i, sizeof memory, &memory);
+    } else if (types[i] == 'u') {
+      cl_uint number = va_arg(arguments, unsigned);
+      code = clSetKernelArg(kernel, i, sizeof number, &number);
+    } else {
+      cl_float number = (cl_float)va_arg(arguments, double);
+      code = clSetKernelArg(kernel, i, sizeof number, &number);
+    }
+  }
+  va_end(arguments);
+  const size_t global[2] = {groups_x * XCI_CL_GROUP, groups_y}, local[2] = {XCI_CL_GROUP, 1};
+  if (code == CL_SUCCESS) code = clEnqueueNDRangeKernel(cl->queue, kernel, 2, NULL, global, local, 0, NULL, NULL);
+  cl->n_launches++;
+  return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, name, err);
+}

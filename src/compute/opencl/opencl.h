@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The OpenCL backend: what its files share. One in-order queue a device; kernels run in groups of XCI_CL_GROUP. */
+#ifndef XCI_COMPUTE_OPENCL_OPENCL_H
+#define XCI_COMPUTE_OPENCL_OPENCL_H
+
+#define CL_TARGET_OPENCL_VERSION 120
+#include "base/text.h"
+#include "compute/compute.h"
+#include <CL/cl.h>
+
+/* Work-items of a group, and of a team: kernels cut a group into teams that each reduce one row. As in cl/common.cl. */
+enum { XCI_CL_GROUP = 256, XCI_CL_TEAM = 32, XCI_CL_TEAMS = XCI_CL_GROUP / XCI_CL_TEAM, XCI_CL_KERNELS = 96 };
+
+typedef struct xci_cl {
+  char name[128];
+  cl_device_id id;
+  cl_context context;
+  cl_command_queue queue;
+  cl_program program;
+  struct {
+    const char *name; /* a literal */
+    cl_kernel kernel;
+  } kernels[XCI_CL_KERNELS];
+  size_t n_kernels;
+  bool is_cpu, use_clblast;
+  bool failed;               /* after any error nothing more is tried: the context may be poisoned */
+  size_t max_buffer, memory; /* bytes: of one allocation, of the device */
+  size_t used, peak;         /* bytes held, most ever held */
+  uint64_t n_launches, bytes_up, bytes_down;
+  cl_mem scratch[4];         /* grow-only work space, by xci_cl_scratch_use */
+  size_t scratch_bytes[4];
+  xcoder_device *host;       /* computes what is not on the device */
+} xci_cl;
+
+static inline xci_cl *xci_cl_of(const xcoder_device *device) { return device->state; }
+
+/* ---- select.c ---- */
+
+typedef struct xci_cl_found {
+  cl_platform_id platform;
+  cl_device_id device;
+  cl_device_type type;
+  char name[96], platform_name[96], driver[64], version[64];
+} xci_cl_found;
+enum { XCI_CL_MAX_DEVICES = 32 };
+/* Every device of every platform, in the order of the loader; 0 if there are none. Never fails. */
+size_t xci_cl_find(xci_cl_found found[XCI_CL_MAX_DEVICES]);
+/* "N", a part of a name (any case), or NULL: the first GPU, else the first device. */
+xcoder_status xci_cl_select(const char *which, const xci_cl_found *found, size_t n, size_t *chosen, xcoder_error *err);
+
+/* ---- program.c ---- */
+
+/* Builds the kernels, from the cache of binaries where it has them. */
+xcoder_status xci_cl_build(xcoder_device *device, const xci_cl_found *found, xcoder_error *err);
+extern const char *const xci_cl_source[]; /* made from cl/ at build time */
+extern const size_t xci_cl_source_lines;
+
+/* ---- launch.c ---- */
+
+const char *xci_cl_error_name(cl_int code);
+/* XCODER_DEVICE in one line, and no further attempts with this device. */
+xcoder_status xci_cl_fail(xcoder_device *device, cl_int code, const char *what, xcoder_error *err);
+/* Whether an earlier call has failed. */
+xcoder_status xci_cl_usable(xcoder_device *device, xcoder_error *err);
+/* Enqueues groups_x x groups_y groups of XCI_CL_GROUP x 1 items. Letters of `types`: m cl_mem (NULL allowed),
+ * u unsigned, f double passed as float. Nothing happens where there are no groups. */
+xcoder_status xci_cl_run(xcoder_device *device, const char *kernel, size_t groups_x, size_t groups_y,
+                         xcoder_error *err, const char *types, ...);
+
+/* ---- memory.c ---- */
+
+xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, xcoder_error *err);
+void xci_cl_free(xcoder_device *device, cl_mem *memory); /* NULL allowed; becomes NULL */
+xcoder_status xci_cl_write(xcoder_device *device, cl_mem to, size_t offset, const void *from, size_t n_bytes,
+                           xcoder_error *err);
+xcoder_status xci_cl_read(xcoder_device *device, cl_mem from, size_t offset, void *to, size_t n_bytes,
+                          xcoder_error *err);
+xcoder_status xci_cl_zero(xcoder_device *device, cl_mem memory, size_t offset, size_t n_bytes, xcoder_error *err);
+xcoder_status xci_cl_copy(xcoder_device *device, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset,
+                          size_t n_bytes, xcoder_error *err);
+/* At least count * bytes in *memory of *capacity bytes; the contents are lost. */
+xcoder_status xci_cl_reserve(xcoder_device *device, cl_mem *memory, size_t *capacity, size_t count, size_t bytes,
+                             xcoder_error *err);
+
+xcoder_status xci_cl_buffer_create(xcoder_device *device, size_t bytes, xci_buffer *buffer, xcoder_error *err);
+void xci_cl_buffer_free(xcoder_device *device, xci_buffer *buffer);
+xcoder_status xci_cl_upload(xcoder_device *device, xci_buffer *buffer, size_t offset_bytes, const void *bytes,
+                            size_t n_bytes, xcoder_error *err);
+xcoder_status xci_cl_download(xcoder_device *device, const xci_buffer *buffer, size_t offset_bytes, void *bytes,
+                              size_t n_bytes, xcoder_error *err);
+
+/* ---- gemm.c ---- */
+
+/* A matrix in row-major order, from value `first` of `memory`, rows `stride` values apart; transposed: as read. */
+typedef struct xci_cl_matrix {
+  cl_mem memory;
+  size_t first, stride;
+  bool transposed;
+} xci_cl_matrix;
+/* c[m, n] = alpha a[m, k] b[k, n] + beta c; c is not transposed. */
+xcoder_status xci_cl_gemm(xcoder_device *device, size_t m, size_t n, size_t k, float alpha, xci_cl_matrix a,
+                          xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err);
+
+/* ---- list.c: for `devices` and for `auto` ---- */
+
+void xci_cl_list(xci_text *json);
+/* Whether there is a device other than a processor; *which is its number as text. */
+bool xci_cl_has_gpu(char which[8]);
+
+/* ---- Entries: coder_*.c ---- */
+
+xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *shape, xci_coder **coder,
+                                  xcoder_error *err);
+void xci_cl_coder_free(xcoder_device *device, xci_coder *coder);
+xcoder_status xci_cl_coder_write(xcoder_device *device, xci_coder *coder, xci_coder_tensor tensor,
+                                 xci_coder_slot slot, const float *values, xcoder_error *err);
+xcoder_status xci_cl_coder_read(xcoder_device *device, const xci_coder *coder, xci_coder_tensor tensor,
+                                xci_coder_slot slot, float *values, xcoder_error *err);
+xcoder_status xci_cl_coder_norms(xcoder_device *device, xci_coder *coder, float *norms, xcoder_error *err);
+xcoder_status xci_cl_coder_encode(xcoder_device *device, xci_coder *coder, const float *x, size_t n_samples,
+                                  const xci_gate *gate, xcoder_error *err);
+xcoder_status xci_cl_coder_codes(xcoder_device *device, xci_coder *coder, xci_codes *codes, xcoder_error *err);
+xcoder_status xci_cl_coder_set_codes(xcoder_device *device, xci_coder *coder, const xci_codes *codes,
+                                     xcoder_error *err);
+xcoder_status xci_cl_coder_decode(xcoder_device *device, xci_coder *coder, float *xhat, xcoder_error *err);
+xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
+                                    xci_losses *losses, xcoder_error *err);
+xcoder_status xci_cl_coder_update(xcoder_device *device, xci_coder *coder, const xci_adam *adam, xcoder_error *err);
+
+#endif

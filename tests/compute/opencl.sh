@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The crosscoder's conformance tests on the first OpenCL device that opens; 77 (skipped) where there is none.
+here=${builddir:-.}
+: "${POCL_CACHE_DIR:=$here/pocl-cache}" "${XDG_CACHE_HOME:=$here/opencl-cache}"
+mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
+POCL_CACHE_DIR=$(cd "$POCL_CACHE_DIR" && pwd) XDG_CACHE_HOME=$(cd "$XDG_CACHE_HOME" && pwd)
+export POCL_CACHE_DIR XDG_CACHE_HOME
+if ! "$here/crosscoder" devices --self-test --device=opencl >"$here/opencl-test.tmp" 2>&1; then
+  if grep -q 'no OpenCL backend\|no platform' "$here/opencl-test.tmp"; then
+    echo "skipped: $(cat "$here/opencl-test.tmp")"
+    rm -f "$here/opencl-test.tmp"
+    exit 77
+  fi
+  cat "$here/opencl-test.tmp"
+  exit 1
+fi
+cat "$here/opencl-test.tmp"
+rm -f "$here/opencl-test.tmp"
+status=0
+for test in test_coder test_coder_properties; do
+  XCODER_TEST_DEVICE=opencl "$here/tests/compute/$test" || status=1
+done
+# A damaged file of the cache is built anew.
+for file in "$XDG_CACHE_HOME"/crosscoder/opencl-*.bin; do
+  [ -f "$file" ] || { echo "no kernels in $XDG_CACHE_HOME"; status=1; continue; }
+  printf 'damaged' | dd of="$file" bs=1 seek=100 conv=notrunc 2>/dev/null
+done
+"$here/crosscoder" devices --self-test --device=opencl || status=1
+exit $status
