@@ -217,3 +217,25 @@ KERNEL adam(uint n, float clip, float keep1, float add1, float keep2, float add2
   moment2[i] = v;
   value[i] -= rate * m / (sqrt(v) * root + epsilon);
 }
+
+/* Chosen rows of a matrix, and adding to chosen rows. */
+KERNEL gather_rows(global const float *w, global const uint *chosen, uint columns, global float *out) {
+  uint k = get_global_id(0), j = get_group_id(1);
+  if (k < columns) out[(size_t)j * columns + k] = w[(size_t)chosen[j] * columns + k];
+}
+
+KERNEL add_rows(global const float *add, global const uint *chosen, uint columns, global float *w) {
+  uint k = get_global_id(0), j = get_group_id(1);
+  if (k < columns) w[(size_t)chosen[j] * columns + k] += add[(size_t)j * columns + k];
+}
+
+KERNEL subtract_mean(global const float *rows, global const float *mean, uint columns, global float *out) {
+  uint k = get_global_id(0);
+  size_t at = get_group_id(1) * (size_t)columns + k;
+  if (k < columns) out[at] = rows[at] - mean[k];
+}
+
+KERNEL fill(global float *x, uint n, float value) {
+  uint i = get_global_id(0);
+  if (i < n) x[i] = value;
+}

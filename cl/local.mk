@@ -5,7 +5,8 @@ if HAVE_OPENCL
 src_libcompute_la_SOURCES += src/compute/opencl/opencl.h src/compute/opencl/coder.h src/compute/opencl/device.c \
   src/compute/opencl/select.c src/compute/opencl/list.c src/compute/opencl/launch.c src/compute/opencl/memory.c \
   src/compute/opencl/program.c src/compute/opencl/gemm.c src/compute/opencl/coder_state.c \
-  src/compute/opencl/coder_codes.c src/compute/opencl/coder_train.c src/compute/opencl/host_entries.c \
+  src/compute/opencl/coder_codes.c src/compute/opencl/coder_train.c src/compute/opencl/coder_auxiliary.c \
+  src/compute/opencl/host_entries.c \
   src/compute/opencl/host_entries.h
 nodist_src_libcompute_la_SOURCES = src/compute/opencl/source.c
 BUILT_SOURCES += src/compute/opencl/source.c

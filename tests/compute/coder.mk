@@ -24,3 +24,11 @@ tests_compute_test_batch_topk_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_compute_test_batch_topk_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
 endif
 EXTRA_DIST += tests/compute/make_auxiliary_golden.py tests/compute/golden/batchtopk.f64
+
+# The same on an OpenCL device, where there is one.
+if HAVE_CHECK
+dist_check_SCRIPTS += tests/compute/opencl.sh
+TESTS += tests/compute/opencl.sh
+else
+EXTRA_DIST += tests/compute/opencl.sh
+endif

@@ -18,7 +18,7 @@ fi
 cat "$here/opencl-test.tmp"
 rm -f "$here/opencl-test.tmp"
 status=0
-for test in test_coder test_coder_properties; do
+for test in test_coder test_coder_properties test_batch_topk; do
   XCODER_TEST_DEVICE=opencl "$here/tests/compute/$test" || status=1
 done
 # A damaged file of the cache is built anew.

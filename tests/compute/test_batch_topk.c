@@ -85,7 +85,7 @@ static void check_tensors(golden *g, xci_coder_slot slot, double tolerance) {
  * values of order 1: 12 * 64 * 4 * 2^-24 = 2e-4 at the very worst, in truth a random walk of it: 2e-5. After 20 steps of
  * Adam of at most 0.01, which divides by the gradient's size, 1 % of a step each: 2e-3. */
 START_TEST(test_against_torch) {
-  static const char *const devices[] = {"reference", "cpu"};
+  const char *tested = getenv("XCODER_TEST_DEVICE"), *const devices[] = {"reference", tested != NULL ? tested : "cpu"};
   golden g;
   xci_losses losses;
   xcoder_set_threads(1 + _i);

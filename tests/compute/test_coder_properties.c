@@ -370,7 +370,8 @@ START_TEST(test_failing_allocations) {
     if (status == XCODER_OK) break;
     ck_assert_int_eq(status, XCODER_MEMORY);
   }
-  ck_assert_int_gt(n, 40); /* 16 tensors and more than 24 arrays */
+  /* On the processor: 16 tensors and more than 24 arrays. On a device most are not the host's. */
+  ck_assert_int_gt(n, strcmp(tested_device(), "cpu") == 0 ? 40 : 3);
   close_pair(&p);
 }
 END_TEST

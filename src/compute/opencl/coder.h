@@ -4,8 +4,14 @@
 #define XCI_COMPUTE_OPENCL_CODER_H
 
 #include "compute/opencl/opencl.h"
+#include <crosscoder/coder.h>
 
 enum { XCI_CL_CHUNK = 128, XCI_CL_SQUARES = 16 * XCI_CL_GROUP }; /* CHUNK in cl/codes.cl, SQUARES * GROUP in cl/coder.cl */
+
+/* Pairs of results: squared errors by checkpoint, sparsity, squares of the tensors' gradients, the auxiliary term's
+ * sums; then a count. */
+enum { XCI_CL_SPARSITY = XCODER_MAX_CHECKPOINTS, XCI_CL_TENSOR_SQUARES = XCI_CL_SPARSITY + 1,
+       XCI_CL_AUXILIARY = XCI_CL_TENSOR_SQUARES + XCI_N_TENSORS, XCI_CL_COUNT, XCI_CL_RESULTS };
 
 struct xci_coder {
   xci_coder_shape shape;
@@ -49,5 +55,20 @@ bool xci_cl_is_dense(const xci_coder *coder, size_t n_codes);
 /* out = xhat - x, or xhat. */
 xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *coder, size_t n_codes, bool subtract, cl_mem out,
                                  xcoder_error *err);
+
+/* ---- Reductions of fixed shape ---- */
+
+/* out[k] = scale * sum of rows over the batch. */
+xcoder_status xci_cl_sum_columns(xcoder_device *device, xci_coder *coder, cl_mem rows, size_t columns, float scale,
+                                 cl_mem out, xcoder_error *err);
+/* results[slot] = sum of n values of x as a pair of floats. */
+xcoder_status xci_cl_sum_pairs(xcoder_device *device, xci_coder *coder, cl_mem x, size_t first, size_t n,
+                               unsigned slot, xcoder_error *err);
+/* parts[c, b] = sum of squares of rows, [n_samples, columns]. */
+xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *coder, cl_mem rows, xcoder_error *err);
+
+/* Adds the auxiliary term to the gradients; *loss: without its coefficient. */
+xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
+                                   double *loss, xcoder_error *err);
 
 #endif

@@ -45,7 +45,7 @@ static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error 
     {&c->column_totals, latents, training}, {&c->column_start, latents + 1, training}, {&c->sums, latents, training},
     {&c->sparsity, latents, training}, {&c->push, latents, training}, {&c->decay, latents * n, training},
     {&c->positive, latents, training}, {&c->positive_start, latents + 1, training},
-    {&c->results, 2 * (XCODER_MAX_CHECKPOINTS + 8), training},
+    {&c->results, 2 * XCI_CL_RESULTS, training},
   };
   xcoder_status status = XCODER_OK;
   for (int t = 0; t < XCI_N_TENSORS; t++)

@@ -9,8 +9,6 @@
 #include <string.h>
 
 enum { DENSE_SHARE = 8 };
-/* Pairs of results: squared errors by checkpoint, sparsity, squares of the gradients of four tensors; then a count. */
-enum { SPARSITY = XCODER_MAX_CHECKPOINTS, SQUARES = SPARSITY + 1, COUNT = SQUARES + XCI_N_TENSORS, N_RESULTS };
 
 static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
 static size_t teams_of(size_t n) { return xci_ceil_div(n, XCI_CL_TEAMS); }
@@ -49,7 +47,7 @@ xcoder_status xci_cl_coder_decode(xcoder_device *device, xci_coder *c, float *xh
 
 /* ---- Reductions ---- */
 
-static xcoder_status sum_columns(xcoder_device *device, xci_coder *c, cl_mem rows, size_t columns, float scale,
+xcoder_status xci_cl_sum_columns(xcoder_device *device, xci_coder *c, cl_mem rows, size_t columns, float scale,
                                  cl_mem out, xcoder_error *err) {
   size_t chunks = xci_cl_chunks(c);
   xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, chunks * columns, sizeof(float), err);
@@ -62,7 +60,7 @@ static xcoder_status sum_columns(xcoder_device *device, xci_coder *c, cl_mem row
   return status;
 }
 
-static xcoder_status sum_pairs(xcoder_device *device, xci_coder *c, cl_mem x, size_t first, size_t n, unsigned slot,
+xcoder_status xci_cl_sum_pairs(xcoder_device *device, xci_coder *c, cl_mem x, size_t first, size_t n, unsigned slot,
                                xcoder_error *err) {
   return xci_cl_run(device, "sum_pairs", 1, 1, err, "muumu", x, (unsigned)first, (unsigned)n, c->results, slot);
 }
@@ -73,17 +71,15 @@ static xcoder_status sum_squares(xcoder_device *device, xci_coder *c, int tensor
   if (!status)
     status = xci_cl_run(device, "square_parts", n_parts, 1, err, "mum", c->tensor[tensor][XCI_GRADIENT], (unsigned)n,
                         c->parts);
-  return status ? status : sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(SQUARES + tensor), err);
+  return status ? status : xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
 }
 
-static xcoder_status sum_errors(xcoder_device *device, xci_coder *c, xcoder_error *err) {
-  size_t n = c->shape.n_checkpoints, n_rows = c->n_samples * n;
+xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *c, cl_mem rows, xcoder_error *err) {
+  size_t n_rows = c->n_samples * c->shape.n_checkpoints;
   xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_rows, sizeof(float), err);
   if (!status)
-    status = xci_cl_run(device, "row_errors", teams_of(n_rows), 1, err, "muuum", c->residual, (unsigned)c->n_samples,
-                        (unsigned)n, (unsigned)c->shape.d_model, c->parts);
-  for (size_t i = 0; i < n && !status; i++)
-    status = sum_pairs(device, c, c->parts, i * c->n_samples, c->n_samples, (unsigned)i, err);
+    status = xci_cl_run(device, "row_errors", teams_of(n_rows), 1, err, "muuum", rows, (unsigned)c->n_samples,
+                        (unsigned)c->shape.n_checkpoints, (unsigned)c->shape.d_model, c->parts);
   return status;
 }
 
@@ -145,7 +141,7 @@ static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double
   size_t latents = c->shape.n_latents, columns = c->columns, n = c->n_samples, chunks = xci_cl_chunks(c);
   cl_mem w_dec = c->tensor[XCI_W_DEC][XCI_VALUE], g_dec = c->tensor[XCI_W_DEC][XCI_GRADIENT];
   xcoder_status status = xci_cl_reserve(device, &c->df, &c->df_bytes, n * latents, sizeof(float), err);
-  if (!status) status = sum_columns(device, c, c->f, latents, 1, c->sums, err);
+  if (!status) status = xci_cl_sum_columns(device, c, c->f, latents, 1, c->sums, err);
   if (!status)
     status = xci_cl_run(device, "count_columns", groups_of(latents), chunks, err, "muuum", c->f, (unsigned)n,
                         latents_of(c), 1u, c->column_counts);
@@ -161,7 +157,7 @@ static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double
   if (!status)
     status = xci_cl_run(device, "mask_gradients", groups_of(latents), n, err, "mmum", c->f, c->push, latents_of(c),
                         c->df);
-  if (!status) status = sum_columns(device, c, c->df, latents, 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
+  if (!status) status = xci_cl_sum_columns(device, c, c->df, latents, 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
   if (!status)
     status = xci_cl_run(device, "start_gradient", groups_of(columns), latents, err, "mmuuum", c->decay, w_dec,
                         columns_of(c), (unsigned)c->shape.d_model, latents_of(c), g_dec);
@@ -181,29 +177,31 @@ static double pair_of(const float *results, size_t slot) {
 
 static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_objective *objective,
                                  xci_losses *losses, xcoder_error *err) {
-  float results[2 * N_RESULTS];
+  float results[2 * XCI_CL_RESULTS];
   cl_uint positive = 0;
   double n = (double)c->n_samples, square = 0;
-  xcoder_status status = sum_errors(device, c, err);
-  if (!status) status = sum_pairs(device, c, c->sparsity, 0, c->shape.n_latents, SPARSITY, err);
+  xcoder_status status = xci_cl_sum_errors(device, c, c->residual, err);
+  for (size_t i = 0; i < c->shape.n_checkpoints && !status; i++)
+    status = xci_cl_sum_pairs(device, c, c->parts, i * c->n_samples, c->n_samples, (unsigned)i, err);
+  if (!status) status = xci_cl_sum_pairs(device, c, c->sparsity, 0, c->shape.n_latents, XCI_CL_SPARSITY, err);
   for (int t = 0; t < XCI_N_TENSORS && !status; t++) status = sum_squares(device, c, t, err);
   if (!status)
     status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->positive, latents_of(c), c->positive_start);
   if (!status)
     status = xci_cl_copy(device, c->positive_start, c->shape.n_latents * sizeof positive, c->results,
-                         2 * COUNT * sizeof *results, sizeof positive, err);
+                         2 * XCI_CL_COUNT * sizeof *results, sizeof positive, err);
   if (!status) status = xci_cl_read(device, c->results, 0, results, sizeof results, err);
   if (status) return status;
-  *losses = (xci_losses){0};
   for (size_t i = 0; i < c->shape.n_checkpoints; i++) {
     losses->squared_error[i] = pair_of(results, i) / n;
     losses->reconstruction += losses->squared_error[i];
   }
-  losses->sparsity = pair_of(results, SPARSITY) / n;
-  for (size_t t = 0; t < XCI_N_TENSORS; t++) square += pair_of(results, SQUARES + t);
-  memcpy(&positive, &results[2 * COUNT], sizeof positive);
+  losses->sparsity = pair_of(results, XCI_CL_SPARSITY) / n;
+  for (size_t t = 0; t < XCI_N_TENSORS; t++) square += pair_of(results, XCI_CL_TENSOR_SQUARES + t);
+  memcpy(&positive, &results[2 * XCI_CL_COUNT], sizeof positive);
   losses->l0 = (double)positive / n;
-  losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity;
+  losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
+                 objective->auxiliary_coefficient * losses->auxiliary;
   losses->gradient_norm = sqrt(square);
   return XCODER_OK;
 }
@@ -220,11 +218,13 @@ xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const x
   if (!status) status = xci_cl_count_codes(device, c, &n_codes, err);
   if (status) return status;
   status = xci_cl_decode_into(device, c, n_codes, true, c->residual, err);
-  if (!status) status = sum_columns(device, c, c->residual, c->columns, (float)scale,
+  if (!status) status = xci_cl_sum_columns(device, c, c->residual, c->columns, (float)scale,
                                     c->tensor[XCI_B_DEC][XCI_GRADIENT], err);
   if (!status)
     status = xci_cl_is_dense(c, n_codes) ? dense_gradients(device, c, l1, scale, err)
                                          : sparse_gradients(device, c, n_codes, l1, scale, err);
+  *losses = (xci_losses){0};
+  if (!status) status = xci_cl_add_auxiliary(device, c, objective, &losses->auxiliary, err);
   if (!status) status = read_losses(device, c, objective, losses, err);
   if (status) return status;
   c->gradient_norm = losses->gradient_norm;
