@@ -20,6 +20,11 @@ read_safetensors <- function(path) {
       F32 = readBin(piece, "numeric", n, size = 4, endian = "little"),
       F64 = readBin(piece, "numeric", n, size = 8, endian = "little"),
       I32 = readBin(piece, "integer", n, size = 4, endian = "little"),
+      U8 = as.integer(piece),
+      BF16 = { # the upper half of a float32
+        halves <- matrix(piece, nrow = 2)
+        readBin(as.vector(rbind(raw(n), raw(n), halves)), "numeric", n, size = 4, endian = "little")
+      },
       I64 = {
         words <- matrix(readBin(piece, "integer", 2 * n, size = 4, endian = "little"), nrow = 2)
         ifelse(words[1, ] < 0, words[1, ] + 2^32, words[1, ]) + words[2, ] * 2^32
