@@ -4,7 +4,7 @@ EXTRA_DIST += fuzz/run.sh fuzz/seeds
 fuzz_cflags = $(AM_CFLAGS) -fsanitize=fuzzer
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 fuzz_targets = fuzz/fuzz_index fuzz/fuzz_stream fuzz/fuzz_tokens fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy fuzz/fuzz_safetensors fuzz/fuzz_tokenizer \
-  fuzz/fuzz_torch
+  fuzz/fuzz_torch fuzz/fuzz_exchange fuzz/fuzz_csv fuzz/fuzz_pairs
 if FUZZERS
 EXTRA_PROGRAMS += $(fuzz_targets)
 fuzzers: $(fuzz_targets) tests/formats/write_corpus
@@ -44,6 +44,18 @@ fuzz_fuzz_tokens_SOURCES = fuzz/fuzz_tokens.c fuzz/fuzz_file.h
 fuzz_fuzz_tokens_CFLAGS = $(fuzz_cflags)
 fuzz_fuzz_tokens_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_tokens_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
+fuzz_fuzz_exchange_SOURCES = fuzz/fuzz_exchange.c fuzz/fuzz_file.h
+fuzz_fuzz_exchange_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_exchange_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_exchange_LDADD = $(LAYERS_CODER) $(XCODER_LIBS)
+fuzz_fuzz_csv_SOURCES = fuzz/fuzz_csv.c fuzz/fuzz_file.h
+fuzz_fuzz_csv_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_csv_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_csv_LDADD = $(LAYERS_REPORT) $(XCODER_LIBS)
+fuzz_fuzz_pairs_SOURCES = fuzz/fuzz_pairs.c fuzz/fuzz_file.h
+fuzz_fuzz_pairs_CFLAGS = $(fuzz_cflags)
+fuzz_fuzz_pairs_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_pairs_LDADD = $(LAYERS_TEXT) $(XCODER_LIBS)
 else
 fuzzers:
 	@echo 'The fuzz targets are built after configure --enable-fuzzers CC=clang.' >&2; exit 1

@@ -34,6 +34,11 @@ run_target() {
   [ ! -d "$top/fuzz/seeds/$name" ] || cp -R "$top/fuzz/seeds/$name/." "seeds/$name/"
   case $name in # what a reader shares with another
     stream) seeds='jsonl-*.gz jsonl-*.zst' ;;
+  exchange)
+    seeds=
+    for seed in "$top"/tests/crosscoder/golden/*/*c*f*g.json; do
+      cp "$seed" "seeds/$name/$(basename "$(dirname "$seed")").json"
+    done ;;
     *) seeds="$name-*" ;;
   esac
   # shellcheck disable=SC2086

@@ -111,6 +111,23 @@ static xcoder_status check_index(const xci_weight_files *files, const json_t *ma
   return XCODER_OK;
 }
 
+/* A tensor that also lies in a shard other than its own would be read from whichever comes first. */
+static xcoder_status check_shards(const xci_weight_files *files, const json_t *map, const char *const *names,
+                                  xcoder_error *err) {
+  char quoted[3][256];
+  for (size_t i = 0; i < files->n_files; i++)
+    for (size_t k = 0; k < xci_weight_file_count(&files->file[i]); k++) {
+      const xci_tensor *tensor = xci_weight_file_at(&files->file[i], k);
+      const char *named = json_string_value(json_object_get(map, tensor->name));
+      if (named == NULL || strcmp(named, names[i]) == 0) continue;
+      return xci_fail(err, XCODER_FORMAT, "%s: tensor '%s' is in the file '%s' and in '%s', expected one place",
+                      files->source, xci_quote(quoted[0], 256, tensor->name, strlen(tensor->name)),
+                      xci_quote(quoted[1], 256, named, strlen(named)),
+                      xci_quote(quoted[2], 256, names[i], strlen(names[i])));
+    }
+  return XCODER_OK;
+}
+
 static xcoder_status open_shards(xci_weight_files *files, bool is_torch, xcoder_error *err) {
   json_t *index = NULL;
   const char **names = NULL;
@@ -123,6 +140,7 @@ static xcoder_status open_shards(xci_weight_files *files, bool is_torch, xcoder_
   if (!status) status = XCI_ALLOC(&files->file, n_names, err);
   for (size_t i = 0; !status && i < n_names; i++) status = open_file(files, names[i], is_torch, err);
   if (!status) status = check_index(files, map, names, err);
+  if (!status) status = check_shards(files, map, names, err);
   xci_free(names);
   json_decref(index);
   return status;

@@ -112,6 +112,42 @@ END_TEST
 
 #define SENTENCES "\"sentence_good\": \"a b a\", \"sentence_bad\": \"a a a\", "
 
+/* All 67 paradigms of BLiMP in a folder, of which half have no word behind a common prefix: one line for each file; and
+ * whole sentences, which every paradigm has. */
+START_TEST(all_paradigms) {
+  static const char prefix[] = "{" SENTENCES "\"one_prefix_method\": true, \"one_prefix_prefix\": \"ab\", "
+                               "\"one_prefix_word_good\": \"a\", \"one_prefix_word_bad\": \"b\", \"UID\": \"u\"}\n";
+  static const char none[] = "{" SENTENCES "\"one_prefix_method\": false, \"UID\": \"v\"}\n";
+  xcoder_tokenizer *tokenizer = open_tokenizer(test_file("good/tokenizer-plain.json"));
+  char name[64], folder[512];
+  for (int i = 0; i < 67; i++) {
+    snprintf(name, sizeof name, "paradigm_%02d.jsonl", i);
+    write_temporary(name, i % 2 ? none : prefix, i % 2 ? sizeof none - 1 : sizeof prefix - 1);
+  }
+  snprintf(folder, sizeof folder, "%s", temporary_folder());
+  xcoder_pairs *pairs = load("blimp", folder, tokenizer, NULL);
+  ck_assert_str_eq(xcoder_pairs_summary(pairs), "kept 34 of 34; 33 files without words behind a common prefix");
+  const char *line = xcoder_pairs_files(pairs);
+  for (int i = 0; i < 67; i++) {
+    char wanted[128];
+    snprintf(wanted, sizeof wanted, "paradigm_%02d.jsonl: %s\n", i,
+             i % 2 ? "kept 0 of 1: 1 skipped (no word behind a common prefix: 1)" : "kept 1 of 1");
+    ck_assert_msg(strncmp(line, wanted, strlen(wanted)) == 0, "'%s' does not begin with '%s'", line, wanted);
+    line += strlen(wanted);
+  }
+  ck_assert_str_eq(line, "");
+  xcoder_pairs_free(pairs);
+  pairs = load("blimp", folder, tokenizer, &(xcoder_pairs_options){.sentences = true});
+  ck_assert_str_eq(xcoder_pairs_summary(pairs), "kept 67 of 67");
+  xcoder_pairs_free(pairs);
+  for (int i = 0; i < 67; i++) {
+    snprintf(name, sizeof name, "paradigm_%02d.jsonl", i);
+    ck_assert_int_eq(unlink(temporary_file(name)), 0);
+  }
+  xcoder_tokenizer_close(tokenizer);
+}
+END_TEST
+
 START_TEST(blimp_rows) {
   static const char text[] =
     "{" SENTENCES "\"one_prefix_method\": true, \"one_prefix_prefix\": \" ab \", \"one_prefix_word_good\": \"a\", "
@@ -185,6 +221,7 @@ int main(void) {
   TCase *tcase = new_case("pairs");
   tcase_add_test(tcase, own_format);
   tcase_add_test(tcase, folders_and_tasks);
+  tcase_add_test(tcase, all_paradigms);
   tcase_add_test(tcase, blimp_rows);
   tcase_add_test(tcase, blimp_as_in_the_paper);
   int failed = run_case(tcase, "pairs");

@@ -267,10 +267,27 @@ START_TEST(test_index) {
     {"{\"weight_map\": {}}", XCODER_FORMAT, "weight_map"},
     {"{}", XCODER_FORMAT, "weight_map"},
     {"[]", XCODER_FORMAT, "weight_map"},
+    {"{\"weight_map\": {\"gpt_neox.embed_in.weight\": [\"shard\"]}}", XCODER_FORMAT, "plain name"},
+    {"{\"weight_map\": {\"gpt_neox.embed_in.weight\": \"a/shard\"}}", XCODER_FORMAT, "plain name"},
+    {"{\"weight_map\": {\"gpt_neox.embed_in.weight\": \"..\\\\shard\"}}", XCODER_FORMAT, "plain name"},
+    {"{\"weight_map\": {\"gpt_neox.embed_in.weight\": \"shard\", \"gpt_neox.embed_in.weight\": \"none\"}}",
+     XCODER_FORMAT, "duplicate"},
+    {"{\"weight_map\": {\"gpt_neox.embed_in.weight\": \"shard\", \"gpt_neox.final_layer_norm.weight\": \"copy\"}}",
+     XCODER_FORMAT, "expected one place"},
+    {"{\"weight_map\": {\"gpt_neox.embed_in.weight\": \"shard\", \"gpt_neox.final_layer_norm.weight\": \"shard\"}}",
+     XCODER_OK, ""},
+    {"{\"weight_map\": \"shard\"}", XCODER_FORMAT, "weight_map"},
+    {"{\"weight_map\": {\"gpt_neox.embed_in.weight\": \"shard\"}", XCODER_FORMAT, "index.json"},
+    {"", XCODER_FORMAT, "index.json"},
+    {"{\"metadata\": {\"total_size\": 9223372036854775808}, \"weight_map\": {\"gpt_neox.embed_in.weight\": \"shard\"}}",
+     XCODER_FORMAT, "index.json"},
+    {"{\"metadata\": {\"total_size\": -1}, \"weight_map\": {\"gpt_neox.embed_in.weight\": \"shard\"}}",
+     XCODER_OK, ""},
     {"{\"metadata\": {\"total_size\": 9223372036854775807}, \"weight_map\": {\"gpt_neox.embed_in.weight\": \"shard\"}}",
      XCODER_OK, ""},
   };
   rename(in_folder("model.safetensors"), in_folder("shard"));
+  copy_file("tiny-neox", "model.safetensors", "copy");
   write_text("cut", "\x08");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     write_text("model.safetensors.index.json", cases[i].text);
