@@ -178,11 +178,24 @@ typedef struct xcoder_attribute_options {
    * multiplied by `batch_keys`, added up, and divided by the number of prompts. */
   bool authors;
   size_t batch_keys;            /* columns of their data set; 0: 17 for BLiMP, 6 for CLAMS, else 1 */
+  /* A folder in which average gradients are kept, found by what they depend on: another crosscoder of the same models and
+   * layer reads them instead of integrating again, with the same bits. Used where the path does not depend on the
+   * crosscoder (XCODER_ORIGIN, _COUNTERFACTUAL, _RESAMPLED); NULL: none. */
+  const char *gradients;
 } xcoder_attribute_options;
 
 XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs *task,
                                           const xcoder_attribute_options *options, const char *run_directory,
                                           xcoder_verdicts *verdicts, xcoder_error *err);
+
+/* When stopped, the examples that are done are kept in effects/TASK.partial.safetensors, and the next call with the same
+ * setting, task and options goes on behind them, with the same bits as without the stop.
+ *
+ * effects/TASK.csv and .json anew from effects/TASK.safetensors, without the models: with other resamples and another seed
+ * of the intervals, equal to a new attribution with these. Errors: XCODER_MISSING, XCODER_FORMAT, XCODER_MISMATCH (of
+ * another crosscoder). */
+XCODER_API xcoder_status xcoder_retabulate(const xcoder *coder, const char *task, uint64_t bootstrap, uint64_t seed,
+                                           const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
 
 /* One attribution of the task for each baseline that it has, and how far their IE agree ->
  * baselines/TASK.csv, baselines/TASK.json; the effects with baseline B go to baselines/B/effects/. Those of
@@ -209,7 +222,6 @@ XCODER_API xcoder_status xcoder_write_convergence(const xcoder *coder, const cha
  * where a feature without a RelIE in `other` counts 1. NaN where there is nothing to compare. */
 XCODER_API xcoder_status xcoder_attribution_change(const xcoder *coder, const char *run, const char *other, size_t n_top,
                                                    double *change, xcoder_error *err);
-
 /* Effects of one prompt on every feature, for `show --text`: JSON text, freed with xcoder_free(). */
 XCODER_API xcoder_status xcoder_explain(const xcoder_setting *setting, const uint32_t *ids, size_t n_ids,
                                         const uint32_t *right, const uint32_t *wrong, size_t n_top, char **json,

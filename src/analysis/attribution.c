@@ -2,7 +2,9 @@
 /* The path integral and the effects of features, error and bias that follow from it. */
 #include "analysis/attribution.h"
 
+#include "analysis/gradient_cache.h"
 #include "analysis/quadrature.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/size.h"
@@ -154,6 +156,30 @@ static xcoder_status integrate(integral *in, xcoder_error *err) {
   return status;
 }
 
+/* The same, taken from the folder of gradients or left there. */
+static xcoder_status integrate_once(integral *in, const xci_node_effects *out, xcoder_error *err) {
+  const size_t n_sequences = in->s->n_sequences, n = in->bench->n;
+  double *metric = NULL;
+  char *file = NULL;
+  if (!in->path->gradients) return integrate(in, err);
+  xcoder_status status = XCI_ALLOC(&metric, 2 * n_sequences, err);
+  for (size_t q = 0; !status && q < n_sequences; q++) {
+    metric[2 * q] = out->clean[q * n + in->checkpoint];
+    metric[2 * q + 1] = out->baseline[q * n + in->checkpoint];
+  }
+  const xci_gradients of = {in->s->n_rows, in->bench->d_model, n_sequences, in->path->n_nodes, in->bench->info->layer,
+                            in->clean, in->target, in->s->start, in->alpha, in->weight, in->right, in->wrong, metric};
+  if (!status) status = xci_make_folder(in->path->gradients, err);
+  if (!status) status = xci_gradients_name(&of, in->path->gradients, &file, err);
+  if (!status && !xci_gradients_read(&of, file, in->gbar)) {
+    status = integrate(in, err);
+    if (!status) status = xci_gradients_write(&of, file, in->gbar, err);
+  }
+  xci_free(metric);
+  xci_free(file);
+  return status;
+}
+
 /* sign * f * <gbar, W_dec> for each code of each position; positions are independent. */
 static void multiply_codes(const integral *in, const xci_stretch *of, double sign, double *out) {
   const xci_bench *bench = in->bench;
@@ -241,7 +267,7 @@ xcoder_status xci_node_effects_open(const xci_bench *bench, const xci_path *path
     set_ends(&in, counter, c);
     place_nodes(&in);
     status = measure_ends(&in, out, err);
-    if (!status) status = integrate(&in, err);
+    if (!status) status = integrate_once(&in, out, err);
     if (status) break;
     multiply_codes(&in, s, -1, out->code);
     if (counter) multiply_codes(&in, counter, 1, out->other);

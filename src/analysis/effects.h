@@ -16,6 +16,7 @@ typedef struct xci_effects {
   double *sum;                /* [n_latents, n] over examples, as they are averaged for the table */
   double *plain;              /* [n_latents, n] over examples, of all effects as they are */
   double threshold;           /* effects of single positions up to this are not averaged; < 0: none */
+  bool authors;               /* averaged as the authors do */
   double *share;              /* [n_examples] factor of each example in `sum` and `effect`; NULL: 1 */
   uint32_t *n_active;         /* [n_latents] examples with an entry */
   double *scratch;            /* [n_latents, n], zero between examples */
@@ -38,9 +39,21 @@ typedef struct xci_effects_summary {
 } xci_effects_summary;
 void xci_effects_summarise(const xci_effects *effects, size_t checkpoint, xci_effects_summary *summary);
 
-/* effects/TASK.csv, .json and .safetensors and the verdicts. */
-xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const xcoder_pairs *task,
+/* effects/TASK.csv and .json and the verdicts. */
+xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const char *task,
                                 const xci_effects *effects, uint64_t bootstrap, uint64_t seed,
                                 const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
+
+/* ---- Where paths end at other prompts (donors.c). Lists are freed by the caller, [*n] of xcoder_pairs_count(). ---- */
+
+/* The pairs that have a counterfactual prompt. */
+xcoder_status xci_choose_counterfactuals(const xcoder_pairs *task, size_t **chosen, size_t *n, xcoder_error *err);
+/* For every prompt another one of its length, drawn by the seed: their order is rotated by a random number of places
+ * within each length, so that every prompt serves once. Prompts without a peer are left out. */
+xcoder_status xci_draw_donors(const xcoder_pairs *task, uint64_t seed, size_t **chosen, size_t **donor, size_t *n,
+                              xcoder_error *err);
+
+/* "zero", "origin", "mean", "counterfactual", "resampled". */
+const char *xci_baseline_name(xcoder_baseline baseline);
 
 #endif

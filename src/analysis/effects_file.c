@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* effects/TASK.csv, .json and .safetensors, and the verdicts on an attribution. */
+/* effects/TASK.csv and .json, and the verdicts on an attribution. */
 #include "analysis/effect_table.h"
 #include "analysis/quadrature.h"
 #include "analysis/verdict.h"
 #include "base/memory.h"
-#include "formats/safetensors.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -94,24 +93,19 @@ static xcoder_status judge(const xci_bench *bench, const xci_path *path, const x
   return status;
 }
 
-static const char *name_baseline(xcoder_baseline baseline) {
-  static const char *const names[] = {"zero", "origin", "mean", "counterfactual", "resampled"};
-  return (unsigned)baseline < sizeof names / sizeof *names ? names[baseline] : "unknown";
-}
-
-static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_path *path, const xcoder_pairs *task,
+static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_path *path, const char *name,
                           const xci_effects *e, const xci_effects_summary *all, size_t n_features,
                           const xcoder_verdicts *verdicts) {
   xci_json_open(out, NULL, '{');
   xci_json_count(out, "format", 1);
-  xci_json_text(out, "task", xcoder_pairs_name(task));
+  xci_json_text(out, "task", name);
   xci_json_texts(out, "labels", bench->info->labels, bench->n);
   xci_json_count(out, "n_examples", e->n_examples);
   xci_json_count(out, "n_features", n_features);
   xci_json_text(out, "quadrature", xci_quadrature_name(path->rule));
   xci_json_count(out, "steps", path->n_steps);
-  xci_json_text(out, "baseline", name_baseline(path->baseline));
-  xci_json_text(out, "conventions", e->share ? "authors" : "ours");
+  xci_json_text(out, "baseline", xci_baseline_name(path->baseline));
+  xci_json_text(out, "conventions", e->authors ? "authors" : "ours");
   if (path->baseline == XCODER_MEAN) xci_json_text(out, "mean_over", "unmasked positions of this task's prompts");
   xci_json_line(out);
   xci_json_open(out, "checkpoints", '[');
@@ -139,64 +133,31 @@ static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_p
   xci_json_close(out, '}');
 }
 
-/* ---- Per example ---- */
-
-static xcoder_status write_examples(const xci_effects *e, const char *path, xcoder_error *err) {
-  const size_t shape_start[] = {e->n_examples + 1}, shape_feature[] = {e->nnz}, shape_effect[] = {e->nnz, e->n};
-  const size_t shape_cell[] = {e->n_examples, e->n};
-  xci_safetensors_writer *writer = NULL;
-  int64_t *start = NULL;
-  int32_t *feature = NULL;
-  xcoder_status status = XCI_ALLOC(&start, e->n_examples + 1, err);
-  if (!status) status = XCI_ALLOC(&feature, e->nnz, err);
-  if (!status) {
-    for (size_t k = 0; k <= e->n_examples; k++) start[k] = (int64_t)e->start[k];
-    for (size_t j = 0; j < e->nnz; j++) feature[j] = (int32_t)e->feature[j];
-    status = xci_safetensors_create(&writer, err);
-  }
-  if (!status) status = xci_safetensors_add(writer, "example_start", XCI_I64, 1, shape_start, start, err);
-  if (!status) status = xci_safetensors_add(writer, "feature", XCI_I32, 1, shape_feature, feature, err);
-  if (!status) status = xci_safetensors_add(writer, "effect", XCI_F32, 2, shape_effect, e->effect, err);
-  if (!status) status = xci_safetensors_add(writer, "error_effect", XCI_F32, 2, shape_cell, e->error, err);
-  if (!status) status = xci_safetensors_add(writer, "bias_effect", XCI_F32, 2, shape_cell, e->bias, err);
-  if (!status) status = xci_safetensors_add(writer, "metric_clean", XCI_F32, 2, shape_cell, e->clean, err);
-  if (!status) status = xci_safetensors_add(writer, "metric_baseline", XCI_F32, 2, shape_cell, e->baseline, err);
-  if (!status) status = xci_safetensors_write(writer, path, err);
-  xci_safetensors_discard(writer);
-  xci_free(start);
-  xci_free(feature);
-  return status;
-}
-
-xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const xcoder_pairs *task,
+xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const char *name,
                                 const xci_effects *e, uint64_t bootstrap, uint64_t seed, const char *run_directory,
                                 xcoder_verdicts *verdicts, xcoder_error *err) {
-  const char *name = xcoder_pairs_name(task);
   xci_effects_summary all[XCODER_MAX_CHECKPOINTS];
   xci_effect_row *rows = NULL;
   size_t n_rows = 0;
   xci_text table = {0};
   xci_json_out out = {0};
-  char *file = NULL, *csv_path = NULL, *json_path = NULL;
+  char *csv_path = NULL, *json_path = NULL;
   for (size_t c = 0; c < bench->n; c++) xci_effects_summarise(e, c, &all[c]);
   xcoder_status status = xci_effect_rows(bench, e, bootstrap, seed, &rows, &n_rows, err);
   if (!status) status = judge(bench, path, all, verdicts, err);
-  if (!status) status = xci_run_path(run_directory, "effects", name, ".safetensors", &file, err);
   if (!status) status = xci_run_path(run_directory, "effects", name, ".csv", &csv_path, err);
   if (!status) status = xci_run_path(run_directory, "effects", name, ".json", &json_path, err);
-  if (!status) status = write_examples(e, file, err);
   if (!status) {
     write_table(&table, bench, rows, n_rows);
     status = xci_write_text(csv_path, &table, err);
   }
   if (!status) {
-    write_summary(&out, bench, path, task, e, all, n_rows, verdicts);
+    write_summary(&out, bench, path, name, e, all, n_rows, verdicts);
     status = xci_write_text(json_path, &out.text, err);
   }
   xci_free(rows);
   xci_text_clear(&table);
   xci_text_clear(&out.text);
-  xci_free(file);
   xci_free(csv_path);
   xci_free(json_path);
   return status;

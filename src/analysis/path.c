@@ -11,6 +11,8 @@ xcoder_status xci_path_open(const xcoder_attribute_options *options, xci_path *p
   if (options) {
     path->rule = options->quadrature;
     path->baseline = options->baseline;
+    /* Where the path ends at what the crosscoder makes, another one has no use for its gradients. */
+    if (path->baseline == XCODER_ORIGIN || xci_path_has_counter(path->baseline)) path->gradients = options->gradients;
     if (options->n_steps) path->n_steps = options->n_steps;
   }
   if (path->n_steps > XCI_MAX_STEPS)

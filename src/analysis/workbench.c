@@ -23,13 +23,18 @@ static xcoder_status check_models(const xcoder_setting *setting, const xcoder_in
 }
 
 xcoder_status xci_bench_open(const xcoder_setting *setting, xci_bench *bench, xcoder_error *err) {
-  size_t n_values;
   *bench = (xci_bench){.setting = setting};
   if (!setting->coder || !setting->models)
     return xci_fail(err, XCODER_USAGE, "an analysis needs a crosscoder and the models of its checkpoints");
+  const xcoder_status status = check_models(setting, xcoder_describe(setting->coder), err);
+  return status ? status : xci_bench_open_coder(setting, bench, err);
+}
+
+xcoder_status xci_bench_open_coder(const xcoder_setting *setting, xci_bench *bench, xcoder_error *err) {
+  size_t n_values;
+  *bench = (xci_bench){.setting = setting};
+  if (!setting->coder) return xci_fail(err, XCODER_USAGE, "an analysis needs a crosscoder");
   const xcoder_info *info = xcoder_describe(setting->coder);
-  const xcoder_status status = check_models(setting, info, err);
-  if (status) return status;
   bench->info = info;
   bench->n = info->n_checkpoints;
   bench->d_model = info->d_model;

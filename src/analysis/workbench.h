@@ -22,6 +22,8 @@ typedef struct xci_bench {
 
 /* Checks that models and crosscoder fit each other (XCODER_MISMATCH, XCODER_USAGE naming what does not). */
 xcoder_status xci_bench_open(const xcoder_setting *setting, xci_bench *bench, xcoder_error *err);
+/* The same without models, for what the crosscoder alone tells. */
+xcoder_status xci_bench_open_coder(const xcoder_setting *setting, xci_bench *bench, xcoder_error *err);
 /* W_dec[i,c] as stored, [d_model]. */
 const float *xci_bench_decoder(const xci_bench *bench, size_t feature, size_t checkpoint);
 /* Norms of the unfolded decoder, [n_latents, n]. Freed by the caller. */

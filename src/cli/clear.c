@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 /* What follows the name of a task in effects/ and ablation/. */
-enum { N_ENDS = 4 };
-static const char *const ends[N_ENDS] = {".csv", ".json", ".safetensors", ".curves.csv"};
+enum { N_RESULTS = 4, N_ENDS };
+static const char *const ends[N_ENDS] = {".csv", ".json", ".safetensors", ".curves.csv", ".partial.safetensors"};
 
 /* Removes a file or folder with what is in it, without following links. */
 static void remove_tree(const char *path, int depth) {
@@ -66,7 +66,7 @@ void cli_stage_clear(cli_job *job, cli_stage stage, const char *task) {
     remove_names(job, files[stage]);
     return;
   }
-  for (size_t i = 0; i < N_ENDS; i++) {
+  for (size_t i = 0; i < N_RESULTS; i++) { /* what an interrupted stage goes on from stays */
     char *path = cli_format("%s/%s/%s%s", job->out, files[stage][0], task, ends[i]);
     if (path)
       unlink(path);

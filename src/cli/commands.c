@@ -124,13 +124,15 @@ const cli_command cli_commands[] = {
    0, 1, cli_attribute,
    "Integrated gradients of the difference of two logits along the path from the activations to a baseline, per "
    "feature and checkpoint, and RelIE, its share over the checkpoints, with intervals. The completeness gap says how "
-   "exact the sum is. --compare-baselines repeats it with every baseline and says how far they agree.",
+   "exact the sum is. --compare-baselines repeats it with every baseline and says how far they agree. When interrupted "
+   "it keeps the examples that are done and goes on behind them the next time.",
    "effects/TASK.csv, .json, .safetensors\tper feature, in all, per example\n"
    "baselines/TASK.csv, .json\twith --compare-baselines\n",
    "  All tasks of a run:\n    crosscoder attribute run\n"
    "  Do the effects depend on the baseline?\n    crosscoder attribute run --compare-baselines\n"
    "  One task as the paper's code does it:\n    crosscoder attribute run --task=blimp:blimp/data "
-   "--conventions=authors\n"},
+   "--conventions=authors\n"
+   "  More resamples for the intervals, without the models:\n    crosscoder attribute run --bootstrap=10000 --retabulate\n"},
   {"ablate", IN_ABLATE, "Ablate single features and see what changes", analysis_operand, 0, 1, cli_ablate,
    "Sets each of the features with the largest effects to zero, one at a time, and measures accuracy and "
    "log-probability difference at every checkpoint. Needs attribute before it, unless --feature names the features.",

@@ -186,7 +186,14 @@ static xcoder_status run_stage(cli_job *job, cli_stage stage, size_t task, bool 
     stamp = NULL; /* an unreadable stamp is none */
   bool same = stamp && json_equal(stamp, key) && cli_stage_output_exists(job, stage, name);
   if (!status && (!same || job->force)) {
+    bool tables = cli_flag(&job->setting.call->values, OPT_RETABULATE);
     difference = stamp ? cli_key_difference(stamp, key) : NULL;
+    job->only_tables = stage == STAGE_ATTRIBUTE && stamp && cli_key_same_effects(stamp, key) && (tables || !same);
+    if (stage == STAGE_ATTRIBUTE && tables && !job->only_tables)
+      status = cli_fail(err, XCODER_USAGE, "--retabulate: %s: %s", name,
+                        difference ? difference : "no finished attribution is there");
+  }
+  if (!status && (!same || job->force)) {
     cli_note(progress, "%s%s%s: %s%s", stage_names[stage], name ? " " : "", name ? name : "",
              difference ? "again, since " : same ? "again" : "starts", difference ? difference : "");
     unlink(path);

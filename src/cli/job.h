@@ -28,6 +28,7 @@ typedef struct cli_job {
   bool hashes_changed;
   bool is_new;         /* the directory was not there before */
   bool force;          /* do the stage even if it is done */
+  bool only_tables;    /* of the attribution in hand: its effects are there, resamples or seed of the tables are others */
   cli_estimate estimate;
   uint32_t done;       /* mask of stages that need no more time */
   double *shares;      /* [n_shares] of --snapshots, checked */
@@ -89,6 +90,8 @@ xcoder_status cli_work_convergence(cli_job *job, xcoder_error *err);
 xcoder_status cli_stage_key(cli_job *job, cli_stage stage, size_t task, json_t **key, xcoder_error *err);
 /* The name of the first thing in which the keys differ, for people; freed with free(). */
 char *cli_key_difference(const json_t *old, const json_t *new);
+/* Whether keys of attribution differ in nothing that its effects depend on. */
+bool cli_key_same_effects(const json_t *old, const json_t *new);
 xcoder_status cli_save_hashes(cli_job *job, xcoder_error *err);
 
 /* manifest.c */

@@ -322,6 +322,20 @@ char *cli_key_difference(const json_t *old, const json_t *new) {
   return json_equal(old, new) ? NULL : cli_copy("another version made it");
 }
 
+bool cli_key_same_effects(const json_t *old, const json_t *new) {
+  static const char *const tables[] = {"bootstrap", "seed"};
+  json_t *copy = json_deep_copy(old), *options = json_object_get(copy, "options");
+  const json_t *now = json_object_get(new, "options");
+  const char *baseline = json_string_value(json_object_get(now, "baseline"));
+  /* The other prompts that resampled paths end at are drawn by the seed. */
+  bool drawn = baseline && strcmp(baseline, "resampled") == 0;
+  for (size_t i = 0; i < (drawn ? 1 : 2); i++)
+    json_object_set(options, tables[i], json_object_get(now, tables[i]));
+  bool same = copy && json_equal(copy, new);
+  json_decref(copy);
+  return same;
+}
+
 xcoder_status cli_save_hashes(cli_job *job, xcoder_error *err) {
   if (!job->hashes_changed)
     return XCODER_OK;

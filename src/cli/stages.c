@@ -66,6 +66,7 @@ xcoder_attribute_options cli_attribute_options(const cli_values *values) {
   options.seed = (uint64_t)cli_integer(values, OPT_SEED);
   options.authors = cli_authors(values);
   options.batch_keys = (size_t)cli_integer(values, OPT_BATCH_KEYS);
+  options.gradients = cli_text(values, OPT_GRADIENTS);
   return options;
 }
 
@@ -73,8 +74,19 @@ static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err
   xcoder_setting setting;
   xcoder_verdicts verdicts = {0};
   const xcoder_attribute_options options = cli_attribute_options(job->setting.values);
+  const char *name = xcoder_pairs_name(job->setting.tasks[task]);
   cli_remove_other_tasks(job, STAGE_ATTRIBUTE);
-  cli_stage_clear(job, STAGE_ATTRIBUTE, xcoder_pairs_name(job->setting.tasks[task]));
+  if (job->only_tables) {
+    xcoder_status done = cli_need_coder(&job->setting, job->coder_path ? job->coder_path : job->out, err);
+    if (!done)
+      done = xcoder_retabulate(job->setting.coder, name, options.bootstrap, options.seed, job->out, &verdicts, err);
+    xcoder_verdicts_free(&verdicts);
+    /* Effects of an older version, or files that somebody removed: then from the beginning, unless that was not asked for. */
+    bool again = done == XCODER_MISSING || done == XCODER_FORMAT || done == XCODER_MISMATCH;
+    if (!again || cli_flag(job->setting.values, OPT_RETABULATE))
+      return done;
+  }
+  cli_stage_clear(job, STAGE_ATTRIBUTE, name);
   xcoder_status status = cli_analysis_setting(job, &setting, err);
   if (!status)
     status = xcoder_attribute(&setting, job->setting.tasks[task], &options, job->out, &verdicts, err);

@@ -69,6 +69,16 @@ expect 0 "" "$program" eval run
 contains "PASS"
 expect 0 "" "$program" attribute run --steps=4 --json
 contains '"verdicts"'
+expect 0 "bootstrap was 50, is 60" "$program" attribute run --steps=4 --bootstrap=60 --retabulate
+cp run/effects/pairs-pairs.csv retabulated.csv
+expect 0 "" "$program" attribute run --steps=4 --bootstrap=60
+cmp retabulated.csv run/effects/pairs-pairs.csv || fail "tables made anew are not those of a new attribution"
+expect 2 "steps was 4, is 5" "$program" attribute run --steps=5 --bootstrap=60 --retabulate
+expect 0 "" "$program" attribute run --steps=4 --baseline=origin --gradients=gradients
+cp run/effects/pairs-pairs.csv first.csv
+expect 0 "" "$program" attribute run --steps=4 --baseline=origin --gradients=gradients
+cmp first.csv run/effects/pairs-pairs.csv || fail "kept gradients give other effects"
+expect 0 "" "$program" attribute run --steps=4
 expect 0 "" "$program" ablate run --feature=0,1
 expect 2 "expected numbers from 0 to 31" "$program" ablate run --feature=32
 expect 0 "" "$program" features run --feature=all
