@@ -50,7 +50,8 @@ typedef struct xcoder_info {
 
 /* Makes an untrained crosscoder whose parameters are all 0. `labels`, `scales` may be NULL ("A", "B", ...; 1). */
 XCODER_API xcoder_status xcoder_create(size_t n_checkpoints, size_t d_model, size_t n_latents, long layer,
-                                       const char *const *labels, const float *scales, xcoder **coder, xcoder_error *err);
+                                       const char *const *labels, const float *scales, xcoder **coder,
+                                       xcoder_error *err);
 /* Reads crosscoder.safetensors; `path` may also be a run directory, or a checkpoint of one. */
 XCODER_API xcoder_status xcoder_load(const char *path, xcoder **coder, xcoder_error *err);
 XCODER_API xcoder_status xcoder_save(const xcoder *coder, const char *path, xcoder_error *err);

@@ -160,10 +160,11 @@ typedef struct xcoder_pairs_options {
 } xcoder_pairs_options;
 
 /* `task`: "pairs:PATH", "blimp:PATH", "clams:PATH", "multiblimp:PATH"; PATH is a file or a folder (files in name
- * order; of the last two also a folder of folders named by language). An answer longer than one token after the common prefix is handled by the authors' rule (METHOD,
- * FORMATS 7.1) or skipped, with a count and a reason. */
+ * order; of the last two also a folder of folders named by language). An answer longer than one token after the common
+ * prefix is handled by the authors' rule (METHOD, FORMATS 7.1) or skipped, with a count and a reason. */
 XCODER_API xcoder_status xcoder_pairs_load(const char *task, const xcoder_tokenizer *tokenizer,
-                                           const xcoder_pairs_options *options, xcoder_pairs **pairs, xcoder_error *err);
+                                           const xcoder_pairs_options *options, xcoder_pairs **pairs,
+                                           xcoder_error *err);
 XCODER_API void xcoder_pairs_free(xcoder_pairs *pairs);
 XCODER_API size_t xcoder_pairs_count(const xcoder_pairs *pairs);
 XCODER_API const xcoder_pair *xcoder_pairs_get(const xcoder_pairs *pairs, size_t index);

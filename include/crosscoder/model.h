@@ -30,10 +30,10 @@ typedef struct xcoder_model_info {
  * Errors: XCODER_MISSING, naming the folders that were looked at. */
 XCODER_API xcoder_status xcoder_checkpoint_find(const char *spec, char **path, xcoder_error *err);
 
-/* Tokens of pretraining that a published revision has seen, for the axis of plots. `model`: ORG/NAME or a path that names
- * it (may be NULL). Pythia: step x 2,097,152 (only where the model's name starts with "pythia-"; main is step 143000);
- * OLMo: what the revision says ("step1000-tokens2B"); BLOOM: "global_stepN", by its batch ramp (192 to 256 sequences of
- * 2048 tokens over the first 9,765,625). False where neither says it. */
+/* Tokens of pretraining that a published revision has seen, for the axis of plots. `model`: ORG/NAME or a path that
+ * names it (may be NULL). Pythia: step x 2,097,152 (only where the model's name starts with "pythia-"; main is step
+ * 143000); OLMo: what the revision says ("step1000-tokens2B"); BLOOM: "global_stepN", by its batch ramp (192 to 256
+ * sequences of 2048 tokens over the first 9,765,625). False where neither says it. */
 XCODER_API bool xcoder_tokens_seen(const char *model, const char *revision, double *tokens);
 /* The number behind "step" in a name. */
 XCODER_API bool xcoder_revision_step(const char *revision, uint64_t *step);
@@ -58,8 +58,8 @@ XCODER_API void xcoder_model_set_stop(xcoder_model *model, const volatile sig_at
 /* What the weight files of a checkpoint hold, read in full. */
 typedef struct xcoder_model_audit {
   xcoder_model_info info;   /* zero where the shapes do not fit */
-  char hash[33];            /* of names, shapes and values as float32: equal for the same weights in any type or shards */
-  char blob[33];            /* of the names of the cache's blobs that the files link to, "" without links: equal bytes */
+  char hash[33]; /* of names, shapes and values as float32: equal for the same weights in any type or shards */
+  char blob[33]; /* of the names of the cache's blobs that the files link to, "" without links: equal bytes */
   uint64_t n_values, n_bad; /* n_bad: NaN or infinite */
   char bad_tensor[128];     /* the first with bad values, by name */
   char mismatch[XCODER_ERROR_BYTES]; /* the first tensor that does not fit config.json, "" if all do */

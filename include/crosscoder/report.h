@@ -41,9 +41,9 @@ typedef struct xcoder_labels_counts {
 XCODER_API xcoder_status xcoder_labels(const char *run, const char *const *files, size_t n_files,
                                        xcoder_labels_counts *counts, const xcoder_monitor *monitor, xcoder_error *err);
 
-/* The report of a selection (xcoder_select): `out`/report/ with index.html, figures/ and tables/: accuracy over tokens with
- * the chosen checkpoints, heat maps of cosine and Pearson correlation, the curve of adjacent revisions, and how far the
- * classes of features agree between `runs` (of different proposals, the same tasks; may be none). */
+/* The report of a selection (xcoder_select): `out`/report/ with index.html, figures/ and tables/: accuracy over tokens
+ * with the chosen checkpoints, heat maps of cosine and Pearson correlation, the curve of adjacent revisions, and how
+ * far the classes of features agree between `runs` (of different proposals, the same tasks; may be none). */
 XCODER_API xcoder_status xcoder_selection_report(const xcoder_selection *selection, const char *const *runs,
                                                  size_t n_runs, const char *out, const xcoder_monitor *monitor,
                                                  xcoder_error *err);

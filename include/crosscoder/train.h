@@ -58,9 +58,9 @@ XCODER_API void xcoder_train_defaults(xcoder_train_options *options);
 /* Trains in the run directory `run` (made if missing) and writes there metrics.csv, timing.csv, checkpoints/step-N/
  * and, at the end, crosscoder.safetensors. `scales` [n_checkpoints]. `validation` may be NULL.
  * With `resume` it continues from the newest good checkpoint, bit for bit, and truncates the logs to it.
- * Without `resume`, checkpoints and result of an older run in the same folder are removed. The caller holds the folder's
- * lock (xcoder_run_open). `device` NULL: the processor.
- * Errors: XCODER_DIVERGED, XCODER_INTERRUPTED (saved), XCODER_STATE, XCODER_IO. `*coder` may be NULL. */
+ * Without `resume`, checkpoints and result of an older run in the same folder are removed. The caller holds the
+ * folder's lock (xcoder_run_open). `device` NULL: the processor. Errors: XCODER_DIVERGED, XCODER_INTERRUPTED (saved),
+ * XCODER_STATE, XCODER_IO. `*coder` may be NULL. */
 XCODER_API xcoder_status xcoder_train(xcoder_source *source, xcoder_source *validation, const float *scales,
                                       const xcoder_train_options *options, const char *run, bool resume,
                                       xcoder_device *device, const xcoder_monitor *monitor, xcoder **coder,
@@ -84,7 +84,7 @@ typedef struct xcoder_pace {
   double encode_seconds;     /* for one sample */
   double first_step_seconds; /* while half of all features fire */
   double last_step_seconds;  /* when about 64 of a sample do */
-  double train_seconds;      /* of all steps, rows of the log and validations; without making samples or saving states */
+  double train_seconds; /* of all steps, rows of the log and validations; without making samples or saving states */
 } xcoder_pace;
 
 /* The time of a training run on `device`, from about a second of measurements with the device's own operations at the

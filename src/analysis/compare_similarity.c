@@ -144,7 +144,8 @@ static void normalise(float *row, size_t n) {
   for (size_t j = 0; j < n; j++) row[j] = norm > 0 ? (float)((double)row[j] / norm) : 0;
 }
 
-/* Directions of live features of `side` over the checkpoints that `first` and `second` share, in the order of `first`. */
+/* Directions of live features of `side` over the checkpoints that `first` and `second` share, in the order of
+ * `first`. */
 static void take_directions(const xci_side *side, const xci_side *first, const xci_side *second, size_t width,
                             float *out) {
   const size_t d = side->d_model;

@@ -9,7 +9,8 @@
 #include <string.h>
 
 /* Mean over tasks and checkpoints; NaN where there is nothing to compare. */
-static xcoder_status mean_change(const xci_side *a, const xci_side *b, size_t n_top, double *change, xcoder_error *err) {
+static xcoder_status mean_change(const xci_side *a, const xci_side *b, size_t n_top, double *change,
+                                 xcoder_error *err) {
   double sum = 0;
   size_t count = 0;
   xcoder_status status = XCODER_OK;

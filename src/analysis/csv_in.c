@@ -82,7 +82,9 @@ xcoder_status xci_csv_open(const char *path, xci_csv *csv, xcoder_error *err) {
   if (status) return status;
   const char *zero = n_bytes ? memchr(csv->bytes, 0, n_bytes) : NULL;
   scanner s = {path, csv->bytes, csv->bytes + n_bytes, 1};
-  if (zero) status = xci_fail(err, XCODER_FORMAT, "%s: byte %zu: a zero byte, expected text", path, (size_t)(zero - csv->bytes));
+  if (zero)
+    status =
+        xci_fail(err, XCODER_FORMAT, "%s: byte %zu: a zero byte, expected text", path, (size_t)(zero - csv->bytes));
   if (n_bytes >= 3 && memcmp(csv->bytes, "\xef\xbb\xbf", 3) == 0) s.at += 3;
   while (!status && s.at < s.end) status = read_row(&s, csv, &capacity, &line_capacity, &n_fields, err);
   if (!status && csv->n_rows == 0) status = xci_fail(err, XCODER_FORMAT, "%s: empty, expected a header line", path);

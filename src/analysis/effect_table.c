@@ -74,8 +74,8 @@ static xcoder_status turn(const xci_effects *e, by_feature *t, xcoder_error *err
   return status;
 }
 
-static xcoder_status add_intervals(const xci_effects *e, const double *total, size_t n_resamples, uint64_t seed, xci_effect_row *rows,
-                                   size_t n_rows, xcoder_error *err) {
+static xcoder_status add_intervals(const xci_effects *e, const double *total, size_t n_resamples, uint64_t seed,
+                                   xci_effect_row *rows, size_t n_rows, xcoder_error *err) {
   const size_t n = e->n, work_size = 2 * n * n_resamples, n_threads = (size_t)xci_threads();
   by_feature t = {0};
   uint16_t *drawn = NULL;

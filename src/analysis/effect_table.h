@@ -14,7 +14,8 @@ typedef struct xci_effect_row {
   double largest;   /* largest |IE| over checkpoints */
   double ie[XCODER_MAX_CHECKPOINTS], rel_ie[XCODER_MAX_CHECKPOINTS];
   double low[XCODER_MAX_CHECKPOINTS], high[XCODER_MAX_CHECKPOINTS], rel_dec[XCODER_MAX_CHECKPOINTS];
-  double norm_rel_ie[XCODER_MAX_CHECKPOINTS]; /* of shares of each checkpoint's total effect, sum over features of |IE| */
+  /* of shares of each checkpoint's total effect, sum over features of |IE| */
+  double norm_rel_ie[XCODER_MAX_CHECKPOINTS];
   xci_class class, class_authors, class_norm;
 } xci_effect_row;
 

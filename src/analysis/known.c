@@ -118,9 +118,9 @@ static bool meets(const xci_gold *gold, size_t condition, size_t k) {
 }
 
 /* Whether sentence k helps to choose feature and probe (or else to measure them, if it meets the condition). A language
- * is a question of its own and chooses in itself; for held-out nouns on all its sentences with other nouns, so that every
- * sentence with a held-out noun is left to measure. The pooled conditions ask how far what was chosen on everything
- * carries. */
+ * is a question of its own and chooses in itself; for held-out nouns on all its sentences with other nouns, so that
+ * every sentence with a held-out noun is left to measure. The pooled conditions ask how far what was chosen on
+ * everything carries. */
 static bool chooses_for(const search *s, size_t condition, size_t k) {
   const xci_gold *gold = s->gold;
   size_t language;

@@ -17,8 +17,8 @@ xcoder_status xci_latent_scaling_open(const xci_bench *bench, xci_latent_scaling
   size_t n_values;
   *s = (xci_latent_scaling){.n = bench->n, .n_latents = bench->n_latents};
   if (!xci_mul_size(bench->n_latents, pairs, &n_values))
-    return xci_fail(err, XCODER_MEMORY, "latent scaling: %zu features of %zu checkpoints are too many", bench->n_latents,
-                    bench->n);
+    return xci_fail(err, XCODER_MEMORY, "latent scaling: %zu features of %zu checkpoints are too many",
+                    bench->n_latents, bench->n);
   xcoder_status status = XCI_ALLOC(&s->fired, bench->n_latents, err);
   if (!status) status = XCI_ALLOC(&s->square, bench->n_latents, err);
   if (!status) status = XCI_ALLOC(&s->error, n_values, err);

@@ -4,9 +4,9 @@
  * For feature i, the direction d_i,b that checkpoint b decodes it to, and a checkpoint a,
  *   beta_i(a; b) = argmin_beta sum_t || beta f_t,i d_i,b - y_t,a ||^2
  *                = sum_t f_t,i <d_i,b, y_t,a> / (sum_t f_t,i^2 ||d_i,b||^2)
- * with y_t,a either what the crosscoder leaves of checkpoint a without the feature, x - xhat + f_t,i d_i,a ("error"), or its
- * reconstruction xhat ("reconstruction"), and nu_i(a; b) = beta_i(a; b) / beta_i(b; b). Everything in the normalised space, as
- * RelDec. Source: Minder, Dumas et al., arXiv 2504.02922. */
+ * with y_t,a either what the crosscoder leaves of checkpoint a without the feature, x - xhat + f_t,i d_i,a ("error"),
+ * or its reconstruction xhat ("reconstruction"), and nu_i(a; b) = beta_i(a; b) / beta_i(b; b). Everything in the
+ * normalised space, as RelDec. Source: Minder, Dumas et al., arXiv 2504.02922. */
 #ifndef XCI_ANALYSIS_LATENT_SCALING_H
 #define XCI_ANALYSIS_LATENT_SCALING_H
 

@@ -17,14 +17,14 @@ void xci_quadrature_nodes(xcoder_quadrature rule, size_t n_steps, double *alpha,
 
 /* Moves nodes u[n] with weights w[n] on [0, 1] to where a line that passes the origin turns: the point of the line at
  * alpha has the angle atan((alpha - closest) / distance). The new variable is made of XCI_TURN of this angle, scaled to
- * [0, 1], and 1 - XCI_TURN of alpha itself, so that no stretch of the line is left without nodes. `distance` is in units
- * of alpha and > 0. alpha and weight may be u and w. */
+ * [0, 1], and 1 - XCI_TURN of alpha itself, so that no stretch of the line is left without nodes. `distance` is in
+ * units of alpha and > 0. alpha and weight may be u and w. */
 #define XCI_TURN 0.95
 void xci_quadrature_turn(double closest, double distance, size_t n, const double *u, const double *w, double *alpha,
                          double *weight);
 
-/* The line from `clean` to `target` [d], both without their means, which LayerNorm takes off: where it is closest to the
- * origin and how far from it, in units of alpha. False where the two are the same point. */
+/* The line from `clean` to `target` [d], both without their means, which LayerNorm takes off: where it is closest to
+ * the origin and how far from it, in units of alpha. False where the two are the same point. */
 bool xci_quadrature_line(const float *clean, const float *target, size_t d, double *closest, double *distance);
 
 /* "gauss", "left", "midpoint", "trapezoid", "legendre", "gradient". */

@@ -30,8 +30,8 @@ xci_class xci_classify(const double *share, size_t n);
 /* The same, `uncertain` where an interval [low, high] spans a border that matters for it. */
 xci_class xci_classify_interval(const double *share, const double *low, const double *high, size_t n);
 
-/* The authors' classes of three: a feature that is mostly of one checkpoint is other. Their reading of a feature without
- * any effect: 0.5 in every component. */
+/* The authors' classes of three: a feature that is mostly of one checkpoint is other. Their reading of a feature
+ * without any effect: 0.5 in every component. */
 xci_class xci_classify_authors(const double *effect, size_t n);
 
 /* "specific:B", "mostly:B", "shared:A+B", "none", "other", "uncertain". */

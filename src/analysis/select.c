@@ -111,7 +111,8 @@ static void read_way(const way *ways, size_t m, size_t n_blocks, size_t keep, si
 /* ---- The revision that stands for a block ---- */
 
 /* How far revision c is from those of its block, by accuracy and by similarity. */
-static void distances(const xci_evidence *e, size_t c, size_t first, size_t last, double *accuracy, double *similarity) {
+static void distances(const xci_evidence *e, size_t c, size_t first, size_t last, double *accuracy,
+                      double *similarity) {
   const size_t m = e->n_revisions;
   *accuracy = *similarity = 0;
   for (size_t j = first; j <= last; j++) {

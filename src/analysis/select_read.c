@@ -64,8 +64,10 @@ static xcoder_status sort_revisions(const name_list *list, double min_tokens, si
     order[at] = i;
   }
   if (*n < 2)
-    return xci_fail(err, XCODER_MISMATCH, "%zu of %zu revisions have seen the %.3g tokens asked for, expected at least 2 "
-                    "(--min-tokens)", *n, list->n, min_tokens);
+    return xci_fail(err, XCODER_MISMATCH,
+                    "%zu of %zu revisions have seen the %.3g tokens asked for, expected at least 2 "
+                    "(--min-tokens)",
+                    *n, list->n, min_tokens);
   return XCODER_OK;
 }
 
@@ -213,7 +215,8 @@ static xcoder_status list_revisions(const xci_csv *accuracy, const char *accurac
       status = meet(list, xci_csv_at(similarity, row, column[k]), xci_csv_number(similarity, row, column[4 + k]),
                     similarity_csv, err);
   if (!status && accuracy_csv && list->n > n_accuracy)
-    return xci_fail(err, XCODER_MISMATCH, "%s: '%s' is not in %s", similarity_csv, list->label[n_accuracy], accuracy_csv);
+    return xci_fail(err, XCODER_MISMATCH, "%s: '%s' is not in %s", similarity_csv, list->label[n_accuracy],
+                    accuracy_csv);
   return status;
 }
 

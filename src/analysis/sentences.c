@@ -101,7 +101,8 @@ xcoder_status xci_sentence_differences(xcoder_model *model, const xcoder_pairs *
   if (!status) status = xcoder_score_sentences(model, pairs, difference, bad, monitor, err);
   for (size_t i = 0; !status && i < n; i++) {
     const xcoder_pair *pair = xcoder_pairs_get(pairs, i);
-    difference[i] = difference[i] / length_of(pair, true, normalization) - bad[i] / length_of(pair, false, normalization);
+    difference[i] =
+        difference[i] / length_of(pair, true, normalization) - bad[i] / length_of(pair, false, normalization);
   }
   xci_free(bad);
   return status;

@@ -85,7 +85,8 @@ static xcoder_status map_scratch(const char *folder, size_t n_bytes, void **rows
 static xcoder_status reserve(xcoder_similarity *s, size_t d_model, xcoder_error *err) {
   size_t n_bytes;
   s->d_model = d_model;
-  if (!xci_mul_size(s->n_rows, s->n_checkpoints, &n_bytes) || !xci_mul_size(n_bytes, d_model * sizeof *s->rows, &n_bytes))
+  if (!xci_mul_size(s->n_rows, s->n_checkpoints, &n_bytes) ||
+      !xci_mul_size(n_bytes, d_model * sizeof *s->rows, &n_bytes))
     return xci_fail(err, XCODER_MEMORY, "activations of %zu tokens at %zu checkpoints are too many", s->n_rows,
                     s->n_checkpoints);
   if (!s->options.scratch || !s->options.max_memory || n_bytes <= s->options.max_memory)
@@ -237,10 +238,11 @@ static void add_sums(pair_sum *to, const pair_sum *from, size_t n) {
 }
 
 /* Fixed chunks of tokens, combined in order, so that threads do not change the sums. */
-static xcoder_status sum_pairs(const xcoder_similarity *s, pair_sum *total, size_t n_pairs, const xcoder_monitor *monitor,
-                               xcoder_error *err) {
+static xcoder_status sum_pairs(const xcoder_similarity *s, pair_sum *total, size_t n_pairs,
+                               const xcoder_monitor *monitor, xcoder_error *err) {
   enum { MOST_CHUNKS = 64, LEAST = 16 };
-  const size_t size = xci_max_size(LEAST, xci_ceil_div(s->n_rows, MOST_CHUNKS)), n_chunks = xci_ceil_div(s->n_rows, size);
+  const size_t size = xci_max_size(LEAST, xci_ceil_div(s->n_rows, MOST_CHUNKS)),
+               n_chunks = xci_ceil_div(s->n_rows, size);
   pair_sum *partial = NULL;
   xcoder_status status = XCI_ALLOC(&partial, n_chunks * n_pairs, err), worst = XCODER_OK;
   if (status) return status;
@@ -249,7 +251,8 @@ static xcoder_status sum_pairs(const xcoder_similarity *s, pair_sum *total, size
   for (size_t chunk = 0; chunk < n_chunks; chunk++) {
     xcoder_error own;
     const size_t first = chunk * size;
-    const xcoder_status mine = sum_chunk(s, first, xci_min_size(first + size, s->n_rows), partial + chunk * n_pairs, &own);
+    const xcoder_status mine =
+        sum_chunk(s, first, xci_min_size(first + size, s->n_rows), partial + chunk * n_pairs, &own);
     if (mine) {
 #pragma omp critical(xci_similarity_failed)
       {

@@ -54,7 +54,8 @@ xcoder_status xci_join_path(const char *folder, const char *name, char **path, x
 /* Names in a folder, without "." and "..", sorted by strcmp; freed with xci_free_names(). */
 xcoder_status xci_list_folder(const char *path, char ***names, size_t *n_names, xcoder_error *err);
 void xci_free_names(char **names, size_t n_names);
-uint64_t xci_free_disk_bytes(const char *path); /* of the file system holding path or its nearest parent; UINT64_MAX unknown */
+uint64_t
+xci_free_disk_bytes(const char *path); /* of the file system holding path or its nearest parent; UINT64_MAX unknown */
 
 /* XXH3-128. */
 typedef struct xci_hash xci_hash;

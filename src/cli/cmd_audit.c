@@ -57,8 +57,9 @@ static xcoder_status list_revisions(audit_job *job, xcoder_error *err) {
   for (size_t i = 0; !status && !(model && revisions->n_items) && i < (model ? 1 : list->n_items); i++) {
     const char *item = model ? model : list->items[i], *equals = strchr(item, '=');
     const char *at = strrchr(item, '@');
-    status = equals ? add_revision(job, cli_format("%.*s", (int)(equals - item), item), cli_copy(equals + 1), false, err)
-                    : add_revision(job, cli_copy(at ? at + 1 : cli_base_name(item)), cli_copy(item), false, err);
+    status = equals
+                 ? add_revision(job, cli_format("%.*s", (int)(equals - item), item), cli_copy(equals + 1), false, err)
+                 : add_revision(job, cli_copy(at ? at + 1 : cli_base_name(item)), cli_copy(item), false, err);
   }
   bool has_main = !model || !revisions->n_items;
   for (size_t i = 0; !status && model && i < revisions->n_items; i++) {
@@ -170,8 +171,8 @@ static void mark_outlier(revision *r, double vocabulary) {
   free(what);
 }
 
-/* The course of training: the largest set of revisions, in order, whose loss never rises by more than `rise_allowed` from
- * one to the next kept; of equally large ones that of the least loss. The others are outliers. */
+/* The course of training: the largest set of revisions, in order, whose loss never rises by more than `rise_allowed`
+ * from one to the next kept; of equally large ones that of the least loss. The others are outliers. */
 static xcoder_status mark_outliers(audit_job *job, xcoder_error *err) {
   size_t n = 0, *index = calloc(job->n + 1, sizeof *index), *length = calloc(job->n + 1, sizeof *length);
   size_t *before = calloc(job->n + 1, sizeof *before);

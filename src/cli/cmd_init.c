@@ -45,8 +45,9 @@ static double expected_hours(const cli_job *job) {
   return seconds / 3600;
 }
 
-/* Steps of training: the paper's budget, or less where that takes more than `hours` or, unless the user named the hours,
- * more than twenty passes over the corpus. The time grows about in proportion; measurements differ a little each time. */
+/* Steps of training: the paper's budget, or less where that takes more than `hours` or, unless the user named the
+ * hours, more than twenty passes over the corpus. The time grows about in proportion; measurements differ a little each
+ * time. */
 static xcoder_status choose_budget(cli_job *job, uint32_t wanted, double hours, bool few_passes, xcoder_error *err) {
   cli_values *values = &job->setting.call->values;
   long long batch = cli_integer(values, OPT_BATCH_SIZE);

@@ -15,7 +15,8 @@ static uint32_t choose_stages(const cli_values *values) {
               1u << STAGE_EVOLVE;
   if (cli_is_set(values, OPT_TASK) && cli_flag(values, OPT_COMPARE_BASELINES))
     wanted |= 1u << STAGE_BASELINES;
-  if (cli_is_set(values, OPT_TASK) && (cli_is_set(values, OPT_SNAPSHOTS) || cli_number(values, OPT_STOP_WHEN_STABLE) > 0))
+  if (cli_is_set(values, OPT_TASK) &&
+      (cli_is_set(values, OPT_SNAPSHOTS) || cli_number(values, OPT_STOP_WHEN_STABLE) > 0))
     wanted |= 1u << STAGE_CONVERGENCE;
   if (cli_is_set(values, OPT_GOLD))
     wanted |= 1u << STAGE_KNOWN;

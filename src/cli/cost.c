@@ -105,8 +105,9 @@ xcoder_status cli_judge_snapshot(void *context, size_t index, const char *folder
   if (!status && index > 1)
     status = find_change(job, index - 1, coder, &before, err);
   if (!status && index > 0)
-    cli_note(job->setting.call->progress, "train: RelIE of the top features changed by %.4f from %g to %g of the tokens",
-             change, job->shares[index - 1], job->shares[index]);
+    cli_note(job->setting.call->progress,
+             "train: RelIE of the top features changed by %.4f from %g to %g of the tokens", change,
+             job->shares[index - 1], job->shares[index]);
   *stop = !status && change < tolerance && before < tolerance;
   if (*stop) {
     cli_note(job->setting.call->progress, "train: stable, ends at %g of the tokens", job->shares[index]);
@@ -147,7 +148,8 @@ xcoder_status cli_work_convergence(cli_job *job, xcoder_error *err) {
     if (wanted)
       status = load_snapshot(folder, &coder, err);
     if (wanted && !status) {
-      cli_note(job->setting.call->progress, "convergence: the tasks with the snapshot at %g of the tokens", job->shares[i]);
+      cli_note(job->setting.call->progress, "convergence: the tasks with the snapshot at %g of the tokens",
+               job->shares[i]);
       status = attribute_snapshot(job, folder, coder, err);
     }
     xcoder_free_coder(coder);

@@ -123,7 +123,8 @@ static work count_work(const cli_job *job, const sizes *s, cli_stage stage) {
   work attribution = {prompts * (low + (2 + nodes * (1 + gradient_passes)) * high), prompts};
   double n_shares = (double)job->n_shares;
   switch (stage) {
-  case STAGE_SCALES: return (work){stored * fmin(cli_scales_window(values, s->corpus_tokens), s->corpus_tokens) * low, 0};
+  case STAGE_SCALES:
+    return (work){stored * fmin(cli_scales_window(values, s->corpus_tokens), s->corpus_tokens) * low, 0};
   case STAGE_ACCURACY: return (work){prompts * all, 0};
   case STAGE_TRAIN: return (work){(stored * s->filled + s->held_window) * low, 0};
   case STAGE_EVAL:
@@ -175,8 +176,8 @@ static void estimate_seconds(const cli_job *job, const sizes *s, const cli_pace 
 
 /* ---- Memory ---- */
 
-/* Weights stay in their files, which are mapped; the pages that are used count as memory of the process: those up to the
- * layer with the embedding, all, or (where prompts are few and two logits are enough) the blocks alone. */
+/* Weights stay in their files, which are mapped; the pages that are used count as memory of the process: those up to
+ * the layer with the embedding, all, or (where prompts are few and two logits are enough) the blocks alone. */
 typedef enum parts { PARTS_BELOW, PARTS_ALL, PARTS_BLOCKS } parts;
 
 static double weight_bytes(const cli_setting *setting, const sizes *s, parts which) {
@@ -211,7 +212,8 @@ static double coder_bytes(const sizes *s, double rows) {
   return 2 * 4 * 2 * row * s->latents + fmin(1024, rows) * (3 * 4 * row + 8 * s->latents);
 }
 
-/* Stretches of `rows` positions: activations of all checkpoints, reconstructed ones, codes of a share of all features. */
+/* Stretches of `rows` positions: activations of all checkpoints, reconstructed ones, codes of a share of all
+ * features. */
 static double stretch_bytes(const sizes *s, double rows, double share) {
   return rows * (2 * 4 * s->n * s->width + share * s->latents * (8 + 8 * s->n));
 }

@@ -164,9 +164,9 @@ void cli_job_end(cli_job *job, xcoder_status status) {
   job->lock = NULL;
 }
 
-static const char *const stage_names[N_STAGES] = {"tokens", "scales", "accuracy", "train", "eval", "attribute", "baselines",
-                                                  "convergence", "known",
-                                                  "ablate", "features", "evolve", "report"};
+static const char *const stage_names[N_STAGES] = {"tokens",    "scales",    "accuracy",    "train", "eval",
+                                                  "attribute", "baselines", "convergence", "known", "ablate",
+                                                  "features",  "evolve",    "report"};
 
 const char *cli_stage_name(cli_stage stage) { return stage_names[stage]; }
 

@@ -281,7 +281,8 @@ xcoder_status cli_stage_key(cli_job *job, cli_stage stage, size_t task, json_t *
     if (cli_options[id].stages & some || (mixed && id == OPT_SEED))
       json_object_set_new(options, cli_options[id].name,
                           value_to_json(&cli_options[id], &job->setting.values->value[id]));
-  xcoder_status status = add_inputs(job, dependencies[stage].inputs | (tolerance > 0 ? ON_TASK_FILES : 0), task, inputs, err);
+  xcoder_status status =
+      add_inputs(job, dependencies[stage].inputs | (tolerance > 0 ? ON_TASK_FILES : 0), task, inputs, err);
   if (!status)
     status = add_after(job, stage, task, after, err);
   if (status) {

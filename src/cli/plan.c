@@ -132,7 +132,8 @@ static xcoder_status read_value(reader *r, cli_id id, const char *where) {
   bool null = event.type == YAML_SCALAR_EVENT && is_null(&event);
   if (status) {
     /* nothing to look at */
-  } else if ((list && cli_is_list(option->type)) || (mapping && (option->type == CLI_SPECS || option->type == CLI_TABLE))) {
+  } else if ((list && cli_is_list(option->type)) ||
+             (mapping && (option->type == CLI_SPECS || option->type == CLI_TABLE))) {
     status = read_items(r, mapping, option->name);
   } else if (event.type == YAML_SCALAR_EVENT) {
     if (!null)

@@ -171,8 +171,8 @@ static bool is_same_file(const char *a, const char *b) {
 }
 
 xcoder_status cli_check_output(const cli_values *values, const char *out, xcoder_error *err) {
-  static const cli_id inputs[] = {OPT_CHECKPOINTS, OPT_TOKENIZER, OPT_CORPUS, OPT_HELDOUT, OPT_TASK, OPT_GOLD, OPT_TOKEN_LABELS,
-                                  OPT_STORE, OPT_CONFIG};
+  static const cli_id inputs[] = {OPT_CHECKPOINTS, OPT_TOKENIZER,    OPT_CORPUS, OPT_HELDOUT, OPT_TASK,
+                                  OPT_GOLD,        OPT_TOKEN_LABELS, OPT_STORE,  OPT_CONFIG};
   for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
     const cli_value *value = &values->value[inputs[i]];
     bool list = cli_is_list(cli_options[inputs[i]].type);

@@ -93,7 +93,8 @@ static xcoder_status open_source(cli_job *job, cli_id which, double window, xcod
     return xcoder_source_store(cli_text(values, OPT_STORE), layered ? layer : LONG_MIN, &options, source, err);
   xcoder_status status = cli_job_tokens(job, which, err);
   if (!status)
-    status = cli_need_models(&job->setting, cli_stop_tolerance(job) > 0 ? -1 : layer, err); /* effects need all blocks */
+    status =
+        cli_need_models(&job->setting, cli_stop_tolerance(job) > 0 ? -1 : layer, err); /* effects need all blocks */
   if (!status)
     status = xcoder_source_live(job->setting.models, job->setting.n_checkpoints, layer,
                                 which == OPT_CORPUS ? job->setting.corpus : job->setting.heldout, &options, source,

@@ -20,7 +20,8 @@ static xcoder_status read_taker(const cli_setting *setting, const char *item, re
   const xcoder_info *info = xcoder_describe(setting->coder);
   *out = (replacement){.slot = info->n_checkpoints};
   for (size_t c = 0; equals && c < info->n_checkpoints; c++)
-    if (strlen(info->labels[c]) == (size_t)(equals - item) && strncmp(info->labels[c], item, (size_t)(equals - item)) == 0)
+    if (strlen(info->labels[c]) == (size_t)(equals - item) &&
+        strncmp(info->labels[c], item, (size_t)(equals - item)) == 0)
       out->slot = c;
   if (out->slot == info->n_checkpoints)
     return cli_fail(err, XCODER_USAGE, "--transfer: '%.200s' was found, expected LABEL=SPEC with a label of the run, "

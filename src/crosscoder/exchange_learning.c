@@ -207,7 +207,8 @@ static xcoder_status read_all(const xci_foreign *file, const normaliser *norm, x
   apply_normaliser(norm, coder);
   coder->info.folded = norm->per_neuron;
   xci_foreign_note(file, "normaliser (means and %s) moved into %s",
-                   norm->per_neuron ? "a factor for each neuron" : "scales", norm->per_neuron ? "the weights" : "biases and scales");
+                   norm->per_neuron ? "a factor for each neuron" : "scales",
+                   norm->per_neuron ? "the weights" : "biases and scales");
   return XCODER_OK;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What batchtopk and topk add to training (METHOD section 3): k that falls, the average of thresholds, dead features. */
+/* What batchtopk and topk add to training (METHOD section 3): k that falls, the average of thresholds, dead
+ * features. */
 #include "base/memory.h"
 #include "base/size.h"
 #include "crosscoder/trainer.h"
@@ -95,7 +96,8 @@ xcoder_status xci_train_resolve_gate(xcoder_train_options *o, size_t d_model, xc
   if (o->decoder_init_norm == 0) o->decoder_init_norm = xci_train_is_ranked(o) ? 1 : 0.08;
   if (!xci_train_is_ranked(o)) return XCODER_OK;
   if (o->k < 1 || o->k > o->n_latents)
-    return xci_fail(err, XCODER_USAGE, "train: k is %zu, expected 1 to %zu, the number of features", o->k, o->n_latents);
+    return xci_fail(err, XCODER_USAGE, "train: k is %zu, expected 1 to %zu, the number of features", o->k,
+                    o->n_latents);
   if (!(o->auxiliary_coefficient >= 0 && o->auxiliary_coefficient <= 1e9))
     return xci_fail(err, XCODER_USAGE, "train: the auxiliary coefficient is %g, expected 0 to 1e9",
                     o->auxiliary_coefficient);

@@ -52,7 +52,8 @@ xcoder_status xci_coder_set_activation(xcoder *coder, xcoder_activation activati
 double xci_norm_sum(const float *rows, size_t n, size_t d, const float *scales);
 /* sum_c ||W_dec[i,c]|| of the unfolded decoder, [n_latents]. */
 xcoder_status xci_coder_scores(const xcoder *coder, float *score, xcoder_error *err);
-/* theta_i of every latent, [n_latents]: the crosscoder's own, or from its decoder norms; for norms of 0 see object.c. */
+/* theta_i of every latent, [n_latents]: the crosscoder's own, or from its decoder norms; for norms of 0 see
+ * object.c. */
 xcoder_status xci_coder_thresholds(const xcoder *coder, float *theta, xcoder_error *err);
 /* Reads parameters and metadata of either kind of file. */
 xcoder_status xci_coder_load_file(const char *path, xcoder **coder, xcoder_error *err);

@@ -11,7 +11,8 @@ enum { MAX_SNAPSHOTS = 1000 };
 
 xcoder_status xci_snapshot_check(const xcoder_train_options *options, xcoder_error *err) {
   if (options->n_snapshots > MAX_SNAPSHOTS)
-    return xci_fail(err, XCODER_USAGE, "train: %zu snapshots, at most %d are kept", options->n_snapshots, MAX_SNAPSHOTS);
+    return xci_fail(err, XCODER_USAGE, "train: %zu snapshots, at most %d are kept", options->n_snapshots,
+                    MAX_SNAPSHOTS);
   for (size_t i = 0; i < options->n_snapshots; i++) {
     const double share = options->snapshots[i];
     if (!(share > 0 && share < 1))

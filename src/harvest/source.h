@@ -60,7 +60,8 @@ xcoder_status xci_source_make(const xci_source_ops *ops, void *context, xci_bloc
                               size_t d_model, const xcoder_source_options *options, uint64_t scale_samples,
                               const char *label, xcoder_source **source, xcoder_error *err);
 
-/* XCODER_INTERRUPTED if the monitor asks to stop; else tells it that `done` of `total` samples of a window are there. */
+/* XCODER_INTERRUPTED if the monitor asks to stop; else tells it that `done` of `total` samples of a window are
+ * there. */
 xcoder_status xci_fill_tick(const xcoder_monitor *monitor, uint64_t done, uint64_t total, xcoder_error *err);
 
 /* Live models as a context of their own, also used to write stores. */

@@ -96,9 +96,10 @@ size_t xci_coder_panel_scratch(const xci_coder *coder, size_t block);
 const float *xci_coder_panel(const xci_coder *coder, const xci_panels *panels, size_t block, size_t panel,
                              float *scratch);
 
-/* Keeps every pre-activation of the panels' latents that is not <= its floor; bias and floor, [n_chosen] padded to whole
- * panels, stand one after the other in coder->floor. */
-xcoder_status xci_coder_encode_panels(xci_coder *coder, const xci_panels *panels, xci_code_lists *to, xcoder_error *err);
+/* Keeps every pre-activation of the panels' latents that is not <= its floor; bias and floor, [n_chosen] padded to
+ * whole panels, stand one after the other in coder->floor. */
+xcoder_status xci_coder_encode_panels(xci_coder *coder, const xci_panels *panels, xci_code_lists *to,
+                                      xcoder_error *err);
 
 /* Keeps the k largest values of each sample; ties go to the lower index. */
 xcoder_status xci_coder_keep_largest(xci_coder *coder, xci_code_lists *codes, size_t n_samples, size_t k,

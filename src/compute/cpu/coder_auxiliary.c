@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The auxiliary term: dead latents reconstruct what the others leave over. Only they are encoded again, and the passes
- * of the backward step run over them alone, as latents 0 .. n_dead - 1 of compact tiles whose rows are then added to the
- * gradient. */
+ * of the backward step run over them alone, as latents 0 .. n_dead - 1 of compact tiles whose rows are then added to
+ * the gradient. */
 #include "base/parallel.h"
 #include "base/size.h"
 #include "compute/cpu/coder.h"

@@ -72,7 +72,8 @@ xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_er
 #pragma omp parallel for schedule(static) num_threads(xci_threads())
   for (size_t p = 0; p < n; p++) {
     double norm = gate->score != NULL ? (double)gate->score[codes.index[p]] : 0;
-    for (size_t c = 0; c < n_checkpoints && gate->score == NULL; c++) norm += coder->norm[codes.index[p] * n_checkpoints + c];
+    for (size_t c = 0; c < n_checkpoints && gate->score == NULL; c++)
+      norm += coder->norm[codes.index[p] * n_checkpoints + c];
     keys[p] = score_key((float)(codes.value[p] * norm));
   }
   size_t to = 0;

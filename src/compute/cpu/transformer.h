@@ -60,8 +60,8 @@ xcoder_status xci_cpu_plan(xcoder_device *device, const xci_block *block, const 
                            xcoder_error *err);
 
 /* projection.c. Between the raw query/key/value products [n_rows, (n_heads + 2 n_kv_heads) d_head] and q, k, v with
- * heads side by side: bias, norm, clip, rotary. Backward writes the gradient of the raw products to d_raw and spoils dq,
- * dk, dv; its work space holds 2 n_heads d_head floats a thread. */
+ * heads side by side: bias, norm, clip, rotary. Backward writes the gradient of the raw products to d_raw and spoils
+ * dq, dk, dv; its work space holds 2 n_heads d_head floats a thread. */
 size_t xci_qkv_width(const xci_block *block);
 void xci_cpu_split_qkv(const xci_block *block, const xci_plan *plan, const float *raw, float *q, float *k, float *v);
 void xci_cpu_split_qkv_backward(const xci_block *block, const xci_plan *plan, const float *raw, float *dq, float *dk,
