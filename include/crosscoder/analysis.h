@@ -342,6 +342,22 @@ XCODER_API xcoder_status xcoder_comparison_write(const xcoder_comparison *compar
                                                  xcoder_error *err);
 XCODER_API void xcoder_comparison_close(xcoder_comparison *comparison);
 
+typedef struct xcoder_chain_options {
+  const double *const *tokens_seen; /* of each run in order, [n_checkpoints], NaN where unknown; entries may be NULL */
+  uint64_t permutations;            /* behind the null of the lives, 1000 */
+  uint64_t seed;
+} xcoder_chain_options;
+
+/* Runs over overlapping windows of checkpoints, added in the order of training, as one chain -> chain.csv, chain-links.csv,
+ * chain.json in `folder`. Features of neighbours are matched one to one by the cosine of their decoders at the
+ * checkpoints in common; a pair above the 99 % quantile of such pairs among random mixtures of the decoders is a link. The
+ * shares of a trajectory are |IE| (raw, and over each checkpoint's total) and decoder norms, the mean of both windows where
+ * they meet, 0 where no window has the feature. `options` may be NULL. Errors: XCODER_USAGE for windows that do not
+ * meet, XCODER_MISMATCH for a label of two models. */
+XCODER_API xcoder_status xcoder_comparison_chain(const xcoder_comparison *comparison,
+                                                 const xcoder_chain_options *options, const char *folder,
+                                                 xcoder_error *err);
+
 /* Transfer -> FOLDER/transfer.json, FOLDER/effects/: the activations of `other`, called `label`, take slot `checkpoint` of
  * the crosscoder; its scale is estimated anew on `tokens`, the other slots and all weights stay. Effects of `tasks` are
  * taken as in xcoder_attribute() and compared with those of `run_directory`: rank correlation of |IE| over features with

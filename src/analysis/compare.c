@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A comparison: sides are added one after the other, then every pair is matched and written. */
+#include "analysis/chain.h"
 #include "analysis/compare.h"
 
 #include "base/memory.h"
@@ -152,5 +153,16 @@ xcoder_status xcoder_comparison_write(const xcoder_comparison *comparison, const
   xci_text_clear(&matches);
   xci_text_clear(&stable);
   xci_text_clear(&json.text);
+  return status;
+}
+
+xcoder_status xcoder_comparison_chain(const xcoder_comparison *comparison, const xcoder_chain_options *options,
+                                      const char *folder, xcoder_error *err) {
+  const xcoder_chain_options chosen = options ? *options : (xcoder_chain_options){.permutations = 1000};
+  xci_chain chain;
+  xcoder_status status = xci_chain_open(comparison->side, comparison->n_sides, chosen.tokens_seen, chosen.seed, &chain,
+                                        err);
+  if (!status) status = xci_chain_write(&chain, chosen.permutations, chosen.seed, folder, err);
+  xci_chain_close(&chain);
   return status;
 }

@@ -16,7 +16,7 @@ typedef struct room { /* of a thread */
 } room;
 
 /* Strengths of a feature in one task, on all examples and on every resample. */
-static bool gather(const xci_task_effects *task, const uint16_t *weight, size_t resamples, size_t feature,
+static bool gather(const xci_example_effects *task, const uint16_t *weight, size_t resamples, size_t feature,
                    double *strength, double *drawn) {
   const size_t n = task->n;
   const double count = (double)xci_max_size(task->n_examples, 1);

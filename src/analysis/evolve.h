@@ -61,7 +61,7 @@ xcoder_status xci_contrast_groups(const double *value, const double *stratum, co
 
 /* ---- Effects of a run ---- */
 
-typedef struct xci_task_effects {
+typedef struct xci_example_effects {
   char *name;
   size_t n, n_examples, nnz;
   int64_t *start;      /* [n_examples + 1] */
@@ -71,11 +71,11 @@ typedef struct xci_task_effects {
   uint32_t *by;        /* [nnz] entries sorted by feature */
   uint32_t *example;   /* [nnz] */
   int *language;       /* [n_examples], -1: unknown */
-} xci_task_effects;
+} xci_example_effects;
 
 typedef struct xci_run_effects {
   size_t n, n_features, n_tasks;
-  xci_task_effects *task;
+  xci_example_effects *task;
   char **labels;
   size_t n_languages, language_capacity;
   char **languages;

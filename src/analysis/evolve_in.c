@@ -10,7 +10,7 @@
 
 enum { MAX_FEATURES = 1 << 24, MAX_JSON = 64 << 20 };
 
-static void close_task(xci_task_effects *task) {
+static void close_task(xci_example_effects *task) {
   xci_free(task->name);
   xci_free(task->start);
   xci_free(task->feature);
@@ -35,7 +35,7 @@ static xcoder_status fail(const xci_safetensors *file, xcoder_error *err, const 
   return xci_fail(err, XCODER_FORMAT, "%s: %s, expected the effects of attribute", xci_safetensors_path(file), what);
 }
 
-static xcoder_status copy_arrays(const xci_safetensors *file, xci_task_effects *task, xcoder_error *err) {
+static xcoder_status copy_arrays(const xci_safetensors *file, xci_example_effects *task, xcoder_error *err) {
   const xci_tensor *start = xci_safetensors_find(file, "example_start");
   const xci_tensor *feature = xci_safetensors_find(file, "feature"), *effect = xci_safetensors_find(file, "effect");
   if (!start || !feature || !effect || start->dtype != XCI_I64 || feature->dtype != XCI_I32 || start->rank != 1 ||
@@ -63,7 +63,7 @@ static xcoder_status copy_arrays(const xci_safetensors *file, xci_task_effects *
   return XCODER_OK;
 }
 
-static xcoder_status sort_entries(xci_task_effects *task, size_t n_features, xcoder_error *err) {
+static xcoder_status sort_entries(xci_example_effects *task, size_t n_features, xcoder_error *err) {
   xcoder_status status = XCI_ALLOC(&task->of, n_features + 1, err);
   if (!status) status = XCI_ALLOC(&task->by, task->nnz, err);
   if (!status) status = XCI_ALLOC(&task->example, task->nnz, err);
@@ -95,7 +95,7 @@ static xcoder_status find_language(xci_run_effects *all, const char *name, int *
   return status;
 }
 
-static xcoder_status add_languages(xci_run_effects *all, xci_task_effects *task, const xcoder_pairs *const *tasks,
+static xcoder_status add_languages(xci_run_effects *all, xci_example_effects *task, const xcoder_pairs *const *tasks,
                                    size_t n_tasks, xcoder_error *err) {
   xcoder_status status = XCI_ALLOC(&task->language, task->n_examples, err);
   for (size_t e = 0; !status && e < task->n_examples; e++) task->language[e] = -1;
@@ -134,7 +134,7 @@ static xcoder_status open_task(const char *folder, const char *file_name, xci_ru
   xci_safetensors *file = NULL;
   char *path = NULL;
   if (length <= n_ending || strcmp(file_name + length - n_ending, ending) != 0) return XCODER_OK;
-  xci_task_effects *task = &all->task[all->n_tasks++];
+  xci_example_effects *task = &all->task[all->n_tasks++];
   xcoder_status status = xci_copy_text(file_name, &task->name, err);
   if (!status) task->name[length - n_ending] = '\0';
   if (!status) status = xci_join_path(folder, file_name, &path, err);
@@ -178,7 +178,7 @@ xcoder_status xci_run_strengths(const xci_run_effects *all, double **strength, x
   const xcoder_status status = XCI_ALLOC(strength, all->n_features * n, err);
   for (size_t i = 0; !status && i < all->n_features; i++)
     for (size_t t = 0; t < all->n_tasks; t++) {
-      const xci_task_effects *task = &all->task[t];
+      const xci_example_effects *task = &all->task[t];
       double sum[XCODER_MAX_CHECKPOINTS] = {0};
       for (size_t k = task->of[i]; k < task->of[i + 1]; k++)
         for (size_t c = 0; c < n; c++) sum[c] += (double)task->effect[(size_t)task->by[k] * n + c];

@@ -33,7 +33,7 @@ static void add_means(languages *l) {
     size_t n_examples = 0;
     double *mean = l->mean + g * l->d * l->n;
     for (size_t t = 0; t < l->all->n_tasks; t++) {
-      const xci_task_effects *task = &l->all->task[t];
+      const xci_example_effects *task = &l->all->task[t];
       for (size_t e = 0; e < task->n_examples; e++) {
         if (task->language[e] != (int)g) continue;
         n_examples++;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* crosscoder eval, attribute, ablate, features, report: one stage each, always done anew. */
+#include "compare.h"
 #include "job.h"
 #include "plan.h"
 #include "text.h"
@@ -106,7 +107,10 @@ xcoder_status cli_features(cli_call *call, xcoder_error *err) {
   return run_stages(call, 1u << STAGE_FEATURES, 0, err);
 }
 
+/* One run, or several windows as a chain. */
 xcoder_status cli_evolve(cli_call *call, xcoder_error *err) {
+  if (call->n_operands > 1)
+    return cli_chain(call, err);
   return run_stages(call, 1u << STAGE_EVOLVE, 0, err);
 }
 

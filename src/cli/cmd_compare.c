@@ -106,18 +106,11 @@ static xcoder_status add_side(side *s, const char *run, xcoder_comparison *compa
   return status;
 }
 
-xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n_runs, const char *out,
-                               xcoder_error *err) {
-  side *sides = calloc(n_runs, sizeof *sides);
-  xcoder_comparison *comparison = NULL;
+/* All runs encoded on the same documents; on failure, too, the sides are to be closed. */
+static xcoder_status open_sides(const cli_call *call, char *const *runs, size_t n_runs, side *sides,
+                                xcoder_comparison *comparison, xcoder_error *err) {
   size_t n_documents = SIZE_MAX;
-  xcoder_compare_options options;
-  xcoder_compare_defaults(&options);
-  options.match = (xcoder_match)cli_integer(&call->values, OPT_MATCH);
-  options.threshold = cli_number(&call->values, OPT_THRESHOLD);
-  options.n_top = (size_t)cli_integer(&call->values, OPT_TOP);
-  options.seed = (uint64_t)cli_integer(&call->values, OPT_SEED);
-  xcoder_status status = sides ? xcoder_comparison_open(&comparison, err) : cli_fail_memory(err);
+  xcoder_status status = XCODER_OK;
   for (size_t i = 0; !status && i < n_runs; i++) {
     status = read_values(&sides[i], call, runs[i], err);
     if (!status && !(sides[i].name = name_of(runs[i])))
@@ -132,17 +125,113 @@ xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n
     if (!status)
       status = add_side(&sides[i], runs[i], comparison, err);
   }
-  if (!status)
-    status = xcoder_comparison_write(comparison, &options, out, err);
-  xcoder_comparison_close(comparison);
-  for (size_t i = 0; sides && i < n_runs; i++)
+  return status;
+}
+
+static void close_sides(side *sides, size_t n) {
+  for (size_t i = 0; sides && i < n; i++)
     if (sides[i].call.command)
       side_close(&sides[i]);
   free(sides);
+}
+
+xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n_runs, const char *out,
+                               xcoder_error *err) {
+  side *sides = calloc(n_runs, sizeof *sides);
+  xcoder_comparison *comparison = NULL;
+  xcoder_compare_options options;
+  xcoder_compare_defaults(&options);
+  options.match = (xcoder_match)cli_integer(&call->values, OPT_MATCH);
+  options.threshold = cli_number(&call->values, OPT_THRESHOLD);
+  options.n_top = (size_t)cli_integer(&call->values, OPT_TOP);
+  options.seed = (uint64_t)cli_integer(&call->values, OPT_SEED);
+  xcoder_status status = sides ? xcoder_comparison_open(&comparison, err) : cli_fail_memory(err);
+  if (!status)
+    status = open_sides(call, runs, n_runs, sides, comparison, err);
+  if (!status)
+    status = xcoder_comparison_write(comparison, &options, out, err);
+  xcoder_comparison_close(comparison);
+  close_sides(sides, n_runs);
+  return status;
+}
+
+/* ---- Chains of windows (evolve RUN RUN...) ---- */
+
+static xcoder_status chain_runs(const cli_call *call, const char *out, xcoder_error *err) {
+  const size_t n = call->n_operands;
+  side *sides = calloc(n, sizeof *sides);
+  const double **tokens = calloc(n, sizeof *tokens);
+  xcoder_comparison *comparison = NULL;
+  xcoder_chain_options options = {.tokens_seen = tokens,
+                                  .permutations = (uint64_t)cli_integer(&call->values, OPT_PERMUTATIONS),
+                                  .seed = (uint64_t)cli_integer(&call->values, OPT_SEED)};
+  xcoder_status status = sides && tokens ? xcoder_comparison_open(&comparison, err) : cli_fail_memory(err);
+  if (!status)
+    status = open_sides(call, call->operands, n, sides, comparison, err);
+  for (size_t i = 0; !status && i < n; i++)
+    tokens[i] = sides[i].setting.tokens_seen;
+  if (!status)
+    status = xcoder_comparison_chain(comparison, &options, out, err);
+  xcoder_comparison_close(comparison);
+  close_sides(sides, n);
+  free(tokens);
+  return status;
+}
+
+static xcoder_status print_chain(const char *out, xcoder_error *err);
+
+xcoder_status cli_chain(const cli_call *call, xcoder_error *err) {
+  const cli_value *given = &call->values.value[OPT_OUT];
+  char *out = given->origin == FROM_COMMAND_LINE ? cli_copy(given->text) : cli_join(call->operands[0], "chain");
+  xcoder_run *lock = NULL;
+  xcoder_status status = out ? XCODER_OK : cli_fail_memory(err);
+  for (size_t i = 0; !status && i < call->n_operands; i++)
+    if (!cli_is_folder(call->operands[i]))
+      status = cli_fail(err, cli_exists(call->operands[i]) ? XCODER_USAGE : XCODER_MISSING,
+                        "%s: expected a run directory", call->operands[i]);
+  xcoder_set_threads((int)cli_integer(&call->values, OPT_THREADS));
+  if (!status)
+    status = xcoder_run_open(out, &lock, err);
+  if (!status)
+    status = chain_runs(call, out, err);
+  xcoder_run_close(lock);
+  if (!status)
+    status = print_chain(out, err);
+  free(out);
   return status;
 }
 
 static double at(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
+
+static void print_links(const json_t *whole) {
+  const json_t *row;
+  size_t i;
+  json_array_foreach(json_object_get(whole, "links"), i, row)
+    printf("%s to %s: %.0f of %.0f pairs of features above the null (cosine > %.2f; by chance %.0f), mean cosine %.2f\n",
+           json_string_value(json_object_get(row, "a")), json_string_value(json_object_get(row, "b")), at(row, "n_above"),
+           at(row, "n_pairs"), at(row, "null_high"), at(row, "above_by_chance"), at(row, "mean_similarity"));
+  json_array_foreach(json_object_get(whole, "lengths"), i, row)
+    printf("%s%.0f", i ? ", " : "trajectories of 1, 2, ... windows: ", at(row, "n"));
+  printf("\n");
+  json_array_foreach(json_object_get(whole, "cycles"), i, row)
+    if (strcmp(json_string_value(json_object_get(row, "windows")), "all") == 0)
+      printf("  through all windows, by %-18s %-12s %5.0f, by chance %.0f to %.0f, p %.3f\n",
+             json_string_value(json_object_get(row, "by")), json_string_value(json_object_get(row, "cycle")),
+             at(row, "observed"), at(row, "low"), at(row, "high"), at(row, "p"));
+}
+
+static xcoder_status print_chain(const char *out, xcoder_error *err) {
+  char *path = cli_join(out, "chain.json");
+  json_t *whole = NULL;
+  xcoder_status status = path ? cli_read_json(path, &whole, err) : cli_fail_memory(err);
+  if (!status) {
+    print_links(whole);
+    printf("%s\n", path);
+  }
+  json_decref(whole);
+  free(path);
+  return status;
+}
 
 static void print_task(const json_t *task) {
   const json_t *row;

@@ -152,17 +152,22 @@ const cli_command cli_commands[] = {
    "  Every feature, cards of those with the largest effects:\n    crosscoder features run\n"
    "  Cards of two features, and which labels they tell:\n    crosscoder features run --feature=17,402 "
    "--token-labels=en_ewt-ud-test.conllu\n"},
-  {"evolve", IN_EVOLVE, "Say how features come and go over the checkpoints", analysis_operand, 0, 1, cli_evolve,
+  {"evolve", IN_EVOLVE, "Say how features come and go over the checkpoints", "[RUN...]", 0, 64, cli_evolve,
    "From the effects and the database of features of a run, without the models: the life cycle of every feature "
    "(emerging, persisting, vanishing, re-emerging, transient) with its onset and how sure that is, flows between the "
    "states of features against what they would be if time had no order, whether late features are less bound to single "
    "tokens than early ones, and which features languages share. Needs attribute before it; with features before it also "
-   "compares token-specificity by class.",
+   "compares token-specificity by class.\n\n"
+   "Several runs are windows of checkpoints that overlap, in the order of training. Their features are matched one to one "
+   "by their decoders at the checkpoints in common, and pairs more similar than any that chance gives are joined into "
+   "lives over all checkpoints. This needs the models and the held-out text.",
    "evolution.csv\tthe life of each feature, for all tasks and for each\n"
    "evolution.json\tcounts, flows, classes, languages, with their tests\n"
-   "evolution-languages.csv\tlanguages of the strongest features\n",
+   "evolution-languages.csv\tlanguages of the strongest features\n"
+   "chain/chain.csv, chain/chain-links.csv, chain/chain.json\tof several runs, in the first one's folder or in --out\n",
    "  A run:\n    crosscoder evolve run\n"
-   "  With finer p values and larger sets of languages:\n    crosscoder evolve run --permutations=10000 --top=50\n"},
+   "  With finer p values and larger sets of languages:\n    crosscoder evolve run --permutations=10000 --top=50\n"
+   "  Three windows as one axis:\n    crosscoder evolve early middle late --out=chain\n"},
   {"show", IN_SHOW, "Show verdicts and top features in the terminal", "RUN [ID]", 1, 2, cli_show,
    "Without ID: how good the crosscoder is, and the features with the largest effects. With ID: the card of one "
    "feature. With --text: the features that are active in a sentence, per token and checkpoint; with --good and --bad "

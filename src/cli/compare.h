@@ -9,6 +9,10 @@
 xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n_runs, const char *out,
                                xcoder_error *err);
 
+/* The runs, windows of checkpoints in the order of training, as one chain: chain.csv, chain-links.csv, chain.json in OUT or
+ * in the folder chain of the first run; prints what was found. */
+xcoder_status cli_chain(const cli_call *call, xcoder_error *err);
+
 /* Slots of a run taken by other checkpoints (--transfer): OUT/transfer/LABEL-by-NAME/. */
 xcoder_status cli_transfer_run(const cli_call *call, const char *run, const char *out, xcoder_error *err);
 /* run: everything that can be wrong with --seeds, --layers and --transfer, before any work. */

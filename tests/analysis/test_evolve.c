@@ -269,7 +269,7 @@ END_TEST
 /* Two languages with the same strong features, a third with its own. */
 START_TEST(shared_languages_are_found) {
   enum { E = 30, D = 50, M = 2 };
-  xci_task_effects task = {.n = M, .n_examples = E, .nnz = E * D};
+  xci_example_effects task = {.n = M, .n_examples = E, .nnz = E * D};
   char *names[] = {"x", "y", "z"};
   double share[D * M];
   ck_ok(XCI_ALLOC(&task.start, E + 1, err));

@@ -85,6 +85,16 @@ expect 0 "" "$program" features run --feature=all
 expect 0 "" "$program" evolve run --permutations=20
 contains "evolution.json"
 [ -s run/evolution.csv ] || fail "no evolution.csv"
+cp -R run again
+expect 0 "" "$program" evolve run again --permutations=20 --out=chained
+contains "through all windows"
+[ -s chained/chain.csv ] && [ -s chained/chain-links.csv ] || fail "no chain.csv"
+expect 0 "" "$program" evolve run again --permutations=20 --compare-tokens=1000
+contains "run/chain/chain.json"
+[ -s run/chain/chain.json ] || fail "no run/chain/chain.json"
+expect 3 "expected a run directory" "$program" evolve run none
+expect 2 "two runs are named" "$program" evolve run run
+rm -r again
 expect 0 "" "$program" report run --out=page
 [ -s page/index.html ] || fail "no page"
 expect 0 "" "$program" show run
