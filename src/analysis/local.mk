@@ -26,9 +26,6 @@ src_libanalysis_la_SOURCES += src/analysis/sentences.c
 src_libanalysis_la_SOURCES += src/analysis/similarity.c src/analysis/select.c src/analysis/select.h src/analysis/select_read.c
 src_libanalysis_la_SOURCES += src/analysis/latent_scaling.c src/analysis/latent_scaling.h
 src_libanalysis_la_SOURCES += src/analysis/likeness.c src/analysis/likeness.h src/analysis/baselines.c src/analysis/convergence.c
-<<<<<<< HEAD
 src_libanalysis_la_SOURCES += src/analysis/effects_state.c src/analysis/effects_state.h src/analysis/donors.c
 src_libanalysis_la_SOURCES += src/analysis/gradient_cache.c src/analysis/gradient_cache.h
-=======
 src_libanalysis_la_SOURCES += src/analysis/chain.c src/analysis/chain.h src/analysis/chain_file.c src/analysis/chain_life.c
->>>>>>> af79506 (evolve of several runs: overlapping windows joined into lives over all of training)

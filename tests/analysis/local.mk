@@ -51,18 +51,15 @@ tests_analysis_test_latent_scaling_SOURCES = tests/analysis/test_latent_scaling.
   tests/analysis/scene.h
 tests_analysis_test_latent_scaling_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_latent_scaling_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
-<<<<<<< HEAD
 check_PROGRAMS += tests/analysis/test_attribution_state
 TESTS += tests/analysis/test_attribution_state
 tests_analysis_test_attribution_state_SOURCES = tests/analysis/test_attribution_state.c tests/analysis/scene.c \
   tests/analysis/scene.h
 tests_analysis_test_attribution_state_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_attribution_state_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
-=======
 check_PROGRAMS += tests/analysis/test_chain
 TESTS += tests/analysis/test_chain
 tests_analysis_test_chain_SOURCES = tests/analysis/test_chain.c
 tests_analysis_test_chain_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_chain_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
->>>>>>> af79506 (evolve of several runs: overlapping windows joined into lives over all of training)
 endif
