@@ -17,32 +17,33 @@ enum { FEWEST_FEATURES = 8 }; /* a rank correlation of fewer says little */
 
 typedef struct table { /* [n_features, n] each; NaN where undefined */
   size_t n_features;     /* single features, the first sets */
-  double *change, *change_share, *rel_ie, *rel_dec;
+  double *change, *change_share, *ie, *rel_ie, *rel_dec;
 } table;
 
-/* RelIE as attribution wrote it; a feature or a file that is not there leaves NaN. */
-static xcoder_status read_rel_ie(const xci_ablation *a, const char *path, const table *t, xcoder_error *err) {
+/* PREFIX_LABEL (IE, RelIE) as attribution wrote it; a feature or a file that is not there leaves NaN. */
+static xcoder_status read_effects(const xci_ablation *a, const char *path, const char *prefix, const table *t,
+                                  double *out, xcoder_error *err) {
   const size_t n = a->bench->n;
   xci_csv csv;
-  for (size_t i = 0; i < t->n_features * n; i++) t->rel_ie[i] = NAN;
+  for (size_t i = 0; i < t->n_features * n; i++) out[i] = NAN;
   if (!xci_exists(path)) return XCODER_OK;
   xcoder_status status = xci_csv_open(path, &csv, err);
   if (status) return status;
   const size_t names = xci_csv_column(&csv, "feature");
   for (size_t c = 0; !status && c < n; c++) {
     xci_text name = {0};
-    xci_text_format(&name, "rel_ie_%s", a->bench->info->labels[c]);
+    xci_text_format(&name, "%s_%s", prefix, a->bench->info->labels[c]);
     const size_t column = name.bytes ? xci_csv_column(&csv, name.bytes) : SIZE_MAX;
     status = xci_text_status(&name, err);
     xci_text_clear(&name);
     if (!status && (column == SIZE_MAX || names == SIZE_MAX))
-      status = xci_fail(err, XCODER_MISMATCH, "%s: no RelIE of checkpoint %s, expected effects of this crosscoder",
-                        path, a->bench->info->labels[c]);
+      status = xci_fail(err, XCODER_MISMATCH, "%s: no %s of checkpoint %s, expected effects of this crosscoder",
+                        path, prefix, a->bench->info->labels[c]);
     for (size_t r = 0; !status && r < csv.n_rows; r++) {
       uint32_t feature = 0;
       status = xci_csv_feature(&csv, path, r, names, &feature, err);
       for (size_t f = 0; !status && f < t->n_features; f++)
-        if (*a->sets[f].features == feature) t->rel_ie[f * n + c] = xci_csv_number(&csv, r, column);
+        if (*a->sets[f].features == feature) out[f * n + c] = xci_csv_number(&csv, r, column);
     }
   }
   xci_csv_close(&csv);
@@ -52,6 +53,7 @@ static xcoder_status read_rel_ie(const xci_ablation *a, const char *path, const 
 static void table_close(table *t) {
   xci_free(t->change);
   xci_free(t->change_share);
+  xci_free(t->ie);
   xci_free(t->rel_ie);
   xci_free(t->rel_dec);
 }
@@ -61,10 +63,12 @@ static xcoder_status table_open(const xci_ablation *a, const char *effects_path,
   double *norms = NULL;
   xcoder_status status = XCI_ALLOC(&t->change, count, err);
   if (!status) status = XCI_ALLOC(&t->change_share, count, err);
+  if (!status) status = XCI_ALLOC(&t->ie, count, err);
   if (!status) status = XCI_ALLOC(&t->rel_ie, count, err);
   if (!status) status = XCI_ALLOC(&t->rel_dec, count, err);
   if (!status) status = xci_bench_norms(a->bench, &norms, err);
-  if (!status) status = read_rel_ie(a, effects_path, t, err);
+  if (!status) status = read_effects(a, effects_path, "rel_ie", t, t->rel_ie, err);
+  if (!status) status = read_effects(a, effects_path, "ie", t, t->ie, err);
   for (size_t f = 0; !status && f < t->n_features; f++) {
     for (size_t c = 0; c < n; c++) {
       const double *clean = a->clean + c * a->n_pairs, *without = a->ablated + (f * n + c) * a->n_pairs;
@@ -87,7 +91,7 @@ static void add_number(xci_text *text, double value) {
 static void write_table(xci_text *text, const xci_ablation *a, const table *t) {
   const size_t n = a->bench->n;
   xci_text_add(text, "feature,checkpoint,accuracy_clean,accuracy_ablated,log_prob_difference_clean,"
-                     "log_prob_difference_ablated,change,change_share,rel_ie,rel_dec\n");
+                     "log_prob_difference_ablated,change,change_share,rel_ie,rel_dec,ie\n");
   for (size_t f = 0; f < t->n_features; f++)
     for (size_t c = 0; c < n; c++) {
       const char *label = a->bench->info->labels[c];
@@ -104,6 +108,7 @@ static void write_table(xci_text *text, const xci_ablation *a, const table *t) {
       add_number(text, t->change_share[f * n + c]);
       add_number(text, t->rel_ie[f * n + c]);
       add_number(text, t->rel_dec[f * n + c]);
+      add_number(text, t->ie[f * n + c]);
       xci_text_add(text, "\n");
     }
 }
@@ -115,7 +120,43 @@ typedef struct interval {
 typedef struct agreement {
   size_t n;
   interval rel_ie, rel_dec;
+  size_t n_exact;
+  double pearson, spearman; /* of IE and the exact change of the same metric */
 } agreement;
+
+static double correlate_plain(const double *x, const double *y, size_t n) {
+  double mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
+  for (size_t k = 0; k < n; k++) {
+    mean_x += x[k] / (double)n;
+    mean_y += y[k] / (double)n;
+  }
+  for (size_t k = 0; k < n; k++) {
+    xx += (x[k] - mean_x) * (x[k] - mean_x);
+    yy += (y[k] - mean_y) * (y[k] - mean_y);
+    xy += (x[k] - mean_x) * (y[k] - mean_y);
+  }
+  return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+}
+
+/* IE estimates what logit(wrong) - logit(right) gains when the feature goes: the exact one is the loss in the difference of
+ * log-probabilities, which has the same normaliser on both sides. */
+static xcoder_status compare_exact(const xci_ablation *a, const table *t, size_t c, agreement *out, xcoder_error *err) {
+  const size_t n = a->bench->n;
+  double *x = NULL;
+  out->pearson = out->spearman = NAN;
+  xcoder_status status = XCI_ALLOC(&x, 2 * t->n_features, err);
+  if (status) return status;
+  double *y = x + t->n_features;
+  for (size_t f = 0; f < t->n_features; f++) {
+    if (isnan(t->ie[f * n + c])) continue;
+    x[out->n_exact] = -t->change[f * n + c];
+    y[out->n_exact++] = t->ie[f * n + c];
+  }
+  out->pearson = correlate_plain(x, y, out->n_exact);
+  status = xci_spearman(x, y, out->n_exact, &out->spearman, err);
+  xci_free(x);
+  return status;
+}
 
 /* Spearman's correlation with the 95 % percentile interval of a bootstrap over the features. */
 static xcoder_status correlate_resampled(const xci_ablation *a, const double *x, const double *y, size_t n,
@@ -149,7 +190,7 @@ static xcoder_status correlate_resampled(const xci_ablation *a, const double *x,
 static xcoder_status correlate(const xci_ablation *a, const table *t, size_t c, agreement *out, xcoder_error *err) {
   const size_t n = a->bench->n;
   double *x = NULL;
-  *out = (agreement){0, {NAN, NAN, NAN}, {NAN, NAN, NAN}};
+  *out = (agreement){.rel_ie = {NAN, NAN, NAN}, .rel_dec = {NAN, NAN, NAN}};
   xcoder_status status = XCI_ALLOC(&x, 3 * t->n_features, err);
   if (status) return status;
   double *y = x + t->n_features, *z = y + t->n_features;
@@ -162,6 +203,7 @@ static xcoder_status correlate(const xci_ablation *a, const table *t, size_t c, 
   }
   status = correlate_resampled(a, x, y, out->n, &out->rel_ie, err);
   if (!status) status = correlate_resampled(a, x, z, out->n, &out->rel_dec, err);
+  if (!status) status = compare_exact(a, t, c, out, err);
   xci_free(x);
   return status;
 }
@@ -178,6 +220,16 @@ static xcoder_status judge(const xci_ablation *a, const agreement *each, xcoder_
                              "compare with more features; if it stays low, features act together or the path is too "
                              "coarse: see the completeness gap",
                              value, limit, err, "ablation agrees with RelIE %s", a->bench->info->labels[c]);
+  }
+  snprintf(limit, sizeof limit, "Pearson >= %s", xci_fixed(x, XCI_LIMIT_SPEARMAN, 1));
+  for (size_t c = 0; !status && a->options.value == XCODER_ABLATE_ZERO && c < a->bench->n; c++) {
+    if (each[c].n_exact < FEWEST_FEATURES || isnan(each[c].pearson)) continue;
+    snprintf(value, sizeof value, "Pearson %s, Spearman %s of %zu features", xci_fixed(x, each[c].pearson, 2),
+             xci_fixed(y, each[c].spearman, 2), each[c].n_exact);
+    status = xci_verdict_add(v, each[c].pearson >= XCI_LIMIT_SPEARMAN,
+                             "the effects share out the whole change along the path; where removing one feature is the "
+                             "question, use the changes of this table, or --quadrature=gradient",
+                             value, limit, err, "IE against exact patching %s", a->bench->info->labels[c]);
   }
   return status;
 }
@@ -226,6 +278,9 @@ static void write_summary(xci_json_out *out, const xci_ablation *a, const table 
     xci_json_number(out, "rel_dec_low", each[c].rel_dec.low);
     xci_json_number(out, "rel_dec_high", each[c].rel_dec.high);
     xci_json_count(out, "n", each[c].n);
+    xci_json_number(out, "exact_pearson", each[c].pearson);
+    xci_json_number(out, "exact_spearman", each[c].spearman);
+    xci_json_count(out, "exact_n", each[c].n_exact);
     xci_json_close(out, '}');
   }
   xci_json_close(out, ']');

@@ -142,6 +142,22 @@ START_TEST(ablation_is_that_of_torch) {
   snprintf(path, sizeof path, "ablation/%s.json", xcoder_pairs_name(in.pairs));
   json_t *summary = read_json(&in, path);
   ck_assert(number(at(summary, "spearman", 0), "n") == F);
+  for (size_t c = 0; c < N; c++) { /* Pearson of IE and the exact change, from the numbers of the table */
+    double n = 0, x = 0, y = 0, xx = 0, yy = 0, xy = 0;
+    for (size_t f = 0; f < F; f++) {
+      const double exact = -xci_csv_number(&csv, f * N + c, 6), ie = xci_csv_number(&csv, f * N + c, 10);
+      if (isnan(ie)) continue; /* active nowhere in the task */
+      n += 1;
+      x += exact;
+      y += ie;
+      xx += exact * exact;
+      yy += ie * ie;
+      xy += exact * ie;
+    }
+    const double pearson = (n * xy - x * y) / sqrt((n * xx - x * x) * (n * yy - y * y));
+    ck_assert(n >= 2 && number(at(summary, "spearman", c), "exact_n") == n);
+    ck_assert_double_eq_tol(number(at(summary, "spearman", c), "exact_pearson"), pearson, 1e-9);
+  }
   json_decref(summary);
   xci_csv_close(&csv);
   xci_free(clean);
