@@ -165,13 +165,13 @@ static void write_lengths(const xci_chain *chain, xci_json_out *out) {
 static xcoder_status write_cycles(const xci_chain *chain, size_t basis, bool whole, uint64_t permutations, uint64_t seed,
                                   xci_json_out *out, xcoder_error *err) {
   const size_t n = chain->n, n_values = chain->n_trajectories * n;
-  xci_flow cycles[XCI_N_CYCLES], *flows = NULL;
+  xci_flow cycles[XCI_N_CYCLES], words[XCI_N_WORDS], *flows = NULL;
   double *share = NULL;
   xcoder_status status = XCI_ALLOC(&share, n_values, err);
   if (!status) status = XCI_ALLOC(&flows, n * XCI_N_STATES * XCI_N_STATES, err);
   for (size_t i = 0; !status && i < n_values; i++)
     share[i] = !whole || is_whole(chain, i / n) ? chain->share[basis][i] : NAN;
-  if (!status) status = xci_flows(share, chain->n_trajectories, n, permutations, seed, cycles, flows, err);
+  if (!status) status = xci_flows(share, chain->n_trajectories, n, permutations, seed, cycles, words, flows, err);
   for (size_t k = 1; !status && k < XCI_N_CYCLES; k++) {
     xci_json_line(out);
     xci_json_open(out, NULL, '{');

@@ -26,15 +26,25 @@ xci_cycle xci_life_cycle(uint32_t present, size_t n);
 enum { XCI_N_STATES = 3 };
 extern const char *const xci_state_names[XCI_N_STATES];
 
+/* The words of the classes of RelIE (shared is persisting), and of the shared ones by whom: all; others with the last two
+ * checkpoints among them; with the first two and not the last two; any other set. */
+typedef enum xci_word {
+  XCI_WORD_NEITHER, XCI_WORD_EMERGING, XCI_WORD_VANISHING, XCI_WORD_PERSISTING,
+  XCI_SHARED_BY_ALL, XCI_SHARED_TO_THE_END, XCI_SHARED_EARLY, XCI_SHARED_OTHERWISE, XCI_N_WORDS
+} xci_word;
+extern const char *const xci_word_names[XCI_N_WORDS];
+xci_word xci_word_of(const double *share, size_t n);    /* up to XCI_WORD_PERSISTING */
+xci_word xci_sharing_of(const double *share, size_t n); /* XCI_WORD_NEITHER: not shared */
+
 typedef struct xci_flow { /* a count against its null: the order of every feature's shares is drawn anew */
   double observed, expected, low, high; /* mean and 95 % interval under the null */
   double p;                             /* two-sided */
 } xci_flow;
 
-/* Counts of cycles [XCI_N_CYCLES] and of flows [n - 1, XCI_N_STATES, XCI_N_STATES] over the features with shares
+/* Counts of cycles [XCI_N_CYCLES], of words [XCI_N_WORDS] and of flows [n - 1, XCI_N_STATES, XCI_N_STATES] over the features with shares
  * [n_features, n]; rows that start with NaN are left out. */
 xcoder_status xci_flows(const double *share, size_t n_features, size_t n, uint64_t permutations, uint64_t seed,
-                        xci_flow *cycles, xci_flow *flows, xcoder_error *err);
+                        xci_flow *cycles, xci_flow *words, xci_flow *flows, xcoder_error *err);
 
 typedef struct xci_life { /* of a feature */
   xci_cycle cycle;
@@ -118,7 +128,7 @@ void xci_languages_close(xci_language_life *life);
 
 /* ---- All of it ---- */
 
-enum { XCI_N_BASES = 3, XCI_N_MEASURES = 2, XCI_N_CONTRASTS = 3, XCI_N_GROUPS = 3 };
+enum { XCI_N_BASES = 4, XCI_N_VIEWS = 2, XCI_N_MEASURES = 2, XCI_N_CONTRASTS = 3, XCI_N_GROUPS = 3 };
 
 typedef struct xci_specificity { /* of one way to class features */
   size_t n_group[XCI_N_GROUPS];  /* early-specific, shared, late-specific */
@@ -131,17 +141,21 @@ typedef struct xci_specificity { /* of one way to class features */
 xcoder_status xci_specificity_measure(const xci_database *database, const double *share, uint64_t permutations,
                                       uint64_t seed, xci_specificity *result, xcoder_error *err);
 
+typedef struct xci_view {
+  double *share;          /* [n_tasks + 1, n_features, n], the last of all tasks together */
+  xci_life *life;         /* [n_tasks + 1, n_features] */
+  xci_flow *cycles, *words, *flows; /* [n_tasks + 1, ...] */
+} xci_view;
+
 typedef struct xci_evolution_data {
   const char *run_directory;
   const xcoder_evolve_options *options;
   xci_run_effects effects;
   size_t n;               /* checkpoints */
-  double *share;          /* [n_tasks + 1, n_features, n], the last of all tasks together */
-  xci_life *life;         /* [n_tasks + 1, n_features] */
-  xci_flow *cycles, *flows; /* [n_tasks + 1, ...] */
+  xci_view view[XCI_N_VIEWS]; /* effects as they are; divided by the checkpoint's total, the sum over features of |IE| */
   bool has_database;
   xci_database database;
-  xci_specificity specificity[XCI_N_BASES]; /* decoder, activation, effect */
+  xci_specificity specificity[XCI_N_BASES]; /* decoder, activation, effect, normalised effect */
   xci_language_life languages;
 } xci_evolution_data;
 

@@ -11,6 +11,8 @@
 const char *const xci_cycle_names[XCI_N_CYCLES] = {"none",     "emerging",    "persisting",
                                                    "vanishing", "re-emerging", "transient"};
 const char *const xci_state_names[XCI_N_STATES] = {"absent", "present", "dominant"};
+const char *const xci_word_names[XCI_N_WORDS] = {"neither",          "emerging",          "vanishing",    "persisting",
+                                                 "shared by all",    "shared to the end", "shared early", "shared otherwise"};
 
 static double present_border(size_t n) { return n <= 3 ? 0.3 : 0.9 / (double)n; }
 static double dominant_border(size_t n) { return n <= 3 ? 0.7 : 0.5; }
@@ -35,8 +37,25 @@ static size_t state_of(double share, size_t n) {
   return share > dominant_border(n) ? 2 : share >= present_border(n) ? 1 : 0;
 }
 
-static void count(const double *share, size_t n, uint32_t *cycles, uint32_t *flows) {
+xci_word xci_word_of(const double *share, size_t n) {
+  const char *word = xci_evolution(xci_classify(share, n), n);
+  return strcmp(word, "emerging") == 0 ? XCI_WORD_EMERGING : strcmp(word, "vanishing") == 0 ? XCI_WORD_VANISHING
+         : strcmp(word, "persisting") == 0 ? XCI_WORD_PERSISTING : XCI_WORD_NEITHER;
+}
+
+xci_word xci_sharing_of(const double *share, size_t n) {
+  const xci_class class = xci_classify(share, n);
+  const uint32_t first_two = 3, last_two = n >= 2 ? (uint32_t)3 << (n - 2) : 0, all = (uint32_t)(((uint64_t)1 << n) - 1);
+  if (class.kind != XCI_CLASS_SHARED) return XCI_WORD_NEITHER;
+  return class.members == all ? XCI_SHARED_BY_ALL : (class.members & last_two) == last_two ? XCI_SHARED_TO_THE_END
+         : (class.members & first_two) == first_two ? XCI_SHARED_EARLY : XCI_SHARED_OTHERWISE;
+}
+
+static void count(const double *share, size_t n, uint32_t *cycles, uint32_t *words, uint32_t *flows) {
+  const xci_word sharing = xci_sharing_of(share, n);
   cycles[xci_life_cycle(xci_present(share, n), n)]++;
+  words[xci_word_of(share, n)]++;
+  if (sharing != XCI_WORD_NEITHER) words[sharing]++;
   for (size_t c = 0; c + 1 < n; c++)
     flows[(c * XCI_N_STATES + state_of(share[c], n)) * XCI_N_STATES + state_of(share[c + 1], n)]++;
 }
@@ -68,8 +87,9 @@ static void judge(const uint32_t *null, size_t stride, uint64_t permutations, do
 }
 
 xcoder_status xci_flows(const double *share, size_t n_features, size_t n, uint64_t permutations, uint64_t seed,
-                        xci_flow *cycles, xci_flow *flows, xcoder_error *err) {
-  const size_t n_flows = (n - 1) * XCI_N_STATES * XCI_N_STATES, n_counts = XCI_N_CYCLES + n_flows;
+                        xci_flow *cycles, xci_flow *words, xci_flow *flows, xcoder_error *err) {
+  const size_t n_flows = (n - 1) * XCI_N_STATES * XCI_N_STATES, n_lives = XCI_N_CYCLES + XCI_N_WORDS;
+  const size_t n_counts = n_lives + n_flows;
   uint32_t *observed = NULL, *null = NULL;
   double *sorted = NULL;
   xcoder_status status = XCI_ALLOC(&observed, n_counts, err);
@@ -78,16 +98,16 @@ xcoder_status xci_flows(const double *share, size_t n_features, size_t n, uint64
   for (size_t i = 0; !status && i < n_features; i++) {
     double order[XCODER_MAX_CHECKPOINTS];
     if (isnan(share[i * n])) continue;
-    count(share + i * n, n, observed, observed + XCI_N_CYCLES);
+    count(share + i * n, n, observed, observed + XCI_N_CYCLES, observed + n_lives);
     memcpy(order, share + i * n, n * sizeof *order);
     for (uint64_t p = 0; p < permutations; p++) {
       uint32_t *at = null + p * n_counts;
       shuffle(order, n, seed, p * n_features + i);
-      count(order, n, at, at + XCI_N_CYCLES);
+      count(order, n, at, at + XCI_N_CYCLES, at + n_lives);
     }
   }
   for (size_t k = 0; !status && k < n_counts; k++) {
-    xci_flow *flow = k < XCI_N_CYCLES ? &cycles[k] : &flows[k - XCI_N_CYCLES];
+    xci_flow *flow = k < XCI_N_CYCLES ? &cycles[k] : k < n_lives ? &words[k - XCI_N_CYCLES] : &flows[k - n_lives];
     flow->observed = observed[k];
     judge(null + k, n_counts, permutations, sorted, flow);
   }

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const bases[XCI_N_BASES] = {"decoder", "activation", "effect"};
+static const char *const bases[XCI_N_BASES] = {"decoder", "activation", "effect", "normalised effect"};
 static const char *const measures[XCI_N_MEASURES] = {"token_entropy", "top_token_share"};
 static const char *const contrasts[XCI_N_CONTRASTS][2] = {{"late", "early"}, {"shared", "early"}, {"late", "shared"}};
 static const char *const groups[XCI_N_GROUPS] = {"early", "shared", "late"};
@@ -37,7 +37,7 @@ static const char *label_at(const xci_evolution_data *data, size_t checkpoint) {
 /* A feature that is first present at checkpoint c appeared somewhere behind c - 1: tokens_low is that of c - 1. */
 static void add_life(xci_text *table, const xci_evolution_data *data, size_t t, size_t feature) {
   const size_t n = data->n, at = t * data->effects.n_features + feature;
-  const xci_life *life = &data->life[at];
+  const xci_life *life = &data->view[0].life[at], *norm = &data->view[1].life[at];
   const char *name = task_name(data, t);
   xci_text_csv(table, name, strlen(name));
   xci_text_format(table, ",%zu,%s", feature, xci_cycle_names[life->cycle]);
@@ -49,7 +49,12 @@ static void add_life(xci_text *table, const xci_evolution_data *data, size_t t, 
   add_number(table, tokens_at(data, life->onset));
   add_number(table, life->onset_low == 0 ? 0 : tokens_at(data, life->onset_low - 1));
   add_number(table, tokens_at(data, life->onset_high));
-  for (size_t c = 0; c < n; c++) add_number(table, data->share[at * n + c]);
+  for (size_t c = 0; c < n; c++) add_number(table, data->view[0].share[at * n + c]);
+  xci_text_format(table, ",%s", xci_cycle_names[norm->cycle]);
+  add_number(table, norm->support);
+  add_field(table, label_at(data, norm->onset));
+  add_number(table, tokens_at(data, norm->onset));
+  for (size_t c = 0; c < n; c++) add_number(table, data->view[1].share[at * n + c]);
   xci_text_add(table, "\n");
 }
 
@@ -57,24 +62,27 @@ static void write_lives(xci_text *table, const xci_evolution_data *data) {
   const size_t d = data->effects.n_features;
   xci_text_add(table, "task,feature,cycle,support,certain,onset,onset_low,onset_high,onset_tokens,onset_tokens_low,"
                       "onset_tokens_high");
-  for (size_t c = 0; c < data->n; c++) {
-    xci_text name = {0};
-    xci_text_format(&name, "rel_ie_%s", data->effects.labels[c]);
-    add_field(table, name.bytes ? name.bytes : "");
-    xci_text_clear(&name);
+  for (size_t v = 0; v < XCI_N_VIEWS; v++) {
+    if (v) xci_text_add(table, ",norm_cycle,norm_support,norm_onset,norm_onset_tokens");
+    for (size_t c = 0; c < data->n; c++) {
+      xci_text name = {0};
+      xci_text_format(&name, "%srel_ie_%s", v ? "norm_" : "", data->effects.labels[c]);
+      add_field(table, name.bytes ? name.bytes : "");
+      xci_text_clear(&name);
+    }
   }
   xci_text_add(table, "\n");
   for (size_t k = 0; k <= data->effects.n_tasks; k++) {
     const size_t t = k ? k - 1 : data->effects.n_tasks; /* all tasks together come first */
     for (size_t i = 0; i < d; i++)
-      if (!isnan(data->share[(t * d + i) * data->n])) add_life(table, data, t, i);
+      if (!isnan(data->view[0].share[(t * d + i) * data->n])) add_life(table, data, t, i);
   }
 }
 
 static void write_languages_table(xci_text *table, const xci_evolution_data *data) {
   const xci_language_life *life = &data->languages;
   const size_t n = data->n;
-  const double *share = data->share + data->effects.n_tasks * data->effects.n_features * n;
+  const double *share = data->view[0].share + data->effects.n_tasks * data->effects.n_features * n;
   xci_text_add(table, "feature,checkpoint,n_languages,language_entropy,rel_ie\n");
   for (size_t k = 0; k < life->n_chosen; k++)
     for (size_t c = 0; c < n; c++) {
@@ -97,27 +105,37 @@ static void write_flow(xci_json_out *out, const xci_flow *flow) {
   xci_json_number(out, "p", flow->p);
 }
 
-static void write_cycles(xci_json_out *out, const xci_evolution_data *data, size_t t) {
+static void write_cycles(xci_json_out *out, const xci_evolution_data *data, size_t v, size_t t) {
   const size_t d = data->effects.n_features;
-  xci_json_open(out, "cycles", '[');
+  const xci_view *view = &data->view[v];
+  xci_json_open(out, v ? "norm_cycles" : "cycles", '[');
   for (size_t k = 1; k < XCI_N_CYCLES; k++) {
     uint64_t n_certain = 0;
     for (size_t i = 0; i < d; i++)
-      n_certain += data->life[t * d + i].cycle == (xci_cycle)k && data->life[t * d + i].support >= 0.95;
+      n_certain += view->life[t * d + i].cycle == (xci_cycle)k && view->life[t * d + i].support >= 0.95;
     xci_json_line(out);
     xci_json_open(out, NULL, '{');
     xci_json_text(out, "cycle", xci_cycle_names[k]);
-    write_flow(out, &data->cycles[t * XCI_N_CYCLES + k]);
+    write_flow(out, &view->cycles[t * XCI_N_CYCLES + k]);
     xci_json_count(out, "certain", n_certain);
+    xci_json_close(out, '}');
+  }
+  xci_json_close(out, ']');
+  xci_json_open(out, v ? "norm_words" : "words", '[');
+  for (size_t k = 1; k < XCI_N_WORDS; k++) {
+    xci_json_line(out);
+    xci_json_open(out, NULL, '{');
+    xci_json_text(out, "word", xci_word_names[k]);
+    write_flow(out, &view->words[t * XCI_N_WORDS + k]);
     xci_json_close(out, '}');
   }
   xci_json_close(out, ']');
 }
 
-static void write_flows(xci_json_out *out, const xci_evolution_data *data, size_t t) {
+static void write_flows(xci_json_out *out, const xci_evolution_data *data, size_t v, size_t t) {
   const size_t per_step = XCI_N_STATES * XCI_N_STATES;
-  const xci_flow *flow = data->flows + t * (data->n - 1) * per_step;
-  xci_json_open(out, "flows", '[');
+  const xci_flow *flow = data->view[v].flows + t * (data->n - 1) * per_step;
+  xci_json_open(out, v ? "norm_flows" : "flows", '[');
   for (size_t k = 0; k < (data->n - 1) * per_step; k++) {
     xci_json_line(out);
     xci_json_open(out, NULL, '{');
@@ -251,8 +269,10 @@ static void write_all(xci_json_out *out, const xci_evolution_data *data) {
     xci_json_line(out);
     xci_json_open(out, NULL, '{');
     xci_json_text(out, "task", task_name(data, t));
-    write_cycles(out, data, t);
-    write_flows(out, data, t);
+    for (size_t v = 0; v < XCI_N_VIEWS; v++) {
+      write_cycles(out, data, v, t);
+      write_flows(out, data, v, t);
+    }
     xci_json_close(out, '}');
   }
   xci_json_close(out, ']');

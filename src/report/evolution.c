@@ -56,7 +56,8 @@ static void add_cycles(xci_page *page, const json_t *tasks) {
   xci_text_add(&csv, "task,cycle,observed,certain,expected,low,high,p\n");
   xci_page_raw(page, "<p>A feature is present at a checkpoint that holds at least 0.3 of its effect (0.9 / n for more than three "
                      "checkpoints). <em>Certain</em>: the same life in 95 % of the resamples of the examples. <em>By chance</em>: what "
-                     "there would be if the order of the checkpoints meant nothing.</p>\n");
+                     "there would be if the order of the checkpoints meant nothing. <em>Normalised</em>: effects divided by the "
+                     "total of their checkpoint, since all effects grow with time.</p>\n");
   static const char heads[] = "<th class=\"t\">task</th><th class=\"t\">life</th><th>features</th><th>certain</th>"
                               "<th>by chance</th><th>2.5 %</th><th>97.5 %</th><th>p</th>";
   open_table(page, heads);
@@ -66,22 +67,44 @@ static void add_cycles(xci_page *page, const json_t *tasks) {
       xci_page_raw(page, "</tbody></table></div>\n<details><summary>Each task</summary>\n");
       open_table(page, heads);
     }
+    char norm[160];
+    snprintf(norm, sizeof norm, "%.130s, normalised", xci_json_text_at(task, "task"));
     add_rows(page, &csv, xci_json_text_at(task, "task"), json_object_get(task, "cycles"), texts, 1, numbers, 6);
+    add_rows(page, &csv, norm, json_object_get(task, "norm_cycles"), texts, 1, numbers, 6);
   }
   close_table(page, "evolution_cycles", &csv);
   if (json_array_size(tasks) > 1) xci_page_raw(page, "</details>\n");
 }
 
-static void add_flows(xci_page *page, const json_t *task) {
+/* The words of the classes; shared features by whom. */
+static void add_words(xci_page *page, const json_t *task) {
+  static const char *const texts[] = {"word"};
+  static const char *const numbers[] = {"observed", "expected", "low", "high", "p"};
+  xci_text csv = {0};
+  if (json_array_size(json_object_get(task, "words")) == 0) return;
+  xci_text_add(&csv, "effects,class,observed,expected,low,high,p\n");
+  xci_page_raw(page, "<details><summary>By class: specific and shared, all tasks together</summary>\n<p>Persisting is every "
+                     "feature that checkpoints share; below it by whom: all, a set with the last two, one with the first two, any other.</p>\n");
+  open_table(page, "<th class=\"t\">effects</th><th class=\"t\">class</th><th>features</th><th>by chance</th><th>2.5 %</th>"
+                   "<th>97.5 %</th><th>p</th>");
+  add_rows(page, &csv, "as they are", json_object_get(task, "words"), texts, 1, numbers, 5);
+  add_rows(page, &csv, "normalised", json_object_get(task, "norm_words"), texts, 1, numbers, 5);
+  close_table(page, "evolution_words", &csv);
+  xci_page_raw(page, "</details>\n");
+}
+
+static void add_flows(xci_page *page, const json_t *task, const char *key, const char *name, const char *summary) {
   static const char *const texts[] = {"from_checkpoint", "to_checkpoint", "from", "to"};
   static const char *const numbers[] = {"observed", "expected", "low", "high", "p"};
   xci_text csv = {0};
+  if (json_array_size(json_object_get(task, key)) == 0) return;
   xci_text_add(&csv, "from_checkpoint,to_checkpoint,from,to,observed,expected,low,high,p\n");
-  xci_page_raw(page, "<details><summary>Flows between states, all tasks together</summary>\n");
+  xci_page_raw(page, "<details>");
+  xci_page_tag(page, "summary", summary);
   open_table(page, "<th class=\"t\">from</th><th class=\"t\">to</th><th class=\"t\">state</th><th class=\"t\">state then</th>"
                    "<th>features</th><th>by chance</th><th>2.5 %</th><th>97.5 %</th><th>p</th>");
-  add_rows(page, &csv, NULL, json_object_get(task, "flows"), texts, 4, numbers, 5);
-  close_table(page, "evolution_flows", &csv);
+  add_rows(page, &csv, NULL, json_object_get(task, key), texts, 4, numbers, 5);
+  close_table(page, name, &csv);
   xci_page_raw(page, "</details>\n");
 }
 
@@ -131,7 +154,7 @@ static void add_specificity_figure(xci_page *page, const json_t *list) {
       high[b][g] = xci_json_number_at(entropy, "quartile_high");
     }
     snprintf(title[b], sizeof title[b], "classes by %.24s", xci_json_text_at(json_array_get(list, b), "classes_by"));
-    series[b] = (xci_series){.name = title[b], .color = xci_checkpoint_color(b, 3), .n = N_GROUPS, .x = x[b], .y = y[b],
+    series[b] = (xci_series){.name = title[b], .color = xci_checkpoint_color(b, 4), .n = N_GROUPS, .x = x[b], .y = y[b],
                              .low = low[b], .high = high[b], .points = true};
   }
   const xci_chart chart = {.title = "How many tokens a feature fires on", .x_title = "class of the feature",
@@ -265,7 +288,10 @@ void xci_page_evolution(xci_page *page) {
   if (json_array_size(list)) add_specificity_figure(page, list);
   xci_page_raw(page, "</div>\n");
   add_cycles(page, tasks);
-  add_flows(page, json_array_get(tasks, 0));
+  add_words(page, json_array_get(tasks, 0));
+  add_flows(page, json_array_get(tasks, 0), "flows", "evolution_flows", "Flows between states, all tasks together");
+  add_flows(page, json_array_get(tasks, 0), "norm_flows", "evolution_norm_flows",
+            "Flows between states, all tasks together, normalised effects");
   if (json_array_size(list)) {
     xci_page_raw(page, "<h3>Bound to tokens, or abstract</h3>\n");
     add_groups(page, list);

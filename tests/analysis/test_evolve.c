@@ -45,6 +45,25 @@ START_TEST(cycles_follow_patterns) {
 }
 END_TEST
 
+/* n = 3: shared is persisting in the words of the classes, whoever shares; the pattern needs all three. */
+START_TEST(shared_is_persisting) {
+  static const struct {
+    double share[3];
+    xci_word word, sharing;
+  } cases[] = {{{0.33, 0.33, 0.34}, XCI_WORD_PERSISTING, XCI_SHARED_BY_ALL},
+               {{0.1, 0.45, 0.45}, XCI_WORD_PERSISTING, XCI_SHARED_TO_THE_END},
+               {{0.45, 0.45, 0.1}, XCI_WORD_PERSISTING, XCI_SHARED_EARLY},
+               {{0.45, 0.1, 0.45}, XCI_WORD_PERSISTING, XCI_SHARED_OTHERWISE},
+               {{0.1, 0.1, 0.8}, XCI_WORD_EMERGING, XCI_WORD_NEITHER},
+               {{0.1, 0.8, 0.1}, XCI_WORD_NEITHER, XCI_WORD_NEITHER},
+               {{0.8, 0.1, 0.1}, XCI_WORD_VANISHING, XCI_WORD_NEITHER}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    ck_assert_int_eq(xci_word_of(cases[i].share, 3), cases[i].word);
+    ck_assert_int_eq(xci_sharing_of(cases[i].share, 3), cases[i].sharing);
+  }
+}
+END_TEST
+
 /* ---- Planted features in a run directory ---- */
 
 /* Where each kind is present: twelve features of each of five kinds. */
@@ -180,13 +199,13 @@ START_TEST(flows_of_nothing_are_not_found) {
   size_t cycles_rejected = 0, flows_rejected = 0;
   for (size_t trial = 0; trial < TRIALS; trial++) {
     double share[D * M];
-    xci_flow cycles[XCI_N_CYCLES], flows[(M - 1) * XCI_N_STATES * XCI_N_STATES];
+    xci_flow cycles[XCI_N_CYCLES], words[XCI_N_WORDS], flows[(M - 1) * XCI_N_STATES * XCI_N_STATES];
     for (size_t i = 0; i < D; i++) {
       double sum = 0;
       for (size_t c = 0; c < M; c++) sum += share[i * M + c] = exp(normal());
       for (size_t c = 0; c < M; c++) share[i * M + c] /= sum;
     }
-    ck_ok(xci_flows(share, D, M, 199, trial, cycles, flows, err));
+    ck_ok(xci_flows(share, D, M, 199, trial, cycles, words, flows, err));
     cycles_rejected += cycles[XCI_EMERGING].p <= 0.05;
     flows_rejected += flows[1].p <= 0.05; /* absent to present */
   }
@@ -311,6 +330,7 @@ int main(void) {
   TCase *tests = tcase_create("evolve");
   tcase_set_timeout(tests, 300);
   tcase_add_test(tests, cycles_follow_patterns);
+  tcase_add_test(tests, shared_is_persisting);
   tcase_add_test(tests, planted_lives_are_found);
   tcase_add_test(tests, failures_are_told);
   tcase_add_test(tests, flows_of_nothing_are_not_found);
