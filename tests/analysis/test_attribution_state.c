@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attribution kept and continued: tables anew from the effects, going on after a stop; where paths end at other prompts; and
- * the sum of effects where the model is linear. */
+/* Attribution kept and continued: tables anew from the effects, going on after a stop, kept gradients; where paths end at
+ * other prompts; and the sum of effects where the model is linear. */
 #include "analysis/effects_state.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -140,8 +140,8 @@ START_TEST(other_effects_are_refused) {
     ck_assert_msg(place != NULL, "%s", words[i][0]);
     memcpy(place, words[i][1], length);
     write_file(scene_path(&in, name), changed, n);
-    ck_assert_msg(xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said) == XCODER_FORMAT, "%s: %s", words[i][0],
-                  said.message);
+    ck_assert_msg(xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said) == XCODER_FORMAT, "%s: %s",
+                  words[i][0], said.message);
     xci_free(changed);
   }
   for (size_t at = n - 1; at > n - 400; at -= 37) { /* whatever the numbers are, nothing breaks */
@@ -374,12 +374,11 @@ static xcoder *move_to_last(const scene *in) {
   return last;
 }
 
-/* A model is linear behind its last block where the epsilon of normalisation is large against every variance v on the path,
- * for 1 / sqrt(v + epsilon) varies by v / (2 epsilon) only. Here epsilon is 1, states have entries below some 20 / 256, so v
- * is below 0.006 and a gradient along the path to the origin varies by less than 0.3 %. Then one gradient, at any node, gives
- * the whole change: effects of features, error and bias sum to it, whatever the rule whose weights sum to 1 (those of gauss
- * do with more nodes), while the same rules leave most of it
- * open in the model as it was. */
+/* A model is linear behind its last block where the epsilon of normalisation is large against every variance v on the
+ * path, for 1 / sqrt(v + epsilon) varies by v / (2 epsilon) only. Here epsilon is 1, states have entries below some
+ * 20 / 256, so v is below 0.006 and a gradient along the path to the origin varies by less than 0.3 %. Then one gradient,
+ * at any node, gives the whole change: effects of features, error and bias sum to it, whatever the rule whose weights sum
+ * to 1 (those of gauss do with more nodes), while the same rules leave most of it open in the model as it was. */
 START_TEST(effects_of_a_linear_model_sum_exactly) {
   static const xcoder_quadrature rules[] = {XCODER_GRADIENT, XCODER_LEFT, XCODER_MIDPOINT,
                                              XCODER_LEGENDRE};
