@@ -17,3 +17,6 @@ EXTRA_DIST += bench/tokenize_speed.py
 
 # Attribution: speed against the authors' procedure, agreement with exact patching.
 EXTRA_DIST += bench/attribution.py bench/attribution_methods.py
+
+# OpenCL kernels as compiled for an A100, and what to run where there is a GPU.
+EXTRA_DIST += bench/kernels.sh bench/nvptx_prelude.h bench/gpu.sh

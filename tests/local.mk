@@ -11,18 +11,24 @@ LAYERS_ANALYSIS = src/libanalysis.la $(LAYERS_HARVEST)
 LAYERS_REPORT = src/libreport.la $(LAYERS_ANALYSIS)
 AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; builddir='$(builddir)'; top_srcdir='$(top_srcdir)'; \
   export srcdir builddir top_srcdir; CK_DEFAULT_TIMEOUT=120; export CK_DEFAULT_TIMEOUT; \
-  OMP_WAIT_POLICY=passive; export OMP_WAIT_POLICY;
+  OMP_WAIT_POLICY=passive; export OMP_WAIT_POLICY; \
+  POCL_CACHE_DIR='$(abs_builddir)/test-cache'; XDG_CACHE_HOME='$(abs_builddir)/test-cache'; \
+  export POCL_CACHE_DIR XDG_CACHE_HOME; mkdir -p "$$POCL_CACHE_DIR";
+
+clean-local:
+	rm -rf test-cache
 
 dist_check_SCRIPTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
 TESTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
 CLEANFILES += symbols.tmp
 EXTRA_DIST += tests/symbols.txt tests/coverage.sh tests/session.sh \
-  tests/sanitize.sh tests/valgrind.sh tests/portability.sh tests/paper.sh tests/make_shape.py packaging/setup.sh demo.sh check.sh
+  tests/sanitize.sh tests/valgrind.sh tests/portability.sh tests/paper.sh tests/oclgrind.sh tests/make_shape.py packaging/setup.sh demo.sh check.sh
 
 # What takes too long, or too much, for every commit: doc/testing.md says what each needs.
 bigcheck: all
 	$(srcdir)/tests/valgrind.sh $(builddir)
 	$(srcdir)/tests/portability.sh
+	$(srcdir)/tests/oclgrind.sh $(builddir)
 	$(srcdir)/tests/paper.sh $(builddir)
 
 include tests/base/local.mk

@@ -5,6 +5,7 @@ CLI_TESTS += tests/cli/corpora.sh
 CLI_TESTS += tests/cli/exchange.sh
 CLI_TESTS += tests/cli/further.sh
 CLI_TESTS += tests/cli/cost.sh
+CLI_TESTS += tests/cli/opencl.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
 EXTRA_DIST += tests/cli/common.sh
 TESTS += $(CLI_TESTS)

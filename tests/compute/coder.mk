@@ -32,3 +32,10 @@ TESTS += tests/compute/opencl.sh
 else
 EXTRA_DIST += tests/compute/opencl.sh
 endif
+
+if HAVE_OPENCL
+check_PROGRAMS += tests/compute/test_opencl_faults
+TESTS += tests/compute/test_opencl_faults
+tests_compute_test_opencl_faults_SOURCES = tests/compute/test_opencl_faults.c
+tests_compute_test_opencl_faults_LDADD = $(LAYERS_COMPUTE) $(XCODER_LIBS)
+endif

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The crosscoder's conformance tests on the first OpenCL device that opens; 77 (skipped) where there is none.
 here=${builddir:-.}
-: "${POCL_CACHE_DIR:=$here/pocl-cache}" "${XDG_CACHE_HOME:=$here/opencl-cache}"
+: "${POCL_CACHE_DIR:=$here/test-cache}" "${XDG_CACHE_HOME:=$here/test-cache}"
 mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
 POCL_CACHE_DIR=$(cd "$POCL_CACHE_DIR" && pwd) XDG_CACHE_HOME=$(cd "$XDG_CACHE_HOME" && pwd)
 export POCL_CACHE_DIR XDG_CACHE_HOME

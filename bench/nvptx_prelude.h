@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What cl/ uses of OpenCL C, for compiling it to PTX with clang alone (bench/kernels.sh). Never part of the program. */
+typedef unsigned int uint;
+typedef unsigned long ulong;
+typedef unsigned long size_t;
+typedef float float2 __attribute__((ext_vector_type(2)));
+#define CLK_LOCAL_MEM_FENCE 1
+#define barrier(flags) __nvvm_bar_sync(0)
+#define get_local_id(d) ((size_t)__nvvm_read_ptx_sreg_tid_x())
+#define group_x() __nvvm_read_ptx_sreg_ctaid_x()
+#define group_y() __nvvm_read_ptx_sreg_ctaid_y()
+#define get_group_id(d) ((size_t)((d) == 0 ? group_x() : group_y()))
+#define get_global_id(d) (get_group_id(0) * 256 + get_local_id(0))
+#define as_uint(x) __builtin_astype((x), uint)
+#define sqrt(x) __nvvm_sqrt_rn_f(x)
+#define fmax(x, y) __nvvm_fmax_f(x, y)
+#define min(x, y) ((x) < (y) ? (x) : (y))
+#define atomic_inc(p) __sync_fetch_and_add((p), 1u)
+#define atomic_add(p, n) __sync_fetch_and_add((p), (n))
+#define bool _Bool

@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The bundled plan on an OpenCL device (PoCL where there is no other) and on the processor, from the same state: the loss
+# of the first step within 1e-6, of the hundredth within 1e-3; the features of one crosscoder; failing devices.
+. "${top_srcdir:-.}/tests/cli/common.sh"
+: "${POCL_CACHE_DIR:=$work/pocl}" "${XDG_CACHE_HOME:=$work/cache}"
+mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
+export POCL_CACHE_DIR XDG_CACHE_HOME
+
+steps=100
+plan=$source/examples/tiny-pythia/plan.yaml
+set -- train --config="$plan" --tokens=$((steps * 256)) --batch-size=256 --latents=256 --window=8192 \
+  --validation-batches=1 --validate-every=100 --log-every=1 --quiet
+
+# No platform at all: one line and status 6, or the processor where that was asked for. A loader without files to read.
+export OCL_ICD_VENDORS="$work/none"
+expect 6 "opencl" "$program" "$@" --out=none --device=opencl
+[ ! -e none/crosscoder.safetensors ] || fail "a result without a device"
+expect 0 "" "$program" train --config="$plan" --tokens=512 --batch-size=256 --latents=64 --window=4096 \
+  --validation-batches=1 --quiet --out=instead --device=opencl --fallback=cpu
+unset OCL_ICD_VENDORS
+
+if ! "$program" devices --self-test --device=opencl >stdout 2>stderr; then
+  grep -q 'no OpenCL backend\|no platform' stderr || fail "self-test: $(cat stderr)"
+  [ "$failures" -eq 0 ] || exit 1
+  echo "skipped: $(cat stderr)"
+  exit 77
+fi
+expect 6 "opencl:99" "$program" devices --self-test --device=opencl:99
+expect 6 "no-such-device" "$program" devices --self-test --device=opencl:no-such-device
+expect 0 "" "$program" devices --json
+contains '"opencl_devices":[{"number":0'
+
+expect 0 "" "$program" "$@" --out=cpu
+expect 0 "" "$program" "$@" --out=opencl --device=opencl
+loss() { # FOLDER STEP
+  awk -F, -v step="$2" 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } $at["step"] == step && $at["split"] == "train" {
+    print $at["loss"] }' "$1/metrics.csv"
+}
+close() { # STEP TOLERANCE
+  awk -v a="$(loss cpu "$1")" -v b="$(loss opencl "$1")" -v most="$2" 'BEGIN {
+    e = (a - b) / a; if (e < 0) e = -e
+    exit !(a > 0 && b > 0 && e <= most) }' ||
+    fail "loss of step $1: $(loss cpu "$1") on the processor, $(loss opencl "$1") on the device"
+}
+close 0 1e-6
+close 99 1e-3
+finish
