@@ -18,15 +18,18 @@ const cli_command cli_commands[] = {
    "at any time (interrupt key, SIGTERM) and is continued by the same command, with the same result, bit for bit.\n\n"
    "With --snapshots the crosscoder is also kept as it was earlier in the training, and its effects are compared with the "
    "final ones; --stop-when-stable ends the training when they no longer change. doc/cost.md says what that measures.\n\n"
+   "With --sweep it is also trained and evaluated with other values of one option, for the frontier of L0 against dCE.\n\n"
    "Every key of a plan is also an option; the command line wins over the plan.",
    "run.yaml\tthe plan as run, every default spelled out\nreport/index.html\tthe report, one page without network\n"
    "stages/\twhat was done with which options and inputs\nlog.jsonl\twhat happened when\n"
    "manifest.json\tversions, hashes of inputs, command lines\n"
-   "convergence.csv, .json\twith --snapshots\nbaselines/\twith --compare-baselines\n",
+   "convergence.csv, .json\twith --snapshots\nbaselines/\twith --compare-baselines\n"
+   "sweep/sweep.csv\twith --sweep\n",
    "  Do what the plan says, or what of it is still to be done:\n    crosscoder run plan.yaml\n"
    "  What will it need?\n    crosscoder run plan.yaml --estimate\n"
    "  The same plan with another seed, into another directory:\n    crosscoder run plan.yaml --seed=2 --out=run-2\n"
-   "  How early were its effects what they are at the end?\n    crosscoder run plan.yaml --snapshots=0.01,0.05,0.25,0.5\n"},
+   "  How early were its effects what they are at the end?\n    crosscoder run plan.yaml --snapshots=0.01,0.05,0.25,0.5\n"
+   "  L0 against dCE for other values of lambda:\n    crosscoder run plan.yaml --sweep=l1:0.2,0.4,0.8\n"},
   {"init", IN_INIT, "Write a commented plan for given checkpoints", "[CHECKPOINT...]", 0, 32, cli_init,
    "Checkpoints are given as operands, oldest first, as --checkpoints, or as --model with --revisions. The plan names "
    "every option with its default, a layer in the middle of the model unless --layer is given, and says what it will "

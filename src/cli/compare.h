@@ -19,6 +19,12 @@ xcoder_status cli_transfer_run(const cli_call *call, const char *run, const char
 xcoder_status cli_check_further(const cli_call *call, xcoder_error *err);
 /* run: the runs of other seeds and layers inside `out`, compared with it, and transfers. */
 xcoder_status cli_run_further(const cli_call *call, const char *out, xcoder_error *err);
+/* One more run inside `main_run`: its plan with another value of one option. `bare`: trained and evaluated, no tasks. */
+xcoder_status cli_run_beside(const cli_call *call, const char *main_run, cli_id id, const char *value,
+                             const char *store, bool bare, const char *out, xcoder_error *err);
+/* sweep.c: OUT/sweep/KEY-VALUE/ for each value, and OUT/sweep/sweep.csv; *changed tells that the table is another. */
+xcoder_status cli_check_sweep(const cli_values *values, xcoder_error *err);
+xcoder_status cli_run_sweep(const cli_call *call, const char *out, bool *changed, xcoder_error *err);
 void cli_print_further(const cli_call *call);
 /* All stages of the plan in the call's values, nothing printed. */
 xcoder_status cli_run_quietly(cli_call *call, xcoder_error *err);

@@ -37,6 +37,8 @@ xcoder_status cli_check_further(const cli_call *call, xcoder_error *err) {
   }
   for (size_t i = 0; !status && i < values->value[OPT_LAYERS].n_items; i++)
     status = read_number(values->value[OPT_LAYERS].items[i], &number, "layers", err);
+  if (!status && cli_is_set(values, OPT_SWEEP))
+    status = cli_check_sweep(values, err);
   if (!status && compares(values) && !cli_is_set(values, OPT_HELDOUT))
     status = cli_fail(err, XCODER_USAGE, "--heldout is missing: seeds and layers are compared on held-out text");
   if (!status && transfer->n_items && !cli_is_set(values, OPT_TASK))
@@ -57,15 +59,17 @@ void cli_print_further(const cli_call *call) {
   size_t n_runs = values->value[OPT_SEEDS].n_items + values->value[OPT_LAYERS].n_items;
   if (n_runs && !cli_flag(values, OPT_JSON))
     printf("seeds, layers   the above for each of them (%zu, those of the main run included)\n", n_runs);
+  const char *sweep = cli_text(values, OPT_SWEEP);
+  if (sweep && !cli_flag(values, OPT_JSON))
+    printf("sweep           tokens, scales, train and eval for each of %s\n", sweep);
 }
 
 /* One more run: the plan of the main run with another seed or layer. */
-static xcoder_status run_beside(const cli_call *main_call, const char *main_run, cli_id id, long long number,
-                                const char *store, const char *out, xcoder_error *err) {
+xcoder_status cli_run_beside(const cli_call *main_call, const char *main_run, cli_id id, const char *value,
+                             const char *store, bool bare, const char *out, xcoder_error *err) {
   cli_call call = *main_call;
-  char *plan = cli_join(main_run, "run.yaml"), value[32], *items[1] = {value};
+  char *plan = cli_join(main_run, "run.yaml"), *items[1] = {(char *)(uintptr_t)value}; /* cli_set() only reads it */
   char *target = cli_copy(out), *paths[1] = {target}, *stores[1] = {cli_copy(store ? store : "")};
-  snprintf(value, sizeof value, "%lld", number);
   xcoder_status status = plan && target && stores[0] ? cli_values_init(&call.values, err) : cli_fail_memory(err);
   if (!status)
     status = cli_set(&call.values, id, items, 1, false, cli_options[id].name, NULL, FROM_COMMAND_LINE, err);
@@ -75,14 +79,19 @@ static xcoder_status run_beside(const cli_call *main_call, const char *main_run,
     status = cli_set(&call.values, OPT_STORE, stores, 1, false, "store", NULL, FROM_COMMAND_LINE, err);
   if (!status)
     status = cli_plan_read(plan, &call.values, FROM_PLAN, err);
-  static const cli_id lists[] = {OPT_SEEDS, OPT_LAYERS, OPT_TRANSFER}; /* not of the runs beside */
-  for (size_t i = 0; !status && i < 3; i++) {
-    cli_value *list = &call.values.value[lists[i]];
+  /* What is not of the runs beside, then what one that is only trained and evaluated does without. */
+  static const cli_id own[] = {OPT_SEEDS, OPT_LAYERS, OPT_TRANSFER, OPT_SWEEP, OPT_TASK, OPT_GOLD, OPT_SNAPSHOTS,
+                               OPT_STOP_WHEN_STABLE};
+  for (size_t i = 0; !status && i < (bare ? sizeof own / sizeof *own : 4); i++) {
+    cli_value *list = &call.values.value[own[i]];
     while (list->n_items)
       free(list->items[--list->n_items]);
+    free(list->text);
+    list->text = NULL;
+    list->number = 0;
   }
   if (!status) {
-    cli_note(call.progress, "%s %lld: %s", cli_options[id].name, number, out);
+    cli_note(call.progress, "%s %s: %s", cli_options[id].name, value, out);
     status = cli_run_quietly(&call, err);
   }
   cli_values_free(&call.values);
@@ -206,8 +215,10 @@ static xcoder_status run_list(const cli_call *call, const char *main_run, cli_id
       continue;
     if (!(runs[n_runs++] = cli_format("%s/%s/%s-%lld", main_run, folder, name, number)))
       status = cli_fail_memory(err);
+    char value[32];
+    snprintf(value, sizeof value, "%lld", number);
     if (!status)
-      status = run_beside(call, main_run, single, number, store, runs[n_runs - 1], err);
+      status = cli_run_beside(call, main_run, single, value, store, false, runs[n_runs - 1], err);
   }
   char *out = cli_join(main_run, results);
   if (!status && !out)
@@ -249,6 +260,8 @@ xcoder_status cli_run_further(const cli_call *call, const char *out, xcoder_erro
     free(list);
     free(whole);
   }
+  if (!status && cli_is_set(values, OPT_SWEEP))
+    status = cli_run_sweep(call, out, &changed, err);
   if (!status && changed) { /* the page shows what the comparison found */
     xcoder_report_options options = {.title = cli_text(values, OPT_TITLE),
                                      .n_cards = (size_t)cli_integer(values, OPT_CARDS)};

@@ -15,3 +15,4 @@ src/report/page_script.inc: src/report/page.js
 src_libreport_la_SOURCES += src/report/axis.c src/report/axis.h src/report/selection.c src/report/class_agreement.c \
   src/report/class_agreement.h
 src_libreport_la_SOURCES += src/report/scaling.c
+src_libreport_la_SOURCES += src/report/cost.c

@@ -13,7 +13,7 @@
 typedef struct xci_task_files {
   char *name;
   xci_csv effects, ablation;
-  json_t *effects_info, *ablation_info;
+  json_t *effects_info, *ablation_info, *baselines;
 } xci_task_files;
 
 typedef struct xci_run_files {
@@ -23,7 +23,8 @@ typedef struct xci_run_files {
   double tokens_seen[32];      /* of each, NaN where unknown */
   xci_csv metrics, accuracy, evolution_csv, scaling; /* scaling: latent-scaling.csv */
   xci_label_list said;         /* labels.csv, merged */
-  json_t *eval, *known, *features, *evolution;
+  json_t *eval, *known, *features, *evolution, *convergence;
+  xci_csv sweep;               /* sweep/sweep.csv */
   json_t *manifest;
   size_t n_tasks;
   xci_task_files *task;
@@ -87,6 +88,8 @@ void xci_page_task(xci_page *page, size_t task);
 void xci_page_cards(xci_page *page);
 void xci_page_known(xci_page *page);
 void xci_page_evolution(xci_page *page);
+/* Snapshots, baselines, sweep. */
+void xci_page_cost(xci_page *page);
 void xci_page_end(xci_page *page);
 /* The script and the end of the page, without the words on runs. */
 void xci_page_close(xci_page *page);

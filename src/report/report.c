@@ -71,6 +71,7 @@ static void build_page(xci_page *page, const xcoder_report_options *options, con
   xci_page_overlap(page);
   xci_page_known(page);
   xci_page_evolution(page);
+  xci_page_cost(page);
   xci_page_cards(page);
   xci_page_end(page);
 }

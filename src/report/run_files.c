@@ -57,6 +57,7 @@ static xcoder_status read_tasks(const char *run, xci_run_files *files, xcoder_er
     task->name[length - 4] = '\0';
     status = read_in(run, "effects", task->name, ".csv", &task->effects, NULL, err);
     if (!status) status = read_in(run, "effects", task->name, ".json", NULL, &task->effects_info, err);
+    if (!status) status = read_in(run, "baselines", task->name, ".json", NULL, &task->baselines, err);
     if (!status) status = read_in(run, "ablation", task->name, ".csv", &task->ablation, NULL, err);
     if (!status) status = read_in(run, "ablation", task->name, ".json", NULL, &task->ablation_info, err);
   }
@@ -162,6 +163,8 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   xcoder_status status = read_csv(run, "metrics.csv", &files->metrics, err);
   if (!status) status = read_csv(run, "accuracy.csv", &files->accuracy, err);
   if (!status) status = read_csv(run, "latent-scaling.csv", &files->scaling, err);
+  if (!status) status = read_csv(run, "sweep/sweep.csv", &files->sweep, err);
+  if (!status) status = read_json(run, "convergence.json", &files->convergence, err);
   if (!status) status = read_json(run, "eval.json", &files->eval, err);
   if (!status) status = read_json(run, "known.json", &files->known, err);
   if (!status) status = read_json(run, "evolution.json", &files->evolution, err);
@@ -195,6 +198,8 @@ void xci_run_files_free(xci_run_files *files) {
   json_decref(files->known);
   json_decref(files->features);
   json_decref(files->evolution);
+  json_decref(files->convergence);
+  xci_csv_close(&files->sweep);
   xci_csv_close(&files->evolution_csv);
   json_decref(files->manifest);
   for (size_t t = 0; t < files->n_tasks; t++) {
@@ -204,6 +209,7 @@ void xci_run_files_free(xci_run_files *files) {
     xci_csv_close(&task->ablation);
     json_decref(task->effects_info);
     json_decref(task->ablation_info);
+    json_decref(task->baselines);
   }
   xci_free(files->task);
   xci_free(files->coder_summary);

@@ -47,6 +47,7 @@ static void add_verdict_table(xci_page *page, const xci_run_files *run, bool wan
   add_verdicts(page, "eval", json_object_get(run->eval, "verdicts"), wanted, csv);
   for (size_t t = 0; t < run->n_tasks; t++) {
     add_verdicts(page, run->task[t].name, json_object_get(run->task[t].effects_info, "verdicts"), wanted, csv);
+    add_verdicts(page, run->task[t].name, json_object_get(run->task[t].baselines, "verdicts"), wanted, csv);
     add_verdicts(page, run->task[t].name, json_object_get(run->task[t].ablation_info, "verdicts"), wanted, csv);
   }
   xci_page_raw(page, "</tbody></table></div>\n");
@@ -85,6 +86,7 @@ void xci_page_summary(xci_page *page) {
   if (run->n_tasks) xci_page_raw(page, "<a href=\"#tasks\">Effects</a>");
   if (run->known) xci_page_raw(page, "<a href=\"#known\">Found against known</a>");
   if (run->evolution) xci_page_raw(page, "<a href=\"#evolution\">Evolution</a>");
+  if (run->convergence || run->sweep.n_rows) xci_page_raw(page, "<a href=\"#cost\">Cost</a>");
   if (run->features) xci_page_raw(page, "<a href=\"#cards\">Features</a>");
   xci_page_raw(page, "<a href=\"#read\">How to read</a></nav>\n");
   add_missing(page, run);
@@ -92,6 +94,7 @@ void xci_page_summary(xci_page *page) {
   count_verdicts(json_object_get(run->eval, "verdicts"), &n_pass, &n_warn);
   for (size_t t = 0; t < run->n_tasks; t++) {
     count_verdicts(json_object_get(run->task[t].effects_info, "verdicts"), &n_pass, &n_warn);
+    count_verdicts(json_object_get(run->task[t].baselines, "verdicts"), &n_pass, &n_warn);
     count_verdicts(json_object_get(run->task[t].ablation_info, "verdicts"), &n_pass, &n_warn);
   }
   if (n_pass + n_warn == 0) return;

@@ -75,6 +75,23 @@ cmp -s whole/crosscoder.safetensors plain/crosscoder.safetensors || fail "a trai
 sed 's/^task:.*//' plan.yaml >none.yaml
 expect 2 "--task is missing" "$program" run none.yaml --stop-when-stable --out=none
 
+# Other values of one option, trained and evaluated, in one table with the run's own.
+expect 2 "expected l1, latents, learning-rate or k" "$program" run plan.yaml --sweep=seed:1,2
+expect 2 "expected l1, latents, learning-rate or k" "$program" run plan.yaml --sweep=0.1,0.2
+expect 2 "found twice" "$program" run plan.yaml --sweep=l1:0.5,0.50
+expect 2 "--sweep: latents" "$program" run plan.yaml --sweep=latents:16,many
+expect 0 "" "$program" run plan.yaml --sweep=latents:16,32,64
+cut -d, -f1,2 run/sweep/sweep.csv >found
+printf 'latents,run\n16,sweep/latents-16\n32,.\n64,sweep/latents-64\n' | cmp -s - found || fail "sweep.csv: $(cat found)"
+head -n 1 run/sweep/sweep.csv | grep -q 'l0,dead_share,ev_pooled,ev_mean,delta_ce_a,delta_ce_b,ce_recovered_a' ||
+  fail "columns: $(head -n 1 run/sweep/sweep.csv)"
+cut -d, -f1-8 run/sweep/sweep.csv | grep -q ',,' && fail "sweep.csv has gaps: $(cat run/sweep/sweep.csv)"
+[ ! -e run/sweep/latents-16/effects ] || fail "a sweep attributes"
+[ "$(wc -l <run/sweep/timing.csv)" -eq 4 ] || fail "no hours"
+grep -q 'id="frontier"' run/report/index.html || fail "the report has no frontier"
+expect 0 "done and unchanged" "$program" run plan.yaml --sweep=latents:16,32,64
+[ ! -s stderr ] || ! grep -q 'starts\|again' stderr || fail "an unchanged sweep was worked on"
+
 expect 0 "" "$program" attribute run --compare-baselines
 contains "disagreement between baselines b"
 finish
