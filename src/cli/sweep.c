@@ -139,7 +139,7 @@ static void add_row(cli_string *text, const point *p, const char *name, const js
   static const char *const keys[] = {"delta", "recovered"};
   size_t index;
   json_t *row;
-  cli_addf(text, "%.17g,", p->value);
+  cli_addf(text, "%s,", p->text);
   add_quoted(text, name);
   add_number(text, member(eval, "l0", "mean"));
   add_number(text, member(eval, "dead", "share"));
@@ -158,7 +158,7 @@ static void add_hours(cli_string *text, const point *p) {
   xcoder_error ignored;
   if (path && !cli_csv_read(path, &csv, &ignored)) {
     if (csv.n_rows)
-      cli_addf(text, "%.17g,%.6g\n", p->value, strtod(cli_csv_cell(&csv, csv.n_rows - 1, "seconds"), NULL) / 3600);
+      cli_addf(text, "%s,%.6g\n", p->text, strtod(cli_csv_cell(&csv, csv.n_rows - 1, "seconds"), NULL) / 3600);
     cli_csv_free(&csv);
   }
   free(path);
@@ -228,8 +228,9 @@ xcoder_status cli_run_sweep(const cli_call *call, const char *out, bool *changed
       status = cli_run_beside(call, out, s.id, p->text, NULL, true, p->run, err);
   }
   if (!status && !has_own) { /* the main run is a point, too */
-    s.point[s.n] = (point){.text = cli_copy(""), .run = cli_copy(out), .value = own};
-    if (!s.point[s.n++].run)
+    s.point[s.n] = (point){.text = cli_copy(cli_text(&call->values, s.id)), .run = cli_copy(out), .value = own};
+    s.n++;
+    if (!s.point[s.n - 1].run || !s.point[s.n - 1].text)
       status = cli_fail_memory(err);
   }
   if (!status)
