@@ -57,17 +57,14 @@ tests_analysis_test_attribution_state_SOURCES = tests/analysis/test_attribution_
   tests/analysis/scene.h
 tests_analysis_test_attribution_state_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_attribution_state_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
-<<<<<<< HEAD
 check_PROGRAMS += tests/analysis/test_chain
 TESTS += tests/analysis/test_chain
 tests_analysis_test_chain_SOURCES = tests/analysis/test_chain.c
 tests_analysis_test_chain_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_chain_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
-=======
 check_PROGRAMS += tests/analysis/test_likeness
 TESTS += tests/analysis/test_likeness
 tests_analysis_test_likeness_SOURCES = tests/analysis/test_likeness.c
 tests_analysis_test_likeness_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_likeness_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
->>>>>>> 74aec61 (Manual pages: --sweep)
 endif
