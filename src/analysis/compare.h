@@ -101,5 +101,8 @@ bool xci_matching_recurs(const xci_matching *matching, size_t k);
 /* Adds one pair's object and rows. */
 xcoder_status xci_compare_write_pair(const xci_matching *matching, const xcoder_compare_options *options,
                                      xci_json_out *json, xci_text *matches, xcoder_error *err);
+/* Adds the members on classes and onsets of a task to its object (compare_classes.c). */
+xcoder_status xci_compare_write_classes(const xci_matching *matching, const xci_task_effects *of_a,
+                                        const xci_task_effects *of_b, xci_json_out *json, xcoder_error *err);
 
 #endif

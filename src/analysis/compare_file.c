@@ -105,86 +105,6 @@ static xcoder_status write_checkpoint(const xci_matching *m, const xci_task_effe
   return status;
 }
 
-/* Classes by name, of both sides, and how often matched features have the same one. */
-enum { MAX_CLASSES = 64 };
-
-typedef struct class_table {
-  size_t n;
-  const char *name[MAX_CLASSES];
-  size_t count_a[MAX_CLASSES], count_b[MAX_CLASSES]; /* of all features with effects */
-  double entropy_a[MAX_CLASSES], entropy_b[MAX_CLASSES];
-  size_t n_entropy_a[MAX_CLASSES], n_entropy_b[MAX_CLASSES];
-} class_table;
-
-static size_t find_class(class_table *table, const char *name) {
-  for (size_t k = 0; k < table->n; k++)
-    if (strcmp(table->name[k], name) == 0) return k;
-  if (table->n == MAX_CLASSES) return MAX_CLASSES - 1;
-  table->name[table->n] = name;
-  return table->n++;
-}
-
-static void count_classes(const xci_side *side, const xci_task_effects *task, class_table *table, bool of_b) {
-  for (size_t r = 0; r < task->n_features; r++) {
-    const size_t k = find_class(table, task->class[r]);
-    const uint32_t feature = task->feature[r];
-    const double entropy = feature < side->n_latents ? side->token_entropy[feature] : NAN;
-    ++(of_b ? table->count_b : table->count_a)[k];
-    if (isnan(entropy)) continue;
-    (of_b ? table->entropy_b : table->entropy_a)[k] += entropy;
-    ++(of_b ? table->n_entropy_b : table->n_entropy_a)[k];
-  }
-}
-
-static void write_share(xci_json_out *json, const char *side, size_t count, size_t n, double entropy,
-                        size_t n_entropy) {
-  double low, high;
-  char key[32];
-  xci_wilson(count, n, &low, &high);
-  snprintf(key, sizeof key, "share_%s", side);
-  xci_json_number(json, key, n ? (double)count / (double)n : NAN);
-  snprintf(key, sizeof key, "low_%s", side);
-  xci_json_number(json, key, low);
-  snprintf(key, sizeof key, "high_%s", side);
-  xci_json_number(json, key, high);
-  snprintf(key, sizeof key, "token_entropy_%s", side);
-  xci_json_number(json, key, n_entropy ? entropy / (double)n_entropy : NAN);
-}
-
-static void write_classes(const xci_matching *m, const xci_task_effects *of_a, const xci_task_effects *of_b,
-                          xci_json_out *json) {
-  class_table table = {0};
-  size_t n_both = 0, n_same = 0, both_a[MAX_CLASSES] = {0}, both_b[MAX_CLASSES] = {0};
-  count_classes(m->a, of_a, &table, false);
-  count_classes(m->b, of_b, &table, true);
-  for (size_t k = 0; k < m->a->n_live; k++) {
-    if (!xci_matching_recurs(m, k)) continue;
-    const size_t r = xci_task_row(of_a, m->a->live[k]), s = xci_task_row(of_b, m->b->live[m->partner[k]]);
-    if (r == SIZE_MAX || s == SIZE_MAX) continue;
-    n_both++;
-    n_same += strcmp(of_a->class[r], of_b->class[s]) == 0;
-    both_a[find_class(&table, of_a->class[r])]++;
-    both_b[find_class(&table, of_b->class[s])]++;
-  }
-  double chance = 0;
-  for (size_t k = 0; k < table.n && n_both; k++)
-    chance += (double)both_a[k] * (double)both_b[k] / ((double)n_both * (double)n_both);
-  const double same = n_both ? (double)n_same / (double)n_both : NAN;
-  xci_json_count(json, "n_classes_compared", n_both);
-  xci_json_number(json, "class_agreement", same);
-  xci_json_number(json, "class_kappa", n_both && chance < 1 ? (same - chance) / (1 - chance) : NAN);
-  xci_json_open(json, "classes", '[');
-  for (size_t k = 0; k < table.n; k++) {
-    xci_json_line(json);
-    xci_json_open(json, NULL, '{');
-    xci_json_text(json, "class", table.name[k]);
-    write_share(json, "a", table.count_a[k], of_a->n_features, table.entropy_a[k], table.n_entropy_a[k]);
-    write_share(json, "b", table.count_b[k], of_b->n_features, table.entropy_b[k], table.n_entropy_b[k]);
-    xci_json_close(json, '}');
-  }
-  xci_json_close(json, ']');
-}
-
 static xcoder_status write_task(const xci_matching *m, const xci_task_effects *of_a, const xci_task_effects *of_b,
                                 size_t top, xci_json_out *json, xcoder_error *err) {
   xcoder_status status = XCODER_OK;
@@ -199,7 +119,7 @@ static xcoder_status write_task(const xci_matching *m, const xci_task_effects *o
     if (e < m->b->n) status = write_checkpoint(m, of_a, of_b, c, e, top, json, err);
   }
   xci_json_close(json, ']');
-  write_classes(m, of_a, of_b, json);
+  status = status ? status : xci_compare_write_classes(m, of_a, of_b, json, err);
   xci_json_close(json, '}');
   return status;
 }
@@ -249,6 +169,7 @@ xcoder_status xci_compare_write_pair(const xci_matching *m, const xcoder_compare
   xci_json_text(json, "b", m->b->name);
   xci_json_text(json, "match", m->by_cosine ? "cosine" : "correlation");
   xci_json_number(json, "threshold", m->threshold);
+  xci_json_count(json, "n_shared_checkpoints", xci_shared_labels(m->a, m->b));
   xci_json_count(json, "n_positions", m->pairing.n);
   xci_json_count(json, "n_live_a", m->a->n_live);
   xci_json_count(json, "n_live_b", m->b->n_live);

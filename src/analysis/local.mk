@@ -13,7 +13,7 @@ src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src
   src/analysis/feature_database.h src/analysis/feature_prompts.c src/analysis/feature_scan.c \
   src/analysis/feature_types.c src/analysis/feature_types.h src/analysis/features_file.c src/analysis/gold.c src/analysis/histogram.c \
   src/analysis/histogram.h src/analysis/json_out.c src/analysis/json_out.h src/analysis/known.c src/analysis/known.h \
-  src/analysis/known_file.c src/analysis/lens.c src/analysis/compare.c src/analysis/compare.h src/analysis/compare_file.c \
+  src/analysis/known_file.c src/analysis/lens.c src/analysis/compare.c src/analysis/compare.h src/analysis/compare_file.c src/analysis/compare_classes.c \
   src/analysis/compare_pair.c src/analysis/compare_side.c src/analysis/compare_similarity.c \
   src/analysis/compare_tables.c src/analysis/transfer.c src/analysis/match.c \
   src/analysis/match.h src/analysis/path.c src/analysis/probe.c src/analysis/probe.h \

@@ -141,6 +141,29 @@ double xci_student_975(double df) {
   return sqrt(df * expm1(z * z / df));
 }
 
+void xci_mean_interval(const double *x, size_t n, double *mean, double *low, double *high) {
+  double sd;
+  xci_mean_sd(x, n, mean, &sd);
+  const double half = n < 2 ? NAN : xci_student_975((double)n - 1) * sd / sqrt((double)n);
+  *low = *mean - half;
+  *high = *mean + half;
+}
+
+void xci_welch(const double *x, size_t n_x, const double *y, size_t n_y, double *difference, double *low, double *high,
+               double *p) {
+  double mean_x, mean_y, sd_x, sd_y;
+  *difference = *low = *high = *p = NAN;
+  if (n_x < 2 || n_y < 2) return;
+  xci_mean_sd(x, n_x, &mean_x, &sd_x);
+  xci_mean_sd(y, n_y, &mean_y, &sd_y);
+  const double a = sd_x * sd_x / (double)n_x, b = sd_y * sd_y / (double)n_y, error = sqrt(a + b);
+  const double df = a + b > 0 ? (a + b) * (a + b) / (a * a / ((double)n_x - 1) + b * b / ((double)n_y - 1)) : 1;
+  *difference = mean_y - mean_x;
+  *low = *difference - xci_student_975(df) * error;
+  *high = *difference + xci_student_975(df) * error;
+  *p = error > 0 ? xci_student_p(*difference / error, df) : *difference == 0 ? 1 : 0;
+}
+
 double xci_entropy(const double *weight, size_t n, size_t n_types) {
   double total = 0, sum = 0;
   for (size_t i = 0; i < n; i++) total += weight[i];

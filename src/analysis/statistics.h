@@ -35,6 +35,14 @@ void xci_auc_interval(double auc, size_t n_positive, size_t n_negative, double *
 double xci_student_p(double t, double df);
 double xci_student_975(double df);
 
+/* Mean of x with Student's 95 % interval; NaN for n == 0, NaN limits for n < 2. */
+void xci_mean_interval(const double *x, size_t n, double *mean, double *low, double *high);
+
+/* Difference of the means of y and x, its 95 % interval and two-sided p after Welch (Biometrika 34, 1947), which does not
+ * ask for equal variances. NaN for fewer than two values on a side. */
+void xci_welch(const double *x, size_t n_x, const double *y, size_t n_y, double *difference, double *low, double *high,
+               double *p);
+
 /* Entropy of non-negative weights divided by log(n_types), in [0, 1]; 0 for n_types < 2 or no weight. */
 double xci_entropy(const double *weight, size_t n, size_t n_types);
 
