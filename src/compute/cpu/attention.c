@@ -2,11 +2,13 @@
 /* Causal attention over packed sequences, forward and backward.
  *
  * A block of queries meets all keys before it in one tile of scores; no [T, T] matrix is kept. The backward pass
- * computes the probabilities again, with the same operations and so the same bits, instead of storing them. */
+ * computes the probabilities again, with the same operations and so the same bits, instead of storing them; where the
+ * forward pass computes in bf16, the backward pass is that of float32 at the same queries, keys and values. */
 #include "compute/cpu/transformer.h"
 
 #include "base/parallel.h"
 #include "base/size.h"
+#include "compute/cpu/bf16.h"
 #include "compute/cpu/gemm.h"
 #include "compute/cpu/vector_math.h"
 #include <string.h>
@@ -58,11 +60,56 @@ static xcoder_status reserve_tiles(xcoder_device *device, const xci_plan *plan, 
   return xci_cpu_work(device, XCI_WORK_SCORES, count, tiles, err);
 }
 
+/* What the products of one tile read and write. */
+typedef struct operands {
+  const xci_block *block;
+  const float *q, *k, *v;
+  float *context;
+  size_t q_width, kv_width;
+} operands;
+
+static void attend_tile(const operands *o, const tile *t, float *p) {
+  size_t hd = o->block->d_head;
+  compute_probabilities(o->block, t, o->q, o->k, p);
+  xci_gemm_serial(false, false, t->n_queries, hd, t->n_keys, 1, p, t->n_keys,
+                  o->v + t->key_row * o->kv_width + t->kv_head * hd, o->kv_width, 0,
+                  o->context + t->first_row * o->q_width + t->head * hd, o->q_width);
+}
+
+/* The same with queries, keys, probabilities and values rounded to bfloat16; the softmax is that of float32. */
+static void attend_tile_bf16(const operands *o, const tile *t, float *p, uint32_t *scratch) {
+  size_t hd = o->block->d_head, q_at = t->first_row * o->q_width + t->head * hd;
+  size_t kv_at = t->key_row * o->kv_width + t->kv_head * hd;
+  xci_bf16_product_serial(true, t->n_queries, t->n_keys, hd, (xci_bf16_matrix){o->q + q_at, o->q_width},
+                          (xci_bf16_matrix){o->k + kv_at, o->kv_width}, p, t->n_keys, scratch);
+  xci_scale_by(p, o->block->attention_scale, t->n_queries * t->n_keys);
+  for (size_t i = 0; i < t->n_queries; i++) softmax_row(o->block, t, i, p + i * t->n_keys);
+  xci_bf16_product_serial(false, t->n_queries, hd, t->n_keys, (xci_bf16_matrix){p, t->n_keys},
+                          (xci_bf16_matrix){o->v + kv_at, o->kv_width}, o->context + q_at, o->q_width, scratch);
+}
+
+static xcoder_status reserve_scratch(xcoder_device *device, const xci_block *block, const xci_plan *plan,
+                                     uint32_t **scratch, size_t *size, xcoder_error *err) {
+  size_t count;
+  float *words;
+  *size = xci_bf16_scratch(xci_min_size(XCI_QUERY_BLOCK, plan->longest), xci_max_size(block->d_head, plan->longest));
+  if (!xci_mul_size(*size, (size_t)xci_threads(), &count))
+    return xci_fail(err, XCODER_MEMORY, "attention over a sequence of %zu tokens", plan->longest);
+  xcoder_status status = xci_cpu_work(device, XCI_WORK_HALF, count, &words, err);
+  *scratch = (uint32_t *)words; /* memory without a type of its own yet */
+  return status;
+}
+
 xcoder_status xci_cpu_attend(xcoder_device *device, const xci_block *block, const xci_plan *plan, const float *q,
                              const float *k, const float *v, float *context, xcoder_error *err) {
-  size_t hd = block->d_head, q_width = block->n_heads * hd, kv_width = block->n_kv_heads * hd, tile_size;
+  const operands o = {.block = block, .q = q, .k = k, .v = v, .context = context,
+                      .q_width = block->n_heads * block->d_head, .kv_width = block->n_kv_heads * block->d_head};
+  const bool in_bf16 = device->compute == XCI_COMPUTE_BF16;
+  size_t tile_size, scratch_size = 0;
   float *tiles;
+  uint32_t *scratch = NULL;
   xcoder_status status = reserve_tiles(device, plan, 1, &tiles, &tile_size, err);
+  if (!status && in_bf16) status = reserve_scratch(device, block, plan, &scratch, &scratch_size, err);
   if (status) return status;
   size_t n_tasks = plan->n_tasks * block->n_heads;
 #pragma omp parallel for num_threads(xci_threads()) schedule(dynamic, 1)
@@ -70,10 +117,8 @@ xcoder_status xci_cpu_attend(xcoder_device *device, const xci_block *block, cons
     tile t;
     float *p = tiles + (size_t)xci_thread_index() * tile_size;
     make_tile(block, plan, task / block->n_heads, task % block->n_heads, &t);
-    compute_probabilities(block, &t, q, k, p);
-    xci_gemm_serial(false, false, t.n_queries, hd, t.n_keys, 1, p, t.n_keys,
-                    v + t.key_row * kv_width + t.kv_head * hd, kv_width, 0,
-                    context + t.first_row * q_width + t.head * hd, q_width);
+    if (in_bf16) attend_tile_bf16(&o, &t, p, scratch + (size_t)xci_thread_index() * scratch_size);
+    else attend_tile(&o, &t, p);
   }
   return XCODER_OK;
 }

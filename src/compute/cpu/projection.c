@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/size.h"
+#include "compute/cpu/vector_math.h"
 #include <string.h>
 
 size_t xci_qkv_width(const xci_block *block) { return (block->n_heads + 2 * block->n_kv_heads) * block->d_head; }
@@ -60,7 +61,8 @@ static void gather(const xci_block *block, const part *p, const float *raw, floa
   for (size_t head = 0; head < p->n_heads; head++) {
     const float *in = raw + p->first + head * p->stride, *bias = p->bias != NULL ? p->bias + head * p->stride : NULL;
     float *to = out + head * block->d_head;
-    for (size_t j = 0; j < block->d_head; j++) to[j] = bias != NULL ? in[j] + bias[j] : in[j];
+    memcpy(to, in, block->d_head * sizeof *to);
+    if (bias != NULL) xci_add_to(to, bias, block->d_head);
   }
 }
 
