@@ -322,13 +322,12 @@ xcoder_status cli_estimate_harvest(cli_job *job, size_t n_layers, long highest, 
   cli_pace pace;
   s.below = cli_block_parameters(&setting->infos[0]) * (double)(highest + 1);
   double tokens = s.corpus_tokens, row = 2 * s.n * s.width, layers = (double)n_layers;
-  double shard = fmin((double)cli_integer(values, OPT_SHARD_TOKENS), tokens);
-  double stage_bytes = 2 * row * shard + forward_bytes(setting, &s, pass_rows(values));
+  double asked = (double)cli_integer(values, OPT_SHARD_TOKENS); /* 0: what xcoder_harvest() chooses */
+  double shard = fmin(asked > 0 ? asked : floor(65536 / layers), tokens);
+  double stage_bytes = (layers + 1) * row * shard + forward_bytes(setting, &s, pass_rows(values));
   *e = (cli_estimate){.disk_bytes = row * tokens * layers + 5 * tokens};
   e->memory_bytes = 16e6 + 10e6 * xcoder_threads() + weight_bytes(setting, &s, PARTS_BELOW) + 4 * tokens + stage_bytes;
-  /* Each layer is harvested in a pass of its own, up to that layer: on average half of the highest at least. */
-  double passes = n_layers > 1 ? layers * 0.75 : 1;
-  e->flops[STAGE_TRAIN] = tokens * passes * 2 * s.n * s.below;
+  e->flops[STAGE_TRAIN] = tokens * 2 * s.n * s.below; /* all layers in one pass */
   xcoder_status status = cli_measure_pace(job, e->disk_bytes, false, &pace, err);
   if (!status)
     e->seconds[STAGE_TRAIN] = e->flops[STAGE_TRAIN] * pace.flop_seconds + e->disk_bytes * pace.write_seconds +

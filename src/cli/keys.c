@@ -84,8 +84,11 @@ static bool ends_with(const char *name, const char *end) {
   return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-/* The plain files of a folder in the order of their names; with `model` only those that models are read from. */
-static xcoder_status add_folder(cli_job *job, const char *name, const char *folder, bool model, json_t *inputs,
+typedef enum folder_kind { PLAIN_FOLDER, MODEL_FOLDER, FOLDER_OF_FOLDERS } folder_kind;
+
+/* The plain files of a folder in the order of their names: of a model only those that it is read from, of a folder of
+ * folders (languages of a task) also those one level deeper. */
+static xcoder_status add_folder(cli_job *job, const char *name, const char *folder, folder_kind kind, json_t *inputs,
                                 xcoder_error *err) {
   DIR *directory = opendir(folder);
   char **names = NULL;
@@ -93,7 +96,7 @@ static xcoder_status add_folder(cli_job *job, const char *name, const char *fold
   xcoder_status status = directory ? XCODER_OK : cli_fail(err, XCODER_MISSING, "%s: cannot be listed", folder);
   for (struct dirent *entry; !status && (entry = readdir(directory));) {
     const char *file = entry->d_name;
-    bool wanted = !model || strcmp(file, "config.json") == 0 || ends_with(file, ".safetensors") ||
+    bool wanted = kind != MODEL_FOLDER || strcmp(file, "config.json") == 0 || ends_with(file, ".safetensors") ||
                   ends_with(file, ".safetensors.index.json") || ends_with(file, ".bin") ||
                   ends_with(file, ".bin.index.json");
     if (file[0] == '.' || !wanted)
@@ -116,6 +119,8 @@ static xcoder_status add_folder(cli_job *job, const char *name, const char *fold
       status = cli_fail_memory(err);
     if (!status && cli_is_regular(path))
       status = add_file(job, whole, path, inputs, err);
+    else if (!status && kind == FOLDER_OF_FOLDERS && cli_is_folder(path))
+      status = add_folder(job, whole, path, PLAIN_FOLDER, inputs, err);
     free(path);
     free(whole);
     free(names[i]);
@@ -124,9 +129,9 @@ static xcoder_status add_folder(cli_job *job, const char *name, const char *fold
   return status;
 }
 
-static xcoder_status add_path(cli_job *job, const char *name, const char *path, bool model, json_t *inputs,
+static xcoder_status add_path(cli_job *job, const char *name, const char *path, folder_kind kind, json_t *inputs,
                               xcoder_error *err) {
-  return cli_is_folder(path) ? add_folder(job, name, path, model, inputs, err) : add_file(job, name, path, inputs, err);
+  return cli_is_folder(path) ? add_folder(job, name, path, kind, inputs, err) : add_file(job, name, path, inputs, err);
 }
 
 /* What is read along with a file of tokens: the other half of Megatron's pair, and the languages. */
@@ -157,7 +162,7 @@ static xcoder_status add_option(cli_job *job, cli_id id, json_t *inputs, xcoder_
     char name[64];
     snprintf(name, sizeof name, "%s %zu", cli_options[id].name, i);
     const char *path = list ? value->items[i] : value->text;
-    status = strcmp(path, "-") == 0 ? XCODER_OK : add_path(job, name, path, false, inputs, err);
+    status = strcmp(path, "-") == 0 ? XCODER_OK : add_path(job, name, path, PLAIN_FOLDER, inputs, err);
     if (!status && (id == OPT_CORPUS || id == OPT_HELDOUT))
       status = add_beside(job, name, path, inputs, err);
   }
@@ -189,7 +194,7 @@ static xcoder_status add_inputs(cli_job *job, uint32_t inputs_mask, size_t task,
   xcoder_status status = XCODER_OK;
   for (size_t i = 0; inputs_mask & ON_CHECKPOINTS && !status && i < setting->n_checkpoints; i++) {
     char *name = cli_format("checkpoint %zu %s", i, setting->labels[i]);
-    status = name ? add_path(job, name, setting->folders[i], true, inputs, err) : cli_fail_memory(err);
+    status = name ? add_path(job, name, setting->folders[i], MODEL_FOLDER, inputs, err) : cli_fail_memory(err);
     free(name);
   }
   if (!status && inputs_mask & ON_TOKENIZER)
@@ -220,7 +225,8 @@ static xcoder_status add_inputs(cli_job *job, uint32_t inputs_mask, size_t task,
     const char *spec = setting->values->value[OPT_TASK].items[i], *colon = strchr(spec, ':');
     char *name = cli_format("task %s", xcoder_pairs_name(setting->tasks[i]));
     if (task == SIZE_MAX || task == i)
-      status = name ? add_path(job, name, colon ? colon + 1 : spec, false, inputs, err) : cli_fail_memory(err);
+      status = name ? add_path(job, name, colon ? colon + 1 : spec, FOLDER_OF_FOLDERS, inputs, err)
+                    : cli_fail_memory(err);
     free(name);
   }
   return status;

@@ -57,6 +57,18 @@ echo '{"prefix": "The dog sing", "good": "s", "bad": "e"}' >>pairs.jsonl
 expect 0 "changed" "$program" run plan.yaml --l1=1.5 --title="A title"
 worked accuracy eval attribute ablate features evolve report
 
+# A task may be a folder of languages: what lies in those counts too.
+mkdir -p clams/en clams/fr
+for i in 1 2 3 4; do printf 'True\tThe cat %d s\nFalse\tThe cat %d e\n' $i $i; done >clams/en/simple.txt
+cp clams/en/simple.txt clams/fr/
+set -- --task=clams:clams --out=languages --tokens=128
+expect 0 "" "$program" run plan.yaml "$@"
+expect 0 "done and unchanged" "$program" run plan.yaml "$@"
+worked
+printf 'True\tThe dog s\nFalse\tThe dog e\n' >>clams/fr/simple.txt
+expect 0 "fr/simple.txt changed" "$program" run plan.yaml "$@"
+worked accuracy eval attribute ablate features evolve report
+
 # The run says what it was made with: run.yaml is a plan, from any folder.
 mkdir elsewhere
 (cd elsewhere && "$program" run ../run/run.yaml) >stdout 2>stderr || fail "run.yaml from elsewhere: $(cat stderr)"
