@@ -150,7 +150,7 @@ static xcoder_status find(const xci_safetensors *in, const char *name, xci_dtype
   const char *file = xci_safetensors_path(in);
   if (!t) return xci_fail(err, XCODER_FORMAT, "%s: no tensor '%s'", file, name);
   if (t->dtype != dtype || t->rank != (columns ? 2 : 1) || t->shape[0] != rows || (columns && t->shape[1] != columns))
-    return xci_fail(err, XCODER_FORMAT, "%s: %s: another type or shape than effects of %zu rows and %zu checkpoints have",
+    return xci_fail(err, XCODER_FORMAT, "%s: %s: another type or shape than that of %zu rows and %zu checkpoints",
                     file, name, rows, columns ? columns : 1);
   *tensor = t;
   return XCODER_OK;
@@ -183,7 +183,7 @@ static xcoder_status copy_lists(const xci_safetensors *in, size_t n_examples, si
     e->start[k + 1] = (size_t)start[k + 1];
     for (size_t j = e->start[k]; !status && j < e->start[k + 1]; j++) {
       if (feature[j] < 0 || (size_t)feature[j] >= e->n_latents || (j > e->start[k] && feature[j] <= feature[j - 1]))
-        status = xci_fail(err, XCODER_FORMAT, "%s: feature: entry %zu does not rise within its example, or is not below %zu",
+        status = xci_fail(err, XCODER_FORMAT, "%s: feature: entry %zu does not rise in its example, or is not below %zu",
                           file, j, e->n_latents);
       else e->n_active[e->feature[j] = (uint32_t)feature[j]]++;
     }
@@ -224,7 +224,8 @@ xcoder_status xci_effects_load(const xci_bench *bench, const char *file, size_t 
   if (!status) status = read_settings(in, file, options, origin, err);
   const xci_tensor *cells = status ? NULL : xci_safetensors_find(in, "metric_clean");
   const size_t n_examples = cells && cells->rank == 2 ? cells->shape[0] : 0;
-  if (!status && (n_examples == 0 || n_examples > origin->n_total || origin->n_total != (n_total ? n_total : n_examples)))
+  if (!status && (n_examples == 0 || n_examples > origin->n_total ||
+                  origin->n_total != (n_total ? n_total : n_examples)))
     status = xci_fail(err, XCODER_FORMAT, "%s: metric_clean: %zu examples of %zu, expected %zu", file, n_examples,
                       origin->n_total, n_total ? n_total : n_examples);
   if (!status && cells->shape[1] != bench->n)

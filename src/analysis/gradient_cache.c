@@ -8,7 +8,8 @@
 #include "formats/safetensors.h"
 
 xcoder_status xci_gradients_name(const xci_gradients *of, const char *folder, char **file, xcoder_error *err) {
-  const uint64_t shape[] = {1 /* of these files */, of->n_rows, of->d_model, of->n_sequences, of->n_nodes, (uint64_t)of->layer};
+  const uint64_t version = 1; /* of these files */
+  const uint64_t shape[] = {version, of->n_rows, of->d_model, of->n_sequences, of->n_nodes, (uint64_t)of->layer};
   const size_t n_nodes = of->n_sequences * of->n_nodes, n_values = of->n_rows * of->d_model;
   char hex[33];
   xci_hash *hash;

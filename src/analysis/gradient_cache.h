@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Average gradients along paths that do not depend on the crosscoder, kept in a folder for the next crosscoder of the same
- * models. A file is named after the checksum of everything that its gradients depend on, so nothing in the folder can be
- * stale; removing files costs time only. */
+/* Average gradients along paths that do not depend on the crosscoder, kept in a folder for the next crosscoder of the
+ * same models. A file is named after the checksum of everything that its gradients depend on, so nothing in the folder
+ * can be stale; removing files costs time only. */
 #ifndef XCI_ANALYSIS_GRADIENT_CACHE_H
 #define XCI_ANALYSIS_GRADIENT_CACHE_H
 
@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the average gradients of a stretch at one checkpoint are made of. The metric at both ends stands for the blocks above:
- * other weights, and other arithmetic, give other bits there. */
+/* What the average gradients of a stretch at one checkpoint are made of. The metric at both ends stands for the blocks
+ * above: other weights, and other arithmetic, give other bits there. */
 typedef struct xci_gradients {
   size_t n_rows, d_model, n_sequences, n_nodes;
   long layer;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Latent scaling beside RelDec: what the norms of the decoder call specific to a checkpoint, and what the others hold of it. */
+/* Latent scaling beside RelDec: what decoder norms call specific to a checkpoint, and what others hold of it. */
 #include "report/page.h"
 
 #include "analysis/statistics.h"
@@ -11,7 +11,8 @@
 /* A share of 0.3 of two norms, the border of the classes of RelDec, is a ratio of 3 to 7, which is what nu is. */
 static const double share_border = 0.3, ratio_border = 3.0 / 7.0;
 
-enum { DIRECTION = 1, CHECKPOINT, FIRED, REL_DEC, BETA_ERROR, NU_ERROR, BETA_RECONSTRUCTION, NU_RECONSTRUCTION, COLUMNS };
+enum { DIRECTION = 1, CHECKPOINT, FIRED, REL_DEC, BETA_ERROR, NU_ERROR, BETA_RECONSTRUCTION, NU_RECONSTRUCTION,
+       COLUMNS };
 
 typedef struct ratios {
   size_t n_features, n_specific, n_confirmed, n_error, n_reconstruction;
@@ -67,13 +68,18 @@ void xci_page_scaling(xci_page *page) {
   page->status = XCI_ALLOC(&r.error, csv->n_rows, page->err);
   if (!page->status) page->status = XCI_ALLOC(&r.reconstruction, csv->n_rows, page->err);
   if (!page->status) {
-    xci_page_raw(page, "<h3 id=\"scaling\">Latent scaling: is what the decoder calls specific?</h3>\n<p>A decoder that the sparsity "
+    xci_page_raw(page, "<h3 id=\"scaling\">Latent scaling: is what the decoder calls specific?</h3>\n"
+                       "<p>A decoder that the sparsity "
                        "penalty has shrunk says nothing about whether a checkpoint has the feature. For features whose "
-                       "decoder at the other checkpoint has less than 0.3 of the two norms (RelDec), &nu; tells how much of "
-                       "the feature's direction that checkpoint holds, 1 being as much as where it belongs: in what the "
+                       "decoder at the other checkpoint has less than 0.3 of the two norms (RelDec), &nu; tells how much "
+                       "of "
+                       "the feature's direction that checkpoint holds, 1 being as much as where it belongs: in what "
+                       "the "
                        "crosscoder leaves unexplained there (error), and in what its other features explain there "
-                       "(reconstruction). Specific are those for which both are below 3/7, the same border as a ratio.</p>\n"
-                       "<div class=\"scroll\"><table><thead><tr><th class=\"t\">direction of</th><th class=\"t\">looked for in</th>"
+                       "(reconstruction). Specific are those for which both are below 3/7, the same border as a "
+                       "ratio.</p>\n"
+                       "<div class=\"scroll\"><table><thead><tr><th class=\"t\">direction of</th>"
+                       "<th class=\"t\">looked for in</th>"
                        "<th>features</th><th>specific by RelDec</th><th>their median &nu; error</th>"
                        "<th>median &nu; reconstruction</th><th>share specific by &nu;, too</th></tr></thead><tbody>\n");
     xci_text_add(&table, "direction,checkpoint,n_features,n_specific_rel_dec,median_nu_error,median_nu_reconstruction,"
@@ -98,7 +104,8 @@ void xci_page_card_scaling(xci_page *page, uint32_t feature) {
   if (csv->n_columns != COLUMNS) return;
   for (size_t row = 0; row < csv->n_rows; row++) {
     if (xci_csv_number(csv, row, 0) != (double)feature) continue;
-    if (!open) xci_page_raw(page, "<div><span class=\"who\" title=\"latent scaling: error / reconstruction\">&nu;</span>");
+    if (!open)
+      xci_page_raw(page, "<div><span class=\"who\" title=\"latent scaling: error / reconstruction\">&nu;</span>");
     xci_page_raw(page, open ? " &middot; " : " ");
     open = true;
     xci_page_text(page, xci_csv_at(csv, row, DIRECTION));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attribution kept and continued: tables anew from the effects, going on after a stop, kept gradients; where paths end at
- * other prompts; and the sum of effects where the model is linear. */
+/* Attribution kept and continued: tables anew from the effects, going on after a stop, kept gradients; where paths end
+ * at other prompts; and the sum of effects where the model is linear. */
 #include "analysis/effects_state.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -148,7 +148,7 @@ START_TEST(other_effects_are_refused) {
     char kept = bytes[at];
     bytes[at] = (char)0xff;
     write_file(scene_path(&in, name), bytes, n);
-    if (xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said) == XCODER_OK) xcoder_verdicts_free(&verdicts);
+    if (!xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said)) xcoder_verdicts_free(&verdicts);
     bytes[at] = kept;
   }
   write_file(scene_path(&in, name), bytes, n);
@@ -376,9 +376,9 @@ static xcoder *move_to_last(const scene *in) {
 
 /* A model is linear behind its last block where the epsilon of normalisation is large against every variance v on the
  * path, for 1 / sqrt(v + epsilon) varies by v / (2 epsilon) only. Here epsilon is 1, states have entries below some
- * 20 / 256, so v is below 0.006 and a gradient along the path to the origin varies by less than 0.3 %. Then one gradient,
- * at any node, gives the whole change: effects of features, error and bias sum to it, whatever the rule whose weights sum
- * to 1 (those of gauss do with more nodes), while the same rules leave most of it open in the model as it was. */
+ * 20 / 256, so v is below 0.006 and a gradient along the path to the origin varies by less than 0.3 %. Then one
+ * gradient, at any node, gives the whole change: effects of features, error and bias sum to it, whatever the rule whose
+ * weights sum to 1 (those of gauss do with more nodes), while the same rules leave most of it open in the model as it was. */
 START_TEST(effects_of_a_linear_model_sum_exactly) {
   static const xcoder_quadrature rules[] = {XCODER_GRADIENT, XCODER_LEFT, XCODER_MIDPOINT,
                                              XCODER_LEGENDRE};

@@ -65,8 +65,9 @@ START_TEST(factors_are_those_of_least_squares) {
 }
 END_TEST
 
-/* A feature that the activations hold whatever its decoder says: x_a = f (c_a d), and the decoder of checkpoint 0 is 0 as
- * after complete shrinkage, that of 1 is d. Then xhat_0 = 0, beta_error(0; 1) = c_0 / c_1 = nu_error, while RelDec is 0. */
+/* A feature that the activations hold whatever its decoder says: x_a = f (c_a d), and the decoder of checkpoint 0 is 0
+ * as after complete shrinkage, that of 1 is d. Then xhat_0 = 0, beta_error(0; 1) = c_0 / c_1 = nu_error, while RelDec
+ * is 0. */
 START_TEST(a_feature_that_shrank_is_seen) {
   enum { D = 24, T = 5 }; /* the width of the models, which are not asked here */
   static const char *const labels[] = {"a", "b"};
