@@ -116,6 +116,7 @@ def main():
         "neox": build(model, normalizers.NFC(), byte_level(add_prefix_space=False), ends + spaces()),
         "bloom": build(model, None, sequence([split(Regex(BLOOM), "isolated"), plain]), ends),
         "olmo2": build(model, None, sequence([split(Regex(GPT2_LIKE), "removed", invert=True), plain]), ends),
+        "llama": build(model, None, sequence([split(Regex(GPT2_LIKE), "isolated"), plain]), ends, ignore_merges=True),
         "flags": build(model, normalizers.NFC(), byte_level(add_prefix_space=True), flags),
         "digits": build(model, normalizers.Sequence([normalizers.NFD(), normalizers.NFKC()]),
                         sequence([pre_tokenizers.Digits(individual_digits=True), byte_level(add_prefix_space=False)]), ends,

@@ -51,6 +51,7 @@ START_TEST(golden_vectors) {
   compare_golden("neox_pairs", "neox");
   compare_golden("bloom", "bloom");
   compare_golden("olmo2", "olmo2");
+  compare_golden("llama", "llama");
   compare_golden("flags", "flags");
   compare_golden("digits", "digits");
   compare_golden("joined", "joined");
