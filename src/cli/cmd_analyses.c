@@ -109,6 +109,8 @@ xcoder_status cli_features(cli_call *call, xcoder_error *err) {
 
 /* One run, or several windows as a chain. */
 xcoder_status cli_evolve(cli_call *call, xcoder_error *err) {
+  if (call->n_operands > 1 && cli_flag(&call->values, OPT_ESTIMATE))
+    return cli_fail(err, XCODER_USAGE, "--estimate: %zu runs were found, expected one", call->n_operands);
   if (call->n_operands > 1)
     return cli_chain(call, err);
   return run_stages(call, 1u << STAGE_EVOLVE, 0, err);

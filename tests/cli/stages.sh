@@ -94,6 +94,8 @@ expect 0 "" "$program" attribute run --steps=4
 expect 0 "" "$program" ablate run --feature=0,1
 expect 2 "expected numbers from 0 to 31" "$program" ablate run --feature=32
 expect 0 "" "$program" features run --feature=all
+expect 0 "" "$program" evolve run --estimate
+contains "expected time"
 expect 0 "" "$program" evolve run --permutations=20
 contains "evolution.json"
 [ -s run/evolution.csv ] || fail "no evolution.csv"
@@ -105,6 +107,7 @@ expect 0 "" "$program" evolve run again --permutations=20 --compare-tokens=1000
 contains "run/chain/chain.json"
 [ -s run/chain/chain.json ] || fail "no run/chain/chain.json"
 expect 3 "expected a run directory" "$program" evolve run none
+expect 2 "--estimate: 2 runs" "$program" evolve run again --estimate
 expect 2 "two runs are named" "$program" evolve run run
 rm -r again
 expect 0 "" "$program" report run --out=page
