@@ -179,6 +179,25 @@ static void add_cosines(xci_page *page, const json_t *feature) {
   xci_page_raw(page, "</div>\n");
 }
 
+/* In how many of the other runs that were compared the feature was found again. */
+static void add_stability(xci_page *page, int id) {
+  const xci_csv *csv = &page->run->stability;
+  const json_t *runs = json_object_get(page->run->compare, "runs");
+  const char *own = xci_json_text_at(json_array_get(runs, 0), "name");
+  const size_t run = xci_csv_column(csv, "run"), feature = xci_csv_column(csv, "feature");
+  for (size_t r = 0; r < csv->n_rows; r++) {
+    if (strcmp(xci_csv_at(csv, r, run), own) != 0 || xci_csv_number(csv, r, feature) != id) continue;
+    xci_page_raw(page, "<div><span class=\"who\">stability</span> found again in <b>");
+    xci_page_number(page, xci_csv_number(csv, r, xci_csv_column(csv, "n_recurring")));
+    xci_page_raw(page, " of ");
+    xci_page_number(page, xci_csv_number(csv, r, xci_csv_column(csv, "n_compared")));
+    xci_page_raw(page, "</b> other runs <span class=\"muted\">mean similarity ");
+    xci_page_number(page, xci_csv_number(csv, r, xci_csv_column(csv, "mean_similarity")));
+    xci_page_raw(page, "</span></div>\n");
+    return;
+  }
+}
+
 void xci_page_cards(xci_page *page) {
   const json_t *features = json_object_get(page->run->features, "features");
   if (!features) return;
@@ -196,6 +215,7 @@ void xci_page_cards(xci_page *page) {
     xci_page_card_label(page, (uint32_t)id);
     add_numbers(page, feature);
     add_cosines(page, feature);
+    add_stability(page, id);
     xci_page_card_features(page, feature);
     xci_page_card_scaling(page, (uint32_t)id);
     add_effects(page, id);

@@ -54,6 +54,13 @@ size_t xci_ticks(double low, double high, size_t wanted, double out[12]) {
   return n;
 }
 
+/* Ticks are round: "0.5" rather than "0.500". */
+static void add_tick_text(xci_text *text, double value) {
+  const double size = fabs(value);
+  if (size != 0 && (size < 1e-3 || size >= 1e4)) xci_text_short(text, value);
+  else xci_text_format(text, "%.4g", value);
+}
+
 /* ---- The plotting area ---- */
 
 typedef struct plot {
@@ -118,7 +125,7 @@ static void draw_y_axis(const xci_chart *chart, const plot *p, xci_text *svg) {
     double y = map_y(p, ticks[i]);
     xci_svg_line(svg, p->left, y, p->right, y, "#e4e4e4", 1, false);
     xci_text label = {0};
-    xci_text_short(&label, ticks[i]);
+    add_tick_text(&label, ticks[i]);
     xci_svg_text(svg, p->left - 6, y + 4, "end", 11, "#333", label.bytes ? label.bytes : "");
     xci_text_clear(&label);
   }
@@ -170,7 +177,7 @@ static void draw_x_axis(const xci_chart *chart, const plot *p, xci_text *svg) {
     double x = map_x(p, ticks[i]);
     xci_svg_line(svg, x, p->bottom, x, p->bottom + 4, "#333", 1, false);
     xci_text label = {0};
-    xci_text_short(&label, ticks[i]);
+    add_tick_text(&label, ticks[i]);
     xci_svg_text(svg, x, p->bottom + 16, "middle", 11, "#333", label.bytes ? label.bytes : "");
     xci_text_clear(&label);
   }

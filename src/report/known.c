@@ -193,7 +193,8 @@ void xci_page_known(xci_page *page) {
   xci_page_number(page, xci_json_number_at(known, "n_sentences"));
   xci_page_raw(page, " sentences.</p>\n<div class=\"figures\">\n");
   add_known_figure(page, checkpoints);
-  xci_page_raw(page, "</div>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th class=\"t\">checkpoint</th><th class=\"t\">condition</th>"
+  xci_page_raw(page, "</div>\n<details><summary>Each checkpoint and condition</summary>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr>"
+                     "<th class=\"t\">checkpoint</th><th class=\"t\">condition</th>"
                      "<th>sentences</th><th>best feature</th><th>its AUC</th><th>low</th><th>high</th><th>probe AUC</th><th>share of probe</th></tr></thead><tbody>\n");
   xci_text csv = {0};
   xci_text_add(&csv, "checkpoint,condition,n,feature,auc_single,low,high,auc_probe,share_of_probe\n");
@@ -211,6 +212,6 @@ void xci_page_known(xci_page *page) {
                       xci_json_number_at(condition, "feature"), (double[]){xci_json_number_at(condition, "single"), xci_json_number_at(condition, "low"),
                                  xci_json_number_at(condition, "high")}, xci_json_number_at(condition, "probe"));
   }
-  xci_page_raw(page, "</tbody></table></div>\n");
+  xci_page_raw(page, "</tbody></table></div></details>\n");
   xci_page_table(page, "known", &csv);
 }

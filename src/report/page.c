@@ -124,6 +124,17 @@ void xci_page_table(xci_page *page, const char *name, xci_text *csv) {
   xci_text_clear(csv);
 }
 
+void xci_page_copy_table(xci_page *page, const char *name, const xci_csv *csv) {
+  xci_text copy = {0};
+  for (size_t row = 0; row <= csv->n_rows; row++)
+    for (size_t c = 0; c < csv->n_columns; c++) {
+      const char *field = row ? xci_csv_at(csv, row - 1, c) : csv->field[c];
+      xci_text_csv(&copy, field, strlen(field));
+      xci_text_add(&copy, c + 1 < csv->n_columns ? "," : "\n");
+    }
+  xci_page_table(page, name, &copy);
+}
+
 void xci_page_latex(xci_page *page, const char *name, xci_text *tex) {
   write_beside(page, "tables", name, ".tex", tex);
   xci_text_clear(tex);

@@ -9,10 +9,16 @@
 #include "report/labels.h"
 #include <crosscoder/coder.h>
 
+/* A transfer by the name of its folder. */
+typedef struct xci_named_json {
+  char *name;
+  json_t *value;
+} xci_named_json;
+
 /* Everything of the run directory that the report shows; what is missing stays NULL or empty. */
 typedef struct xci_task_files {
   char *name;
-  xci_csv effects, ablation;
+  xci_csv effects, ablation, curves;
   json_t *effects_info, *ablation_info, *baselines;
 } xci_task_files;
 
@@ -26,6 +32,10 @@ typedef struct xci_run_files {
   json_t *eval, *known, *features, *evolution, *convergence;
   xci_csv sweep;               /* sweep/sweep.csv */
   json_t *manifest;
+  json_t *compare, *compare_layers; /* compare.json of the folders of these names */
+  xci_csv stability;                /* compare/stability.csv */
+  size_t n_transfers;
+  xci_named_json *transfer;
   size_t n_tasks;
   xci_task_files *task;
   char *coder_summary;         /* "3 checkpoints, d = 64, 1024 features, layer 2" */
@@ -59,6 +69,8 @@ void xci_page_cell_text(xci_page *page, const char *text);
 void xci_page_figure(xci_page *page, const char *name, xci_text *svg, const char *caption);
 /* Writes tables/NAME.csv; frees `csv`. */
 void xci_page_table(xci_page *page, const char *name, xci_text *csv);
+/* Writes a table that was read once more, as tables/NAME.csv. */
+void xci_page_copy_table(xci_page *page, const char *name, const xci_csv *csv);
 /* Writes tables/NAME.tex; frees `tex`. */
 void xci_page_latex(xci_page *page, const char *name, xci_text *tex);
 
@@ -90,6 +102,9 @@ void xci_page_known(xci_page *page);
 void xci_page_evolution(xci_page *page);
 /* Snapshots, baselines, sweep. */
 void xci_page_cost(xci_page *page);
+void xci_page_ablation(xci_page *page);
+/* Links to the sections between effects and cards that the page will have (checks.c). */
+void xci_page_check_links(xci_page *page);
 void xci_page_end(xci_page *page);
 /* The script and the end of the page, without the words on runs. */
 void xci_page_close(xci_page *page);

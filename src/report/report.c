@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "report/comparison.h"
 #include "report/effect_figures.h"
 #include "report/page.h"
 #include <string.h>
@@ -69,8 +70,13 @@ static void build_page(xci_page *page, const xcoder_report_options *options, con
     xci_page_task(page, t);
   }
   xci_page_overlap(page);
-  xci_page_known(page);
+  xci_page_ablation(page);
   xci_page_evolution(page);
+  xci_page_known(page);
+  xci_page_seeds(page);
+  xci_page_layers(page);
+  xci_page_transfers(page);
+  xci_page_models(page);
   xci_page_cost(page);
   xci_page_cards(page);
   xci_page_end(page);

@@ -60,6 +60,26 @@ static xcoder_status read_tasks(const char *run, xci_run_files *files, xcoder_er
     if (!status) status = read_in(run, "baselines", task->name, ".json", NULL, &task->baselines, err);
     if (!status) status = read_in(run, "ablation", task->name, ".csv", &task->ablation, NULL, err);
     if (!status) status = read_in(run, "ablation", task->name, ".json", NULL, &task->ablation_info, err);
+    if (!status) status = read_in(run, "ablation", task->name, ".curves.csv", &task->curves, NULL, err);
+  }
+  xci_free_names(names, n_names);
+  xci_free(folder);
+  return status;
+}
+
+/* transfer/NAME/transfer.json of every NAME. */
+static xcoder_status read_transfers(const char *run, xci_run_files *files, xcoder_error *err) {
+  char *folder, **names = NULL;
+  size_t n_names = 0;
+  xcoder_status status = xci_join_path(run, "transfer", &folder, err);
+  if (!status && xci_is_folder(folder)) status = xci_list_folder(folder, &names, &n_names, err);
+  if (!status) status = xci_alloc(n_names + 1, sizeof *files->transfer, (void **)&files->transfer, err);
+  for (size_t i = 0; !status && i < n_names; i++) {
+    xci_named_json *transfer = &files->transfer[files->n_transfers];
+    status = read_in(run, "transfer", names[i], "/transfer.json", NULL, &transfer->value, err);
+    if (status || !transfer->value) continue;
+    files->n_transfers++;
+    status = xci_copy_text(names[i], &transfer->name, err);
   }
   xci_free_names(names, n_names);
   xci_free(folder);
@@ -171,6 +191,10 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   if (!status) status = read_csv(run, "evolution.csv", &files->evolution_csv, err);
   if (!status) status = read_json(run, "features/features.json", &files->features, err);
   if (!status) status = read_json(run, "manifest.json", &files->manifest, err);
+  if (!status) status = read_json(run, "compare/compare.json", &files->compare, err);
+  if (!status) status = read_json(run, "compare-layers/compare.json", &files->compare_layers, err);
+  if (!status) status = read_csv(run, "compare/stability.csv", &files->stability, err);
+  if (!status) status = read_transfers(run, files, err);
   if (!status) status = read_tasks(run, files, err);
   if (!status) status = describe_coder(run, files, err);
   if (!status) status = identify(run, files, err);
@@ -202,11 +226,20 @@ void xci_run_files_free(xci_run_files *files) {
   xci_csv_close(&files->sweep);
   xci_csv_close(&files->evolution_csv);
   json_decref(files->manifest);
+  json_decref(files->compare);
+  json_decref(files->compare_layers);
+  xci_csv_close(&files->stability);
+  for (size_t t = 0; t < files->n_transfers; t++) {
+    xci_free(files->transfer[t].name);
+    json_decref(files->transfer[t].value);
+  }
+  xci_free(files->transfer);
   for (size_t t = 0; t < files->n_tasks; t++) {
     xci_task_files *task = &files->task[t];
     xci_free(task->name);
     xci_csv_close(&task->effects);
     xci_csv_close(&task->ablation);
+    xci_csv_close(&task->curves);
     json_decref(task->effects_info);
     json_decref(task->ablation_info);
     json_decref(task->baselines);

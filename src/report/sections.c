@@ -84,8 +84,7 @@ void xci_page_summary(xci_page *page) {
   if (run->accuracy.n_rows) xci_page_raw(page, "<a href=\"#accuracy\">Accuracy</a>");
   xci_page_raw(page, "<a href=\"#training\">Training</a><a href=\"#quality\">Quality</a>");
   if (run->n_tasks) xci_page_raw(page, "<a href=\"#tasks\">Effects</a>");
-  if (run->known) xci_page_raw(page, "<a href=\"#known\">Found against known</a>");
-  if (run->evolution) xci_page_raw(page, "<a href=\"#evolution\">Evolution</a>");
+  xci_page_check_links(page);
   if (run->convergence || run->sweep.n_rows) xci_page_raw(page, "<a href=\"#cost\">Cost</a>");
   if (run->features) xci_page_raw(page, "<a href=\"#cards\">Features</a>");
   xci_page_raw(page, "<a href=\"#read\">How to read</a></nav>\n");

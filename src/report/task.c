@@ -242,49 +242,10 @@ static void add_balance(xci_page *page, const xci_task_files *task) {
   xci_text_clear(&name);
 }
 
-static void add_ablation(xci_page *page, const xci_task_files *task) {
-  const json_t *spearman = json_object_get(task->ablation_info, "spearman");
-  if (json_array_size(spearman) == 0) return;
-  xci_page_raw(page, "<h3>Ablation: which share predicts the change?</h3><p>Rank correlation, over the ablated features, of each checkpoint's "
-                     "share of the change in log-probability difference with RelIE and with RelDec.</p>\n"
-                     "<div class=\"scroll\"><table><thead><tr><th class=\"t\">checkpoint</th><th>with RelIE</th><th>with RelDec</th><th>features</th>"
-                     "</tr></thead><tbody>\n");
-  xci_text csv = {0};
-  xci_text_add(&csv, "checkpoint,rel_ie,rel_dec,n\n");
-  size_t c;
-  json_t *row;
-  json_array_foreach(spearman, c, row) {
-    const char *label = xci_json_text_at(row, "label");
-    double values[] = {xci_json_number_at(row, "rel_ie"), xci_json_number_at(row, "rel_dec"), xci_json_number_at(row, "n")};
-    xci_page_raw(page, "<tr>");
-    xci_page_cell_text(page, label);
-    xci_text_csv(&csv, label, strlen(label));
-    for (size_t k = 0; k < 3; k++) {
-      xci_page_cell(page, values[k]);
-      xci_text_add(&csv, ",");
-      if (isfinite(values[k])) xci_text_number(&csv, values[k]);
-    }
-    xci_page_raw(page, "</tr>\n");
-    xci_text_add(&csv, "\n");
-  }
-  xci_page_raw(page, "</tbody></table></div>\n");
-  xci_text name = {0};
-  xci_text_format(&name, "spearman-%s", task->name);
-  xci_page_table(page, name.bytes ? name.bytes : "spearman", &csv);
-  xci_text_clear(&name);
-}
-
 static void copy_effects(xci_page *page, const xci_task_files *task) {
-  const xci_csv *csv = &task->effects;
-  xci_text copy = {0}, name = {0};
-  for (size_t row = 0; row <= csv->n_rows; row++)
-    for (size_t c = 0; c < csv->n_columns; c++) {
-      const char *field = row ? xci_csv_at(csv, row - 1, c) : csv->field[c];
-      xci_text_csv(&copy, field, strlen(field));
-      xci_text_add(&copy, c + 1 < csv->n_columns ? "," : "\n");
-    }
+  xci_text name = {0};
   xci_text_format(&name, "effects-%s", task->name);
-  xci_page_table(page, name.bytes ? name.bytes : "effects", &copy);
+  xci_page_copy_table(page, name.bytes ? name.bytes : "effects", &task->effects);
   xci_text_clear(&name);
 }
 
@@ -315,6 +276,5 @@ void xci_page_task(xci_page *page, size_t index) {
     xci_page_raw(page, "<p class=\"warn\">The effects file does not name this run's checkpoints.</p>\n");
   }
   add_balance(page, task);
-  add_ablation(page, task);
   xci_page_raw(page, "</details>\n");
 }

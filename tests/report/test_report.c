@@ -167,6 +167,91 @@ START_TEST(figures_and_tables_of_labelled_features) {
 }
 END_TEST
 
+static const char pair_of_runs[] =
+    "{\"format\":1,\"n_top\":10,\"runs\":[{\"name\":\"main\",\"layer\":%d,\"labels\":[\"A\",\"B\"]},{\"name\":\"%s\","
+    "\"layer\":%d,\"labels\":[\"A\",\"B\"]}],\"pairs\":[{\"a\":\"main\",\"b\":\"%s\",\"match\":\"cosine\",\"threshold\":0.7,"
+    "\"n_shared_checkpoints\":2,\"n_live_a\":100,\"share_recurring\":0.75,\"low\":0.66,\"high\":0.82,\"null_share_recurring\":0.01,"
+    "\"mean_similarity\":0.8,\"null_mean_similarity\":0.2,\"null_high_similarity\":0.3,\"share_mutual\":0.6,\"tasks\":[{\"task\":\"pairs-x\","
+    "\"checkpoints\":[{\"label_a\":\"A\",\"label_b\":\"A\",\"n_top\":10,\"n_recurring\":8,\"n_top_again\":5,\"share\":0.5,\"low\":0.24,"
+    "\"high\":0.76,\"share_by_chance\":0.1,\"n_rel_ie\":40,\"rel_ie_spearman\":0.9,\"rel_ie_difference\":0.05}],"
+    "\"n_classes_compared\":50,\"class_agreement\":0.8,\"class_kappa\":0.6,\"classes\":[{\"class\":\"specific:B\",\"share_a\":0.4,"
+    "\"low_a\":0.3,\"high_a\":0.5,\"token_entropy_a\":0.3,\"token_entropy_low_a\":0.2,\"token_entropy_high_a\":0.4,\"share_b\":0.6,"
+    "\"low_b\":0.5,\"high_b\":0.7,\"token_entropy_b\":0.35,\"token_entropy_low_b\":0.25,\"token_entropy_high_b\":0.45}],"
+    "\"onsets\":[{\"label_a\":\"A\",\"label_b\":\"A\",\"share_a\":0.2,\"low_a\":0.1,\"high_a\":0.3,\"share_b\":0.1,\"low_b\":0,"
+    "\"high_b\":0.2}]}]}]}";
+
+static void put_pair(const char *file, const char *name, int layer_a, int layer_b) {
+  xci_text text = {0};
+  xci_text_format(&text, pair_of_runs, layer_a, name, layer_b, name);
+  put(file, text.bytes);
+  xci_text_clear(&text);
+}
+
+/* Another seed, another layer, another revision, curves: made-up numbers must come out where they belong. */
+START_TEST(further_checks) {
+  char *run, *text;
+  xcoder_error err = {0};
+  put("further/eval.json", "{\"labels\":[\"A\",\"B\"],\"cross_entropy\":[{\"label\":\"A\",\"delta\":0.1}]}");
+  put("further/layers/layer-3/eval.json", "{\"cross_entropy\":[{\"label\":\"A\",\"delta\":0.7}]}");
+  put("further/features/features.csv", "feature,token_entropy\n0,0.1\n1,0.2\n2,0.3\n3,\n");
+  put("further/layers/layer-3/features/features.csv", "feature,token_entropy\n0,0.6\n1,0.7\n2,0.8\n");
+  put("further/features/features.json", "{\"features\":[{\"feature\":7}]}");
+  put_pair("further/compare/compare.json", "<b>two</b>", 2, 2);
+  put("further/compare/stability.csv", "run,feature,n_compared,n_recurring,mean_similarity\nother,7,2,0,0.1\nmain,7,2,1,0.625\n");
+  put_pair("further/compare-layers/compare.json", "layer-3", 2, 3);
+  put("further/transfer/B by C/transfer.json",
+      "{\"slot\":\"B\",\"taken_by\":\"C\",\"scale\":0.5,\"scale_before\":0.4,\"tasks\":[{\"task\":\"pairs-x\",\"checkpoints\":["
+      "{\"label\":\"A\",\"share\":1,\"null_share\":0.1,\"spearman\":0.9},{\"label\":\"C\",\"n_top\":10,\"n_stay\":8,"
+      "\"share\":0.8,\"low\":0.5,\"high\":0.9,\"null_share\":0.07,\"null_high\":0.2,\"spearman\":0.625}]}]}");
+  put("further/effects/pairs-x.csv", "feature,ie_A,ie_B\n7,0.1,0.2\n");
+  put("further/ablation/pairs-x.json",
+      "{\"value\":\"mean\",\"n_features\":3,\"spearman\":[{\"label\":\"A\",\"rel_ie\":0.875,\"rel_ie_low\":0.5,\"rel_ie_high\":1,"
+      "\"rel_dec\":0.25,\"rel_dec_low\":-0.5,\"rel_dec_high\":0.75,\"n\":25}],\"joint\":[{\"label\":\"A\",\"accuracy_clean\":1,"
+      "\"accuracy_ablated\":0.5,\"log_prob_difference_clean\":4,\"log_prob_difference_ablated\":0.25}]}");
+  put("further/ablation/pairs-x.curves.csv",
+      "checkpoint,curve,k,n,accuracy,log_prob_difference,share,low,high\nA,faithfulness,0,9,0,0,0,0,0\n"
+      "A,faithfulness,1,9,1,1,0.5,0.45,0.55\nA,faithfulness,2,9,1,1,1,1,1\nB,faithfulness,1,9,1,1,0.5,-3,4\n");
+  ck_assert_int_eq(xci_join_path(folder, "further", &run, NULL), XCODER_OK);
+  ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
+  text = read_out("further/report/tables/ablation-spearman.csv");
+  ck_assert_uint_eq(count(text, "x,A,mean,25,0.875,0.5,1,0.25,-0.5,0.75\n"), 1);
+  xci_free(text);
+  text = read_out("further/report/tables/ablation-spearman.tex");
+  ck_assert_uint_eq(count(text, "x & A & mean & 25 & 0.875 [0.50, 1.00] & 0.250 [-0.50, 0.75]"), 1);
+  xci_free(text);
+  text = read_out("further/report/tables/layers-tokens.csv"); /* means 0.2 and 0.7, standard errors 0.0577 each: t = 6.1 */
+  ck_assert_uint_eq(count(text, "2,3,3,3,0.2"), 1);
+  xci_free(text);
+  text = read_out("further/report/tables/layers-quality.csv");
+  ck_assert_uint_eq(count(text, "2,A,,,,0.1,\n3,A,,,,0.7,\n"), 1);
+  xci_free(text);
+  text = read_out("further/report/tables/layers-shares.csv");
+  ck_assert_uint_eq(count(text, "x,specific:B,layer 3,0.6,0.5,0.7,0.35,0.25,0.45\n"), 1);
+  xci_free(text);
+  text = read_out("further/report/tables/transfer.csv");
+  ck_assert_uint_eq(count(text, "B by C,x,C,,0.625,10,8,0.8,0.5,0.9,0.07,0.2\n"), 1);
+  xci_free(text);
+  text = read_out("further/report/index.html");
+  ck_assert_uint_eq(count(text, "75 % of the features of one run are found again"), 1);
+  ck_assert_uint_eq(count(text, "found again in <b>1 of 2</b>"), 1);
+  ck_assert_uint_eq(count(text, "From layer 2 to layer 3 the mean token entropy rises by 0.500"), 1);
+  ck_assert_uint_eq(count(text, "set to their mean activation"), 1);
+  ck_assert_uint_eq(count(text, "too little to explain there: B."), 1);
+  ck_assert_uint_eq(count(text, "<b>80 %</b> of the strongest features stay"), 1);
+  ck_assert_uint_eq(count(text, "<b>two</b>"), 0);
+  ck_assert_uint_eq(count(text, " nan") + count(text, ">nan") + count(text, "[nan"), 0); /* but in data-v, for sorting */
+  ck_assert_uint_eq(count(text, "id=\"models\""), 0);
+  xci_free(text);
+  put_pair("further/compare-layers/compare.json", "../x", 2, 3); /* leads nowhere outside of the run */
+  put("further/compare/compare.json", "{\"runs\":[{\"name\":\"a\",\"labels\":[\"A\"]},{\"name\":\"b\",\"labels\":[\"Z\"]}],\"pairs\":[{}]}");
+  ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
+  text = read_out("further/report/index.html");
+  ck_assert_uint_eq(count(text, "id=\"models\""), 1);
+  xci_free(text);
+  xci_free(run);
+}
+END_TEST
+
 START_TEST(unfinished_and_foreign_folders) {
   xcoder_error err;
   ck_assert_int_eq(xcoder_report("no-such-run", NULL, NULL, NULL, &err), XCODER_MISSING);
@@ -229,6 +314,7 @@ int main(void) {
   TCase *tests = tcase_create("report");
   tcase_add_test(tests, hostile_text_stays_text);
   tcase_add_test(tests, figures_and_tables_of_labelled_features);
+  tcase_add_test(tests, further_checks);
   tcase_add_test(tests, unfinished_and_foreign_folders);
   tcase_add_test(tests, ticks_are_round);
   tcase_add_test(tests, charts_survive_odd_data);
