@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Usage: tests/oclgrind.sh [BUILD-FOLDER]: every kernel under Oclgrind (the self-test, and the test of the gates), which reports accesses beyond
+# Usage: tests/oclgrind.sh [BUILD-FOLDER]: every kernel of the self-test under Oclgrind, which reports accesses beyond
 # arrays, races between items, and misused functions of OpenCL. 77 where there is no Oclgrind. Takes a minute.
 build=${1:-.}
 command -v oclgrind >/dev/null || { echo "skipped: no oclgrind"; exit 77; }
@@ -8,7 +8,7 @@ command -v oclgrind >/dev/null || { echo "skipped: no oclgrind"; exit 77; }
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' 0
 watch() { # COMMAND...
-  XDG_CACHE_HOME=/nonexistent OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 XCODER_TEST_DEVICE=opencl CK_DEFAULT_TIMEOUT=0 \
+  XDG_CACHE_HOME=/nonexistent OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 \
     oclgrind --data-races --uniform-writes --check-api "$@" >"$log" 2>&1
   status=$?
   tail -n 40 "$log"
@@ -18,10 +18,4 @@ watch() { # COMMAND...
   fi
 }
 watch "$build/crosscoder" devices --self-test --device=opencl
-export srcdir="${srcdir:-$(dirname "$0")/..}" # of golden values
-if [ -x "$build/tests/compute/test_batch_topk" ]; then
-  watch "$build/tests/compute/test_batch_topk" # the gates and the auxiliary term
-else
-  echo "oclgrind: without test_batch_topk, which make check builds"
-fi
 echo "oclgrind: no finding"

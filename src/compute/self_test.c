@@ -192,12 +192,30 @@ static xcoder_status read_codes(side *s, xcoder_error *err) {
   return XCODER_OK;
 }
 
+/* The reference's codes for either side. */
+static xcoder_status share_codes(test *t, side *s, xcoder_error *err) {
+  xci_codes codes;
+  const side *reference = &t->side[1];
+  xcoder_status status = reference->device->ops->coder_codes(reference->device, reference->coder, &codes, err);
+  if (!status && s != reference) status = s->device->ops->coder_set_codes(s->device, s->coder, &codes, err);
+  return status;
+}
+
+static void fill_losses(const xci_losses *losses, float out[5]) {
+  const double values[5] = {losses->loss, losses->reconstruction, losses->sparsity, losses->gradient_norm,
+                            losses->auxiliary};
+  for (int i = 0; i < 5; i++) out[i] = (float)values[i];
+}
+
 static xcoder_status run_coder(test *t, side *s, size_t step, const char **name, size_t *n, xcoder_error *err) {
   const xci_backend *ops = s->device->ops;
   const xci_gate gate = {.kind = XCI_GATE_RELU};
+  const xci_gate topk = {.kind = XCI_GATE_TOPK, .k = 3}, batch_topk = {.kind = XCI_GATE_BATCH_TOPK, .k = 3};
+  const uint32_t dead[] = {1, 7, 8, 20, 33, LATENTS - 1};
   const xci_objective objective = {.l1_coefficient = 0.5};
+  const xci_objective auxiliary = {.l1_coefficient = 0.5, .auxiliary_coefficient = 0.25, .dead = dead,
+                                   .n_dead = sizeof dead / sizeof *dead, .n_auxiliary = 2};
   const xci_adam adam = {1, 1e-3, 0.9, 0.999, 1e-8, 1};
-  xci_codes codes;
   xci_losses losses;
   xcoder_status status;
   switch (step) {
@@ -214,23 +232,35 @@ static xcoder_status run_coder(test *t, side *s, size_t step, const char **name,
     case 2: /* from here on both sides work with the reference's codes */
       *name = "coder_decode";
       *n = ROWS * N * D;
-      status = t->side[1].device->ops->coder_codes(t->side[1].device, t->side[1].coder, &codes, err);
-      if (!status && s == &t->side[0]) status = ops->coder_set_codes(s->device, s->coder, &codes, err);
+      status = share_codes(t, s, err);
       return status ? status : ops->coder_decode(s->device, s->coder, s->out, err);
     case 3:
       *name = "coder_backward";
       *n = 4;
       status = ops->coder_backward(s->device, s->coder, &objective, &losses, err);
-      s->out[0] = (float)losses.loss;
-      s->out[1] = (float)losses.reconstruction;
-      s->out[2] = (float)losses.sparsity;
-      s->out[3] = (float)losses.gradient_norm;
+      if (!status) fill_losses(&losses, s->out);
       return status;
     case 4: case 5: case 6: case 7:
       *name = "gradient of coder_backward";
       *n = tensor_values[step - 4];
       return ops->coder_read(s->device, s->coder, (xci_coder_tensor)(step - 4), XCI_GRADIENT, s->out, err);
-    case 8:
+    case 8: case 9: /* few codes, which a backend may treat in another way than many */
+      *name = step == 8 ? "coder_encode with batch top-k" : "coder_encode with top-k";
+      *n = ROWS * LATENTS;
+      status = ops->coder_encode(s->device, s->coder, t->values, ROWS, step == 8 ? &batch_topk : &topk, err);
+      return status ? status : read_codes(s, err);
+    case 10:
+      *name = "coder_backward of few codes with dead latents";
+      *n = 5;
+      status = share_codes(t, s, err);
+      if (!status) status = ops->coder_backward(s->device, s->coder, &auxiliary, &losses, err);
+      if (!status) fill_losses(&losses, s->out);
+      return status;
+    case 11: case 12: case 13: case 14:
+      *name = "gradient of coder_backward of few codes";
+      *n = tensor_values[step - 11];
+      return ops->coder_read(s->device, s->coder, (xci_coder_tensor)(step - 11), XCI_GRADIENT, s->out, err);
+    case 15:
       *name = "coder_update";
       *n = tensor_values[XCI_B_DEC]; /* its gradient is never so small that Adam's first step could flip */
       status = ops->coder_update(s->device, s->coder, &adam, err);
