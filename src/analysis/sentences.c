@@ -42,6 +42,11 @@ static xcoder_status pack(const xcoder_pairs *pairs, size_t first, size_t count,
   return status;
 }
 
+/* The same tokens twice: a tie, whatever the last bits of a row owe to its place in the batch. */
+static bool is_one_sentence(const xcoder_pair *pair) {
+  return pair->n_good == pair->n_bad && memcmp(pair->good, pair->bad, pair->n_good * sizeof *pair->good) == 0;
+}
+
 static double sum_range(const float *x, size_t from, size_t to) {
   double sum = 0;
   for (size_t i = from; i < to; i++) sum += (double)x[i];
@@ -75,6 +80,7 @@ xcoder_status xcoder_score_sentences(xcoder_model *model, const xcoder_pairs *pa
     for (size_t k = 0; !status && k < count; k++) {
       good[first + k] = sum_range(p.log_probs, p.start[2 * k], p.start[2 * k + 1]);
       bad[first + k] = sum_range(p.log_probs, p.start[2 * k + 1], p.start[2 * k + 2]);
+      if (is_one_sentence(xcoder_pairs_get(pairs, first + k))) bad[first + k] = good[first + k];
     }
     clear(&p);
   }
