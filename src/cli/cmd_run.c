@@ -90,9 +90,13 @@ static xcoder_status run_stages(cli_job *job, bool estimate, bool timed, xcoder_
 
 xcoder_status cli_run_quietly(cli_call *call, xcoder_error *err) {
   cli_job job;
+  char *outer = call->progress->log_path; /* of the run that this one stands beside */
+  call->progress->log_path = NULL;
   cli_job_init(&job, call);
   xcoder_status status = run_stages(&job, false, false, err);
   cli_job_close(&job);
+  free(call->progress->log_path);
+  call->progress->log_path = outer;
   return status;
 }
 

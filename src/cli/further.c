@@ -68,6 +68,7 @@ void cli_print_further(const cli_call *call) {
 xcoder_status cli_run_beside(const cli_call *main_call, const char *main_run, cli_id id, const char *value,
                              const char *store, bool bare, const char *out, xcoder_error *err) {
   cli_call call = *main_call;
+  call.values = (cli_values){0};
   char *plan = cli_join(main_run, "run.yaml"), *items[1] = {(char *)(uintptr_t)value}; /* cli_set() only reads it */
   char *target = cli_copy(out), *paths[1] = {target}, *stores[1] = {cli_copy(store ? store : "")};
   xcoder_status status = plan && target && stores[0] ? cli_values_init(&call.values, err) : cli_fail_memory(err);
@@ -106,6 +107,7 @@ xcoder_status cli_run_beside(const cli_call *main_call, const char *main_run, cl
 static xcoder_status harvest_layers(const cli_call *main_call, const char *main_run, char **store, xcoder_error *err) {
   const cli_value *list = &main_call->values.value[OPT_LAYERS];
   cli_call call = *main_call;
+  call.values = (cli_values){0};
   cli_setting setting;
   long *layers = calloc(list->n_items + 1, sizeof *layers);
   size_t n_layers = 0;

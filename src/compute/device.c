@@ -48,7 +48,7 @@ static xcoder_status find_backend(const char *spec, const xci_backend **backend,
 /* "auto": a GPU that computes what it should, else the processor. */
 static xcoder_status open_auto(xcoder_device **device, xcoder_error *err) {
 #if HAVE_OPENCL
-  char which[8], spec[16];
+  char which[24], spec[32];
   if (xci_cl_has_gpu(which)) {
     snprintf(spec, sizeof spec, "opencl:%s", which);
     if (xcoder_device_open(spec, device, NULL) == XCODER_OK) {

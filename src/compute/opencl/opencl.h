@@ -105,7 +105,7 @@ xcoder_status xci_cl_gemm(xcoder_device *device, size_t m, size_t n, size_t k, f
 
 void xci_cl_list(xci_text *json);
 /* Whether there is a device other than a processor; *which is its number as text. */
-bool xci_cl_has_gpu(char which[8]);
+bool xci_cl_has_gpu(char which[24]);
 
 /* ---- Entries: coder_*.c ---- */
 

@@ -73,13 +73,13 @@ xcoder_status xci_cl_select(const char *which, const xci_cl_found *found, size_t
   return xci_fail(err, XCODER_DEVICE, "device opencl:%.60s: none of the %zu devices has this in its name", which, n);
 }
 
-bool xci_cl_has_gpu(char which[8]) {
+bool xci_cl_has_gpu(char which[24]) {
   static const cl_device_type wanted = CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_ACCELERATOR;
   xci_cl_found found[XCI_CL_MAX_DEVICES];
   size_t n = xci_cl_find(found);
   for (size_t i = 0; i < n; i++)
     if (found[i].type & wanted) {
-      snprintf(which, 8, "%zu", i);
+      snprintf(which, 24, "%zu", i);
       return true;
     }
   return false;
