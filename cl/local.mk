@@ -8,6 +8,8 @@ src_libcompute_la_SOURCES += src/compute/opencl/opencl.h src/compute/opencl/code
   src/compute/opencl/coder_codes.c src/compute/opencl/coder_train.c src/compute/opencl/coder_auxiliary.c \
   src/compute/opencl/host_entries.c \
   src/compute/opencl/host_entries.h
+# The transformer.
+src_libcompute_la_SOURCES += src/compute/opencl/transformer.h src/compute/opencl/tape.c
 nodist_src_libcompute_la_SOURCES = src/compute/opencl/source.c
 BUILT_SOURCES += src/compute/opencl/source.c
 CLEANFILES += src/compute/opencl/source.c

@@ -85,6 +85,9 @@ typedef struct xci_cl_tape { /* xci_tape */
   size_t n_blocks, n_rows;
   xci_cl_slot *slots;
 } xci_cl_tape;
+xcoder_status xci_cl_tape_create(xcoder_device *device, const xci_block *block, size_t n_blocks, size_t n_rows,
+                                 xci_tape **tape, xcoder_error *err);
+void xci_cl_tape_free(xcoder_device *device, xci_tape *tape);
 /* Slot `index`, checked against the block and the number of rows. */
 xcoder_status xci_cl_find_slot(const xci_block *block, xci_tape *tape, size_t index, size_t n_rows, xci_cl_slot *slot,
                                xcoder_error *err);
