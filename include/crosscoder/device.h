@@ -4,7 +4,9 @@
 #define CROSSCODER_DEVICE_H
 
 #include <crosscoder/status.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,6 +32,20 @@ XCODER_API const char *xcoder_device_kernels(const xcoder_device *device);
  * choice, never on threads. Errors: XCODER_USAGE for another word, XCODER_DEVICE where the device cannot, saying what
  * it lacks (the processor needs AVX512_BF16). */
 XCODER_API xcoder_status xcoder_device_set_compute(xcoder_device *device, const char *compute, xcoder_error *err);
+
+/* What a device with memory of its own was asked to do since it was opened, and what crossed the bus. */
+typedef struct xcoder_traffic {
+  uint64_t n_launches;          /* commands that run on the device: kernels, products, copies and fills within it */
+  uint64_t n_up, bytes_up;      /* transfers to the device */
+  uint64_t n_down, bytes_down;  /* and back */
+  uint64_t n_waits;             /* calls that waited for the device, which is then idle until the next command */
+  double wait_seconds;          /* in those */
+  double idle_seconds;          /* after those, until the next command: the host's own work while nothing was queued */
+  double host_seconds;          /* between commands, idle_seconds included */
+} xcoder_traffic;
+
+/* Copies the counts of all calls so far; false, and zeros, for a device that shares the processor's memory. */
+XCODER_API bool xcoder_device_traffic(const xcoder_device *device, xcoder_traffic *traffic);
 
 /* Runs every operation of the device once against the reference. Errors: XCODER_DEVICE naming the
  * operation and the error that was measured. */

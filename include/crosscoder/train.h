@@ -85,6 +85,7 @@ typedef struct xcoder_pace {
   double first_step_seconds; /* while half of all features fire */
   double last_step_seconds;  /* when about 64 of a sample do */
   double train_seconds; /* of all steps, rows of the log and validations; without making samples or saving states */
+  xcoder_traffic step;       /* one of the last steps on a device with its own memory (no seconds), without logging */
 } xcoder_pace;
 
 /* The time of a training run on `device`, from about a second of measurements with the device's own operations at the

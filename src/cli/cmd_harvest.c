@@ -46,9 +46,13 @@ xcoder_status cli_harvest_layers(cli_setting *setting, const long *layers, size_
                                     .mask.keep_first = cli_flag(setting->values, OPT_KEEP_FIRST),
                                     .batch_tokens = (size_t)cli_integer(setting->values, OPT_BATCH_TOKENS),
                                     .shard_tokens = (uint64_t)cli_integer(setting->values, OPT_SHARD_TOKENS)};
+  xcoder_traffic before = {0};
+  if (!status)
+    xcoder_device_traffic(setting->device, &before);
   if (!status)
     status = xcoder_harvest(setting->models, setting->n_checkpoints, setting->corpus, &options, out,
                             &setting->call->monitor, err);
+  cli_note_traffic(setting->call->progress, "harvest", setting->device, &before);
   return status;
 }
 

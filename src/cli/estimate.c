@@ -180,6 +180,27 @@ static void estimate_seconds(const cli_job *job, const sizes *s, const cli_pace 
     e->seconds[STAGE_REPORT] = 1;
 }
 
+/* What training will send over the bus and ask of the device: a step's counts, as seen in the measurement, and each
+ * token of the corpus through the models. */
+static void estimate_traffic(const cli_setting *setting, const sizes *s, const cli_pace *pace, cli_estimate *e) {
+  const xcoder_traffic *step = &pace->coder.step;
+  double tokens = cli_is_set(setting->values, OPT_STORE) ? 0 : s->n * (s->filled + s->held_window);
+  e->has_traffic = true;
+  e->steps = ceil((double)cli_integer(setting->values, OPT_TOKENS) /
+                  fmax(1, (double)cli_integer(setting->values, OPT_BATCH_SIZE)));
+  e->launches = (double)step->n_launches;
+  e->waits = (double)step->n_waits;
+  e->bytes_up = e->steps * (double)step->bytes_up + tokens * pace->token_up;
+  e->bytes_down = e->steps * (double)step->bytes_down + tokens * pace->token_down;
+}
+
+static void print_traffic(const cli_estimate *e) {
+  char up[32], down[32];
+  if (e->has_traffic)
+    printf("device          %.0f steps of training, %.0f commands and %.0f waits each; in all %s up, %s down\n", e->steps,
+           e->launches, e->waits, cli_size(e->bytes_up, up), cli_size(e->bytes_down, down));
+}
+
 /* ---- Memory ---- */
 
 /* Weights stay in their files, which are mapped; the pages that are used count as memory of the process: those up to
@@ -317,6 +338,9 @@ xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, bool timed, xcoder
     status = cli_measure_pace(job, written, wanted != 1u << STAGE_ACCURACY, &pace, err);
     if (!status)
       estimate_seconds(job, &s, &pace, written, wanted, estimate);
+    xcoder_traffic traffic;
+    if (!status && train && xcoder_device_traffic(setting->device, &traffic))
+      estimate_traffic(setting, &s, &pace, estimate);
     estimate->flops_per_second = pace.flop_seconds > 0 ? 1 / pace.flop_seconds : 0;
   }
   return status;
@@ -371,6 +395,9 @@ void cli_print_estimate(const cli_job *job, uint32_t wanted, bool json) {
   json_t *object = json_pack("{s:f,s:f,s:f,s:f,s:f,s:O}", "memory_bytes", e->memory_bytes, "disk_bytes", e->disk_bytes,
                              "flops", flops, "flops_per_second", e->flops_per_second, "hours", seconds / 3600, "stages",
                              stages);
+  if (e->has_traffic)
+    json_object_set_new(object, "device", json_pack("{s:f,s:f,s:f,s:f,s:f}", "steps", e->steps, "commands_per_step",
+                        e->launches, "waits_per_step", e->waits, "bytes_up", e->bytes_up, "bytes_down", e->bytes_down));
   if (json) {
     char *text = object ? json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(5)) : NULL;
     printf("%s\n", text ? text : "{}");
@@ -379,6 +406,7 @@ void cli_print_estimate(const cli_job *job, uint32_t wanted, bool json) {
     printf("memory          %s\n", cli_size(e->memory_bytes, size));
     printf("disk            %s\n", cli_size(e->disk_bytes, size));
     printf("floating point  %.3g operations, %.3g a second measured here\n", flops, e->flops_per_second);
+    print_traffic(e);
     printf("expected time   %s (%.2f hours)\n", cli_duration(seconds, time), seconds / 3600);
     for (int stage = 0; several && stage < N_STAGES; stage++)
       if (wanted & 1u << stage)

@@ -10,6 +10,7 @@ typedef struct cli_pace {
   double flop_seconds;  /* the same for one operation */
   double byte_seconds;  /* reading and checking one byte of weights */
   double write_seconds; /* one byte to the disk, synced */
+  double token_up, token_down; /* bytes over the bus for one token through one model */
   xcoder_pace coder;
 } cli_pace;
 

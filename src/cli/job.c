@@ -178,6 +178,7 @@ static char *stamp_path(const cli_job *job, cli_stage stage, const char *task) {
 static xcoder_status run_stage(cli_job *job, cli_stage stage, size_t task, bool *worked, xcoder_error *err) {
   const char *name = task == SIZE_MAX ? NULL : xcoder_pairs_name(job->setting.tasks[task]);
   cli_progress *progress = job->setting.call->progress;
+  xcoder_traffic before = {0};
   char *path = stamp_path(job, stage, name), *difference = NULL;
   json_t *key = NULL, *stamp = NULL;
   xcoder_error ignored;
@@ -199,7 +200,10 @@ static xcoder_status run_stage(cli_job *job, cli_stage stage, size_t task, bool 
     unlink(path);
     *worked = true;
     double started = cli_seconds();
+    if (job->setting.device)
+      xcoder_device_traffic(job->setting.device, &before);
     status = cli_stage_work(job, stage, task, err);
+    cli_note_traffic(progress, stage_names[stage], job->setting.device, &before);
     if (!status)
       status = cli_write_json(path, key, err);
     char seconds[32];

@@ -17,6 +17,8 @@ typedef struct cli_estimate {
   double flops[N_STAGES], seconds[N_STAGES];
   double memory_bytes, disk_bytes;
   double flops_per_second; /* measured here */
+  bool has_traffic;        /* the device has its own memory; of training: */
+  double steps, launches, waits, bytes_up, bytes_down;
 } cli_estimate;
 
 typedef struct cli_job {

@@ -40,6 +40,8 @@ static xcoder_status measure_model(cli_setting *setting, cli_pace *pace, xcoder_
   const xcoder_model_info *info = &setting->infos[0];
   size_t length = (size_t)cli_integer(setting->values, OPT_LENGTH), n = 1;
   xcoder_model *model = NULL;
+  xcoder_traffic before;
+  double tokens = 0;
   double started = cli_seconds(), seconds = 0;
   if (info->n_context && length > info->n_context)
     length = info->n_context;
@@ -48,8 +50,10 @@ static xcoder_status measure_model(cli_setting *setting, cli_pace *pace, xcoder_
   xcoder_status status = xcoder_model_open(setting->folders[0], setting->device, 0, &model, err);
   double bytes = cli_parameter_bytes(info) * (cli_block_parameters(info) + cli_embedding_parameters(info));
   pace->byte_seconds = (cli_seconds() - started) / bytes;
+  xcoder_device_traffic(setting->device, &before);
   for (int run = 0; !status && run < 12; run++) {
     status = run_block(model, n, length, &seconds, err);
+    tokens += (double)(n * length);
     double token = seconds / (double)(n * length);
     if (!status && (run == 0 || token < pace->block_seconds))
       pace->block_seconds = token;
@@ -57,6 +61,11 @@ static xcoder_status measure_model(cli_setting *setting, cli_pace *pace, xcoder_
       break;
     if (seconds < long_enough && 2 * n * length <= 4096)
       n *= 2;
+  }
+  xcoder_traffic traffic;
+  if (!status && xcoder_device_traffic(setting->device, &traffic) && tokens > 0) {
+    pace->token_up = (double)(traffic.bytes_up - before.bytes_up) / tokens;
+    pace->token_down = (double)(traffic.bytes_down - before.bytes_down) / tokens;
   }
   pace->flop_seconds = pace->block_seconds / (2 * cli_block_parameters(info));
   xcoder_model_close(model);

@@ -145,6 +145,21 @@ void cli_note(cli_progress *progress, const char *format, ...) {
   free(clean);
 }
 
+void cli_note_traffic(cli_progress *progress, const char *what, const xcoder_device *device,
+                      const xcoder_traffic *before) {
+  xcoder_traffic t;
+  char up[32], down[32];
+  if (!device || !xcoder_device_traffic(device, &t) || t.n_launches == before->n_launches)
+    return;
+  cli_note(progress, "%s: on the device %llu commands, %llu transfers up (%s), %llu down (%s), %llu waits (%.1f s, then "
+           "%.1f s with nothing queued), %.1f s between commands", what,
+           (unsigned long long)(t.n_launches - before->n_launches), (unsigned long long)(t.n_up - before->n_up),
+           cli_size((double)(t.bytes_up - before->bytes_up), up), (unsigned long long)(t.n_down - before->n_down),
+           cli_size((double)(t.bytes_down - before->bytes_down), down),
+           (unsigned long long)(t.n_waits - before->n_waits), t.wait_seconds - before->wait_seconds,
+           t.idle_seconds - before->idle_seconds, t.host_seconds - before->host_seconds);
+}
+
 /* "1234", "12.3k", "4.5M". */
 static const char *short_number(double number, char out[32]) {
   if (number < 10000)

@@ -31,6 +31,9 @@ void cli_warn(void *context, const char *message);
 void cli_note(cli_progress *progress, const char *format, ...) CLI_PRINTF(2, 3);
 /* Ends an open progress line. */
 void cli_end_line(cli_progress *progress);
+/* What crossed the bus and ran on the device since `before`; nothing where the device is the processor. */
+void cli_note_traffic(cli_progress *progress, const char *what, const xcoder_device *device,
+                      const xcoder_traffic *before);
 /* Adds an event to log.jsonl of the run; failing to log is a warning, once. */
 void cli_log_event(cli_progress *progress, const char *event, const char *message);
 

@@ -184,6 +184,8 @@ struct xcoder_device {
   xci_guest *guests;
   char name[128];
   char kernels[160];
+  bool has_traffic;  /* the backend keeps the counts below */
+  xcoder_traffic traffic;
 };
 
 typedef struct xci_backend {

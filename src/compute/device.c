@@ -119,6 +119,11 @@ const char *xcoder_device_name(const xcoder_device *device) { return device->nam
 
 const char *xcoder_device_kernels(const xcoder_device *device) { return device->kernels; }
 
+bool xcoder_device_traffic(const xcoder_device *device, xcoder_traffic *traffic) {
+  *traffic = device->traffic;
+  return device->has_traffic;
+}
+
 xcoder_status xcoder_device_list(char **json, xcoder_error *err) {
   xci_text text = {0};
   *json = NULL;

@@ -26,6 +26,7 @@ typedef struct probe {
 typedef struct phases {
   double encode, update;
   double learn[2], decode[2]; /* with half of all features firing, with FEW a sample */
+  xcoder_traffic step;        /* with FEW a sample */
 } phases;
 
 static double seconds(void) {
@@ -94,28 +95,54 @@ static void keep_least(double *least, double started) {
   if (*least <= 0 || passed < *least) *least = passed;
 }
 
-static xcoder_status measure(const probe *p, float *xhat, phases *t, xcoder_error *err) {
+/* Adds what was asked of the device since the last call of this. `share`: of the bytes of the whole. */
+static void add_traffic(const probe *p, xcoder_traffic *since, double share, xcoder_traffic *sum) {
+  xcoder_traffic now;
+  xcoder_device_traffic(p->device, &now);
+  if (sum != NULL) {
+    sum->n_launches += now.n_launches - since->n_launches;
+    sum->n_waits += now.n_waits - since->n_waits;
+    sum->n_up += now.n_up - since->n_up;
+    sum->n_down += now.n_down - since->n_down;
+    sum->bytes_up += (uint64_t)((double)(now.bytes_up - since->bytes_up) / share);
+    sum->bytes_down += (uint64_t)((double)(now.bytes_down - since->bytes_down) / share);
+  }
+  *since = now;
+}
+
+static xcoder_status measure(const probe *p, float *xhat, double share, phases *t, xcoder_error *err) {
   const xci_backend *ops = p->device->ops;
   const xci_gate gate = {.kind = XCI_GATE_RELU};
   const xci_objective objective = {.l1_coefficient = 1};
   const xci_adam adam = {.step = 1, .learning_rate = 1e-9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
                          .clip_norm = 1};
   xci_losses losses;
+  xcoder_traffic since;
+  xci_codes codes;
+  add_traffic(p, &since, share, NULL);
+  t->step = (xcoder_traffic){0};
   double started = seconds();
   xcoder_status status = ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &gate, err);
   keep_least(&t->encode, started);
+  add_traffic(p, &since, share, &t->step);
   for (int few = 0; few < 2 && !status; few++) {
     if (few) status = set_few(p, err);
+    add_traffic(p, &since, share, NULL);
+    if (few && !status) status = ops->coder_codes(p->device, p->coder, &codes, err); /* for the counts of dead ones */
+    add_traffic(p, &since, share, few ? &t->step : NULL);
     started = seconds();
     if (!status) status = ops->coder_decode(p->device, p->coder, xhat, err);
     keep_least(&t->decode[few], started);
+    add_traffic(p, &since, share, NULL);
     started = seconds();
     if (!status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
     keep_least(&t->learn[few], started);
+    add_traffic(p, &since, share, few ? &t->step : NULL);
   }
   started = seconds();
   if (!status) status = ops->coder_update(p->device, p->coder, &adam, err);
   keep_least(&t->update, started);
+  add_traffic(p, &since, share, &t->step);
   return status;
 }
 
@@ -168,10 +195,11 @@ xcoder_status xcoder_train_pace(size_t n_checkpoints, size_t d_model, const xcod
   if (!status) status = XCI_ALLOC(&xhat, p.n_samples * n_checkpoints * d_model, err);
   double started = seconds();
   for (int i = 0; i < MAX_REPEATS && !status && (i < 2 || seconds() - started < enough); i++)
-    status = measure(&p, xhat, &t, err); /* the first also takes memory */
+    status = measure(&p, xhat, (double)p.n_samples / (double)o.batch_size, &t, err); /* the first also takes memory */
   if (!status) {
     double few = (double)p.few;
     scale_up(&p, &o, &t);
+    pace->step = t.step;
     pace->encode_seconds = t.encode / (double)o.batch_size;
     pace->first_step_seconds = t.encode + t.learn[0] + t.update;
     pace->last_step_seconds = t.encode + at_density(t.learn, few, FEW) + t.update;

@@ -33,6 +33,11 @@ contains '"opencl_devices":[{"number":0'
 
 expect 0 "" "$program" "$@" --out=cpu
 expect 0 "" "$program" "$@" --out=opencl --device=opencl
+expect 0 "" "$program" "$@" --device=opencl --estimate
+contains "device "
+contains "commands and"
+grep -q 'train: on the device [0-9]* commands, [0-9]* transfers up' opencl/log.jsonl || fail "no counts of the device in the log"
+! grep -q 'on the device' cpu/log.jsonl || fail "counts of a device in the log of the processor"
 loss() { # FOLDER STEP
   awk -F, -v step="$2" 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } $at["step"] == step && $at["split"] == "train" {
     print $at["loss"] }' "$1/metrics.csv"

@@ -74,6 +74,7 @@ static xcoder_status open_cl(const char *which, xcoder_device *device, xcoder_er
   if (!status) status = XCI_ALLOC(&cl, 1, err);
   if (status) return status;
   device->state = cl;
+  device->has_traffic = true;
   snprintf(cl->name, sizeof cl->name, "opencl:%zu %s", chosen, found[chosen].name);
   snprintf(device->name, sizeof device->name, "%s", cl->name);
   status = start(device, &found[chosen], err);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Errors, and launching kernels by name. */
+#define _POSIX_C_SOURCE 200809L
 #include "compute/opencl/opencl.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 const char *xci_cl_error_name(cl_int code) {
   switch (code) {
@@ -38,6 +40,28 @@ xcoder_status xci_cl_usable(xcoder_device *device, xcoder_error *err) {
                   xci_cl_of(device)->name);
 }
 
+static double seconds(void) {
+  struct timespec t;
+  return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
+}
+
+double xci_cl_begin(xcoder_device *device) {
+  xci_cl *cl = xci_cl_of(device);
+  double now = seconds(), passed = cl->last_call > 0 ? now - cl->last_call : 0;
+  device->traffic.host_seconds += passed;
+  if (cl->last_waited) device->traffic.idle_seconds += passed;
+  return now;
+}
+
+void xci_cl_end(xcoder_device *device, double began, bool waited) {
+  xci_cl *cl = xci_cl_of(device);
+  cl->last_call = seconds();
+  cl->last_waited = waited;
+  if (!waited) return;
+  device->traffic.n_waits++;
+  device->traffic.wait_seconds += cl->last_call - began;
+}
+
 static xcoder_status find_kernel(xcoder_device *device, const char *name, cl_kernel *kernel, xcoder_error *err) {
   xci_cl *cl = xci_cl_of(device);
   cl_int code;
@@ -63,6 +87,7 @@ xcoder_status xci_cl_run(xcoder_device *device, const char *name, size_t groups_
   if (status || groups_x == 0 || groups_y == 0) return status;
   status = find_kernel(device, name, &kernel, err);
   if (status) return status;
+  double began = xci_cl_begin(device);
   va_list arguments;
   va_start(arguments, types);
   for (cl_uint i = 0; types[i] != '\0' && code == CL_SUCCESS; i++) {
@@ -80,6 +105,7 @@ xcoder_status xci_cl_run(xcoder_device *device, const char *name, size_t groups_
   va_end(arguments);
   const size_t global[2] = {groups_x * XCI_CL_GROUP, groups_y}, local[2] = {XCI_CL_GROUP, 1};
   if (code == CL_SUCCESS) code = clEnqueueNDRangeKernel(cl->queue, kernel, 2, NULL, global, local, 0, NULL, NULL);
-  cl->n_launches++;
+  xci_cl_end(device, began, false);
+  device->traffic.n_launches++;
   return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, name, err);
 }

@@ -48,8 +48,11 @@ xcoder_status xci_cl_write(xcoder_device *device, cl_mem to, size_t offset, cons
                            xcoder_error *err) {
   xcoder_status status = xci_cl_usable(device, err);
   if (status || n_bytes == 0) return status;
+  double began = xci_cl_begin(device);
   cl_int code = clEnqueueWriteBuffer(xci_cl_of(device)->queue, to, CL_TRUE, offset, n_bytes, from, 0, NULL, NULL);
-  xci_cl_of(device)->bytes_up += n_bytes;
+  xci_cl_end(device, began, true);
+  device->traffic.n_up++;
+  device->traffic.bytes_up += n_bytes;
   return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, "a transfer to the device", err);
 }
 
@@ -57,8 +60,11 @@ xcoder_status xci_cl_read(xcoder_device *device, cl_mem from, size_t offset, voi
                           xcoder_error *err) {
   xcoder_status status = xci_cl_usable(device, err);
   if (status || n_bytes == 0) return status;
+  double began = xci_cl_begin(device);
   cl_int code = clEnqueueReadBuffer(xci_cl_of(device)->queue, from, CL_TRUE, offset, n_bytes, to, 0, NULL, NULL);
-  xci_cl_of(device)->bytes_down += n_bytes;
+  xci_cl_end(device, began, true);
+  device->traffic.n_down++;
+  device->traffic.bytes_down += n_bytes;
   return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, "a transfer from the device", err);
 }
 
@@ -66,8 +72,11 @@ xcoder_status xci_cl_zero(xcoder_device *device, cl_mem memory, size_t offset, s
   static const cl_uint zero = 0;
   xcoder_status status = xci_cl_usable(device, err);
   if (status || n_bytes == 0) return status;
+  double began = xci_cl_begin(device);
   cl_int code = clEnqueueFillBuffer(xci_cl_of(device)->queue, memory, &zero, n_bytes % 4 == 0 ? 4 : 1, offset, n_bytes,
                                     0, NULL, NULL);
+  xci_cl_end(device, began, false);
+  device->traffic.n_launches++;
   return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, "filling memory", err);
 }
 
@@ -75,7 +84,10 @@ xcoder_status xci_cl_copy(xcoder_device *device, cl_mem from, size_t from_offset
                           size_t n_bytes, xcoder_error *err) {
   xcoder_status status = xci_cl_usable(device, err);
   if (status || n_bytes == 0) return status;
+  double began = xci_cl_begin(device);
   cl_int code = clEnqueueCopyBuffer(xci_cl_of(device)->queue, from, to, from_offset, to_offset, n_bytes, 0, NULL, NULL);
+  xci_cl_end(device, began, false);
+  device->traffic.n_launches++;
   return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, "a copy on the device", err);
 }
 

@@ -26,7 +26,8 @@ typedef struct xci_cl {
   bool failed;               /* after any error nothing more is tried: the context may be poisoned */
   size_t max_buffer, memory; /* bytes: of one allocation, of the device */
   size_t used, peak;         /* bytes held, most ever held */
-  uint64_t n_launches, bytes_up, bytes_down;
+  double last_call;          /* when the driver last returned from a command, and whether it had waited */
+  bool last_waited;
   cl_mem scratch[4];         /* grow-only work space, by xci_cl_scratch_use */
   size_t scratch_bytes[4];
   xcoder_device *host;       /* computes what is not on the device */
@@ -62,6 +63,9 @@ const char *xci_cl_error_name(cl_int code);
 xcoder_status xci_cl_fail(xcoder_device *device, cl_int code, const char *what, xcoder_error *err);
 /* Whether an earlier call has failed. */
 xcoder_status xci_cl_usable(xcoder_device *device, xcoder_error *err);
+/* Every call of the driver that enqueues a command stands between these two, which keep device->traffic. */
+double xci_cl_begin(xcoder_device *device);
+void xci_cl_end(xcoder_device *device, double began, bool waited);
 /* Enqueues groups_x x groups_y groups of XCI_CL_GROUP x 1 items. Letters of `types`: m cl_mem (NULL allowed),
  * u unsigned, f double passed as float. Nothing happens where there are no groups. */
 xcoder_status xci_cl_run(xcoder_device *device, const char *kernel, size_t groups_x, size_t groups_y,
