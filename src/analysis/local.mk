@@ -1,31 +1,59 @@
-# Layer analysis: what the features do and mean.
+# Layer analysis: what the features do and mean. A folder is a topic.
 noinst_LTLIBRARIES += src/libanalysis.la
-src_libanalysis_la_SOURCES = src/analysis/ablation.c src/analysis/ablation.h src/analysis/ablation_curves.c \
-  src/analysis/ablation_edit.c src/analysis/ablation_file.c \
-  src/analysis/accuracy.c src/analysis/accuracy.h src/analysis/attribute.c src/analysis/attribution.c \
-  src/analysis/attribution.h  src/analysis/csv_in.c \
-  src/analysis/csv_in.h src/analysis/effect_table.c src/analysis/effect_table.h src/analysis/effects.c \
-  src/analysis/effects.h src/analysis/effects_file.c src/analysis/effects_in.h src/analysis/evaluate.c \
-  src/analysis/evaluate.h src/analysis/evaluate_file.c src/analysis/evolve.c src/analysis/evolve.h src/analysis/evolve_classes.c \
-  src/analysis/evolve_cycle.c src/analysis/evolve_file.c src/analysis/evolve_in.c src/analysis/evolve_languages.c \
-  src/analysis/explain.c src/analysis/feature_cards.c \
-  src/analysis/feature_cards.h src/analysis/feature_database.c \
-  src/analysis/feature_database.h src/analysis/feature_prompts.c src/analysis/feature_scan.c \
-  src/analysis/feature_types.c src/analysis/feature_types.h src/analysis/features_file.c src/analysis/gold.c src/analysis/histogram.c \
-  src/analysis/histogram.h src/analysis/json_out.c src/analysis/json_out.h src/analysis/known.c src/analysis/known.h \
-  src/analysis/known_file.c src/analysis/lens.c src/analysis/compare.c src/analysis/compare.h src/analysis/compare_file.c src/analysis/compare_classes.c \
-  src/analysis/compare_pair.c src/analysis/compare_side.c src/analysis/compare_similarity.c \
-  src/analysis/compare_tables.c src/analysis/transfer.c src/analysis/match.c \
-  src/analysis/match.h src/analysis/path.c src/analysis/probe.c src/analysis/probe.h \
-  src/analysis/quadrature.c src/analysis/quadrature.h src/analysis/relative_effect.c src/analysis/relative_effect.h \
-  src/analysis/splice.c src/analysis/splice.h src/analysis/statistics.c src/analysis/statistics.h \
-  src/analysis/surroundings.c src/analysis/task_quality.c src/analysis/token_labels.c src/analysis/token_labels.h src/analysis/token_labels_in.c \
-  src/analysis/top_features.c src/analysis/verdict.c src/analysis/verdict.h src/analysis/workbench.c \
+src_libanalysis_la_SOURCES =
+# What the rooms share.
+src_libanalysis_la_SOURCES += \
+  src/analysis/csv_in.c src/analysis/csv_in.h src/analysis/json_out.c src/analysis/json_out.h \
+  src/analysis/statistics.c src/analysis/statistics.h src/analysis/surroundings.c src/analysis/workbench.c \
   src/analysis/workbench.h
-src_libanalysis_la_SOURCES += src/analysis/sentences.c
-src_libanalysis_la_SOURCES += src/analysis/similarity.c src/analysis/select.c src/analysis/select.h src/analysis/select_read.c
-src_libanalysis_la_SOURCES += src/analysis/latent_scaling.c src/analysis/latent_scaling.h
-src_libanalysis_la_SOURCES += src/analysis/likeness.c src/analysis/likeness.h src/analysis/baselines.c src/analysis/convergence.c
-src_libanalysis_la_SOURCES += src/analysis/effects_state.c src/analysis/effects_state.h src/analysis/donors.c
-src_libanalysis_la_SOURCES += src/analysis/gradient_cache.c src/analysis/gradient_cache.h
-src_libanalysis_la_SOURCES += src/analysis/chain.c src/analysis/chain.h src/analysis/chain_file.c src/analysis/chain_life.c
+# Indirect effects: paths, quadratures, gradients, tables, RelIE.
+src_libanalysis_la_SOURCES += \
+  src/analysis/attribution/attribute.c src/analysis/attribution/attribution.c src/analysis/attribution/attribution.h \
+  src/analysis/attribution/baselines.c src/analysis/attribution/convergence.c src/analysis/attribution/donors.c \
+  src/analysis/attribution/effect_table.c src/analysis/attribution/effect_table.h src/analysis/attribution/effects.c \
+  src/analysis/attribution/effects.h src/analysis/attribution/effects_file.c src/analysis/attribution/effects_in.h \
+  src/analysis/attribution/effects_state.c src/analysis/attribution/effects_state.h \
+  src/analysis/attribution/explain.c src/analysis/attribution/gradient_cache.c \
+  src/analysis/attribution/gradient_cache.h src/analysis/attribution/likeness.c src/analysis/attribution/likeness.h \
+  src/analysis/attribution/path.c src/analysis/attribution/quadrature.c src/analysis/attribution/quadrature.h \
+  src/analysis/attribution/relative_effect.c src/analysis/attribution/relative_effect.h
+# Ablation of features.
+src_libanalysis_la_SOURCES += \
+  src/analysis/ablation/ablation.c src/analysis/ablation/ablation.h src/analysis/ablation/ablation_curves.c \
+  src/analysis/ablation/ablation_edit.c src/analysis/ablation/ablation_file.c
+# Accuracy on tasks, quality of a crosscoder, latent scaling, verdicts.
+src_libanalysis_la_SOURCES += \
+  src/analysis/quality/accuracy.c src/analysis/quality/accuracy.h src/analysis/quality/evaluate.c \
+  src/analysis/quality/evaluate.h src/analysis/quality/evaluate_file.c src/analysis/quality/latent_scaling.c \
+  src/analysis/quality/latent_scaling.h src/analysis/quality/sentences.c src/analysis/quality/splice.c \
+  src/analysis/quality/splice.h src/analysis/quality/task_quality.c src/analysis/quality/verdict.c \
+  src/analysis/quality/verdict.h
+# Cards, the database of all features, labels of tokens.
+src_libanalysis_la_SOURCES += \
+  src/analysis/features/feature_cards.c src/analysis/features/feature_cards.h \
+  src/analysis/features/feature_database.c src/analysis/features/feature_database.h \
+  src/analysis/features/feature_prompts.c src/analysis/features/feature_scan.c src/analysis/features/feature_types.c \
+  src/analysis/features/feature_types.h src/analysis/features/features_file.c src/analysis/features/histogram.c \
+  src/analysis/features/histogram.h src/analysis/features/lens.c src/analysis/features/token_labels.c \
+  src/analysis/features/token_labels.h src/analysis/features/token_labels_in.c src/analysis/features/top_features.c
+# Life cycles, chains of windows.
+src_libanalysis_la_SOURCES += \
+  src/analysis/evolution/chain.c src/analysis/evolution/chain.h src/analysis/evolution/chain_file.c \
+  src/analysis/evolution/chain_life.c src/analysis/evolution/evolve.c src/analysis/evolution/evolve.h \
+  src/analysis/evolution/evolve_classes.c src/analysis/evolution/evolve_cycle.c src/analysis/evolution/evolve_file.c \
+  src/analysis/evolution/evolve_in.c src/analysis/evolution/evolve_languages.c
+# Features of several runs matched, transfer.
+src_libanalysis_la_SOURCES += \
+  src/analysis/comparison/compare.c src/analysis/comparison/compare.h src/analysis/comparison/compare_classes.c \
+  src/analysis/comparison/compare_file.c src/analysis/comparison/compare_pair.c \
+  src/analysis/comparison/compare_side.c src/analysis/comparison/compare_similarity.c \
+  src/analysis/comparison/compare_tables.c src/analysis/comparison/match.c src/analysis/comparison/match.h \
+  src/analysis/comparison/transfer.c
+# Similarity of revisions, choosing checkpoints.
+src_libanalysis_la_SOURCES += \
+  src/analysis/selection/select.c src/analysis/selection/select.h src/analysis/selection/select_read.c \
+  src/analysis/selection/similarity.c
+# Found against known.
+src_libanalysis_la_SOURCES += \
+  src/analysis/known/gold.c src/analysis/known/known.c src/analysis/known/known.h src/analysis/known/known_file.c \
+  src/analysis/known/probe.c src/analysis/known/probe.h

@@ -2,7 +2,7 @@
 /* Figures of a task beside the two main ones: distributions of IE and RelIE, RelIE against RelDec and its classes. */
 #include "report/effect_figures.h"
 
-#include "analysis/relative_effect.h"
+#include "analysis/attribution/relative_effect.h"
 #include "base/memory.h"
 #include "report/figure.h"
 #include <math.h>

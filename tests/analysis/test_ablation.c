@@ -2,7 +2,7 @@
 /* Ablated sets against a dense reconstruction of their definition; the ends of the curves. */
 #include "scene.h"
 
-#include "analysis/ablation.h"
+#include "analysis/ablation/ablation.h"
 #include "analysis/csv_in.h"
 #include "base/memory.h"
 #include <math.h>

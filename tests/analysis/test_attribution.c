@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Indirect effects against torch autograd in float64 through whole models (make_golden.py), and their identities. */
-#include "analysis/accuracy.h"
-#include "analysis/effects.h"
+#include "analysis/quality/accuracy.h"
+#include "analysis/attribution/effects.h"
 #include "analysis/csv_in.h"
 #include "base/memory.h"
 #include "scene.h"

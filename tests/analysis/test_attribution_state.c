@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attribution kept and continued: tables anew from the effects, going on after a stop, kept gradients; where paths end
  * at other prompts; and the sum of effects where the model is linear. */
-#include "analysis/effects_state.h"
+#include "analysis/attribution/effects_state.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"

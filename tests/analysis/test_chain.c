@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Three windows with planted features, each window's in another order: long lives are joined, what comes and goes does so
  * where it was planted, and what is in one window alone stays alone. */
-#include "analysis/chain.h"
+#include "analysis/evolution/chain.h"
 #include "analysis/csv_in.h"
 #include "base/file.h"
 #include "base/memory.h"

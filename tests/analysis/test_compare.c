@@ -3,7 +3,7 @@
  * again whole, an unrelated one not. */
 #include "scene.h"
 
-#include "analysis/compare.h"
+#include "analysis/comparison/compare.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"

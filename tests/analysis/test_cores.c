@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The numerical cores of the analyses by themselves: statistics, quadrature, classes, bootstrap, heaps, probe. */
 #include "analysis/csv_in.h"
-#include "analysis/histogram.h"
+#include "analysis/features/histogram.h"
 #include "analysis/json_out.h"
-#include "analysis/probe.h"
-#include "analysis/quadrature.h"
-#include "analysis/relative_effect.h"
+#include "analysis/known/probe.h"
+#include "analysis/attribution/quadrature.h"
+#include "analysis/attribution/relative_effect.h"
 #include "analysis/statistics.h"
-#include "analysis/feature_types.h"
+#include "analysis/features/feature_types.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"

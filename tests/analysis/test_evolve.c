@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Life cycles that were planted are found again; every test rejects at its nominal rate where nothing was planted. */
 #include "analysis/csv_in.h"
-#include "analysis/evolve.h"
+#include "analysis/evolution/evolve.h"
 #include "analysis/statistics.h"
 #include "base/file.h"
 #include "base/memory.h"

@@ -3,9 +3,9 @@
 #include "scene.h"
 
 #include "analysis/csv_in.h"
-#include "analysis/feature_cards.h"
+#include "analysis/features/feature_cards.h"
 #include "analysis/statistics.h"
-#include "analysis/token_labels.h"
+#include "analysis/features/token_labels.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Latent scaling against numpy's least squares (make_scaling_golden.py), and where the answer is known. */
 #include "analysis/csv_in.h"
-#include "analysis/latent_scaling.h"
+#include "analysis/quality/latent_scaling.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "scene.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agreement of two attributions of one dictionary: the same one, one without what the other has, the opposite order. */
-#include "analysis/likeness.h"
+#include "analysis/attribution/likeness.h"
 #include <check.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Assignments against all permutations, against a certificate of optimality, and on degenerate matrices. */
-#include "analysis/match.h"
+#include "analysis/comparison/match.h"
 #include "base/random.h"
 #include <check.h>
 #include <math.h>
