@@ -74,7 +74,7 @@ static xcoder_status run_stages(cli_call *call, uint32_t wanted, uint32_t verdic
     return XCODER_OK;
   }
   if (!status)
-    status = cli_check_memory(&call->values, job.estimate.memory_bytes, err);
+    status = cli_check_memory(&call->values, job.estimate.memory_bytes, "shorter --length, fewer --eval-sequences", err);
   if (!status)
     status = cli_job_begin(&job, err);
   if (!status)
@@ -109,8 +109,6 @@ xcoder_status cli_features(cli_call *call, xcoder_error *err) {
 
 /* One run, or several windows as a chain. */
 xcoder_status cli_evolve(cli_call *call, xcoder_error *err) {
-  if (call->n_operands > 1 && cli_flag(&call->values, OPT_ESTIMATE))
-    return cli_fail(err, XCODER_USAGE, "--estimate: %zu runs were found, expected one", call->n_operands);
   if (call->n_operands > 1)
     return cli_chain(call, err);
   return run_stages(call, 1u << STAGE_EVOLVE, 0, err);

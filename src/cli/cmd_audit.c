@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* crosscoder audit: what is wrong with revisions, found before anything is computed with them. */
-#include "setting.h"
+#include "estimate.h"
 #include "signals.h"
 #include "text.h"
 
@@ -365,10 +365,47 @@ static xcoder_status find_tokens(audit_job *job, xcoder_error *err) {
   return status;
 }
 
+/* ---- Before it starts ---- */
+
+/* What all of it takes; the hours with `timed`. Revisions that are not there need nothing. */
+static xcoder_status find_needs(audit_job *job, bool timed, cli_needs *needs, xcoder_error *err) {
+  const cli_values *values = &job->call->values;
+  const cli_id which = cli_is_set(values, OPT_HELDOUT) ? OPT_HELDOUT : OPT_CORPUS;
+  char **folders = calloc(job->n + 1, sizeof *folders);
+  cli_setting setting;
+  cli_setting_init(&setting, job->call);
+  xcoder_status status = folders ? XCODER_OK : cli_fail_memory(err);
+  for (size_t i = 0; !status && i < job->n; i++) {
+    xcoder_error ignored;
+    if (xcoder_checkpoint_find(job->revision[i].spec, &folders[i], &ignored))
+      folders[i] = NULL;
+  }
+  if (!status && timed)
+    status = cli_need_device(&setting, err);
+  if (!status)
+    status = cli_estimate_audit(folders, job->n, cli_text_tokens(&setting, which),
+                                (size_t)cli_integer(values, OPT_LENGTH), setting.device, needs, err);
+  for (size_t i = 0; folders && i < job->n; i++)
+    xcoder_free(folders[i]);
+  free(folders);
+  cli_setting_close(&setting);
+  return status;
+}
+
 static xcoder_status look(audit_job *job, const char *out, xcoder_error *err) {
   xcoder_status status = list_revisions(job, err);
   if (!status)
     status = find_tokens(job, err);
+  const bool only_estimate = cli_flag(&job->call->values, OPT_ESTIMATE);
+  cli_needs needs;
+  if (!status)
+    status = find_needs(job, only_estimate, &needs, err);
+  if (!status && only_estimate) {
+    cli_print_needs(&needs, cli_flag(&job->call->values, OPT_JSON));
+    return XCODER_OK;
+  }
+  if (!status)
+    status = cli_check_memory(&job->call->values, needs.memory_bytes, "fewer --max-tokens, shorter --length", err);
   for (size_t i = 0; !status && i < job->n; i++) {
     read_revision(job, &job->revision[i]);
     if (cli_stop)

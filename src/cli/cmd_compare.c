@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* crosscoder compare: features of several runs matched on the same text. */
 #include "compare.h"
-#include "job.h"
+#include "estimate.h"
 #include "plan.h"
 #include "text.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,8 @@ static char *name_of(const char *run) {
 }
 
 static xcoder_status read_values(side *s, const cli_call *call, const char *run, xcoder_error *err) {
-  static const cli_id given[] = {OPT_HELDOUT, OPT_THREADS, OPT_DEVICE, OPT_FALLBACK, OPT_COMPARE_TOKENS};
+  static const cli_id given[] = {OPT_HELDOUT, OPT_THREADS, OPT_DEVICE, OPT_FALLBACK, OPT_COMPARE_TOKENS,
+                                 OPT_MAX_MEMORY};
   s->call = *call;
   char *path = cli_join(run, "run.yaml");
   xcoder_status status = path ? cli_values_init(&s->call.values, err) : cli_fail_memory(err);
@@ -155,6 +157,71 @@ xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n
   return status;
 }
 
+/* ---- What it needs ---- */
+
+/* One run: its documents encoded, and with --transfer its attribution with other models. */
+static xcoder_status add_needs(const cli_call *call, const char *run, bool timed, cli_sizes *sizes, double *n_tokens,
+                               cli_needs *needs, xcoder_error *err) {
+  side s = {0};
+  cli_job job;
+  const double transfers = call->command->mask == IN_COMPARE ? (double)call->values.value[OPT_TRANSFER].n_items : 0;
+  xcoder_status status = read_values(&s, call, run, err);
+  cli_job_init(&job, &s.call);
+  job.coder_path = cli_copy(run);
+  if (!status && !job.coder_path)
+    status = cli_fail_memory(err);
+  if (!status && !cli_is_set(&s.call.values, OPT_HELDOUT))
+    status = cli_fail(err, XCODER_USAGE, "%s: its plan names no held-out text (--heldout=PATH)", run);
+  if (!status)
+    status = cli_check_files(&s.call.values, OPT_HELDOUT, err);
+  if (!status)
+    status = cli_need_checkpoints(&job.setting, err);
+  if (!status && transfers > 0)
+    status = cli_need_tasks(&job.setting, err);
+  if (!status) {
+    const double most = (double)cli_integer(&s.call.values, OPT_COMPARE_TOKENS);
+    const double there = cli_text_tokens(&job.setting, OPT_HELDOUT);
+    *n_tokens = most > 0 ? fmin(most, there) : there;
+    *sizes = cli_measure_sizes(&job);
+    if (call->n_operands > 1)
+      status = cli_estimate_side(&job, *n_tokens, timed, needs, err);
+  }
+  if (!status && transfers > 0)
+    status = cli_estimate_transfers(&job, transfers, timed, needs, err);
+  cli_job_close(&job);
+  side_close(&s);
+  return status;
+}
+
+/* `chain`: only runs that follow each other are matched. */
+static xcoder_status find_needs(const cli_call *call, bool chain, bool timed, cli_needs *needs, xcoder_error *err) {
+  const size_t n = call->n_operands;
+  cli_sizes *sizes = calloc(n, sizeof *sizes);
+  double n_tokens = 0;
+  *needs = (cli_needs){.disk_bytes = 1e6};
+  xcoder_status status = sizes ? XCODER_OK : cli_fail_memory(err);
+  for (size_t i = 0; !status && i < n; i++) {
+    status = add_needs(call, call->operands[i], timed, &sizes[i], &n_tokens, needs, err);
+    needs->disk_bytes += 100 * sizes[i].latents * (double)n; /* rows of the tables */
+  }
+  for (size_t i = 0; !status && i < n; i++)
+    for (size_t k = i + 1; k < (chain ? i + 2 : n) && k < n; k++)
+      cli_estimate_matching(&sizes[i], &sizes[k], n_tokens, needs);
+  free(sizes);
+  return status;
+}
+
+/* Says what it needs and that this is all (*done), or refuses what does not fit into memory. */
+static xcoder_status check_needs(const cli_call *call, bool chain, bool *done, xcoder_error *err) {
+  cli_needs needs;
+  *done = cli_flag(&call->values, OPT_ESTIMATE);
+  const xcoder_status status = find_needs(call, chain, *done, &needs, err);
+  if (!status && *done)
+    cli_print_needs(&needs, cli_flag(&call->values, OPT_JSON));
+  return status || *done ? status : cli_check_memory(&call->values, needs.memory_bytes,
+                                                    "fewer --compare-tokens, fewer runs", err);
+}
+
 /* ---- Chains of windows (evolve RUN RUN...) ---- */
 
 static xcoder_status chain_runs(const cli_call *call, const char *out, xcoder_error *err) {
@@ -190,6 +257,13 @@ xcoder_status cli_chain(const cli_call *call, xcoder_error *err) {
       status = cli_fail(err, cli_exists(call->operands[i]) ? XCODER_USAGE : XCODER_MISSING,
                         "%s: expected a run directory", call->operands[i]);
   xcoder_set_threads((int)cli_integer(&call->values, OPT_THREADS));
+  bool done = false;
+  if (!status)
+    status = check_needs(call, true, &done, err);
+  if (status || done) {
+    free(out);
+    return status;
+  }
   if (!status)
     status = xcoder_run_open(out, &lock, err);
   if (!status)
@@ -286,6 +360,13 @@ xcoder_status cli_compare(cli_call *call, xcoder_error *err) {
   bool transfers = call->values.value[OPT_TRANSFER].n_items > 0, several = call->n_operands > 1;
   if (!status && !several && !transfers)
     status = cli_fail(err, XCODER_USAGE, "compare: one run was found, expected two or more, or --transfer");
+  bool done = false;
+  if (!status)
+    status = check_needs(call, false, &done, err);
+  if (status || done) {
+    free(out);
+    return status;
+  }
   if (!status)
     status = xcoder_run_open(out, &lock, err);
   if (!status && several)

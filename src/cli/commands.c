@@ -81,11 +81,14 @@ const cli_command cli_commands[] = {
    "  All revisions that are in the cache:\n    crosscoder audit --model=EleutherAI/pythia-70m "
    "--revisions=step512,step1000,main\n"
    "  With perplexities:\n    crosscoder audit --model=examples/tiny-pythia --revisions=step0,step512,step2048 "
-   "--heldout=examples/tiny-pythia/heldout.jsonl --length=128 --out=audit.csv\n"},
+   "--heldout=examples/tiny-pythia/heldout.jsonl --length=128 --out=audit.csv\n"
+   "  How long will that take?\n    crosscoder audit --model=EleutherAI/pythia-1b --revisions=step512,main "
+   "--heldout=text.jsonl --estimate\n"},
   {"similarity", IN_SIMILARITY, "Compare the activations of all pairs of checkpoints", "", 0, 0, cli_similarity,
    "Mean over tokens of the cosine and of the Pearson correlation of the residual stream at --layer, for every pair of "
    "checkpoints, over --sample tokens of --heldout, --corpus, or the prompts of --task. Every model runs once; its "
-   "activations are kept as bf16 in memory, or in a temporary file beside --out where --max-memory is short.",
+   "activations are kept as bf16 in memory, or in a temporary file beside --out where --max-memory leaves too little "
+   "room for them beside the largest model.",
    NULL,
    "  All revisions:\n    crosscoder similarity --model=examples/tiny-pythia --revisions=step0,step64,step512,step2048 "
    "--layer=2 --heldout=examples/tiny-pythia/heldout.jsonl --length=128 --out=similarity.csv\n"},

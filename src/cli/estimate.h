@@ -14,13 +14,76 @@ typedef struct cli_pace {
   xcoder_pace coder;
 } cli_pace;
 
+/* Everything is measured by two clocks at once: the wall's, which other programs hold up, and the processors' (user and
+ * system, of all threads together, divided by the threads), which they do not. */
+typedef enum cli_clock { CLI_WALL, CLI_PROCESSORS, CLI_CLOCKS } cli_clock;
+
 /* `written_bytes`: what the job will write; the disk is measured only where that is much. `coder`: whether the job uses
  * a crosscoder. */
-xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, cli_pace *pace, xcoder_error *err);
+xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, cli_pace pace[CLI_CLOCKS],
+                               xcoder_error *err);
+/* The pace of one model alone, over sequences of `length`. */
+xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *info, size_t length, xcoder_device *device,
+                                cli_pace pace[CLI_CLOCKS], xcoder_error *err);
 
 /* Parameters of one block and of the embedding (the head has as many); bytes of one in the weight files. */
 double cli_block_parameters(const xcoder_model_info *info);
 double cli_embedding_parameters(const xcoder_model_info *info);
 double cli_parameter_bytes(const xcoder_model_info *info);
+
+typedef struct cli_sizes {
+  double n, width, latents;
+  double below, above, head;  /* parameters that a token passes: up to the layer, blocks above it, the unembedding */
+  double l0;                  /* features that fire for a sample */
+  double prompt_tokens, n_pairs, corpus_tokens, heldout_tokens;
+  double scored_tokens;       /* of prompt_tokens, those whose log-probability is asked for */
+  double window, held_window, filled; /* samples that training holds at once, for validation, and makes in all */
+} cli_sizes;
+cli_sizes cli_measure_sizes(const cli_job *job);
+/* Tokens of OPT_CORPUS or OPT_HELDOUT: a guess from the size of its files before they are read. */
+double cli_text_tokens(const cli_setting *setting, cli_id which);
+
+/* Seconds of one thread for one token of text, about what the tokenizer of the bundled example takes. */
+#define CLI_TOKENIZE_SECONDS 1e-6
+
+/* ---- Memory (estimate_memory.c) ---- */
+
+double cli_process_bytes(void);
+/* Weights stay in their files, which are mapped; the pages that are used count as memory of the process: those up to
+ * the layer with the embedding, all, or (where prompts are few and two logits are enough) the blocks alone. */
+typedef enum cli_parts { CLI_PARTS_BELOW, CLI_PARTS_ALL, CLI_PARTS_BLOCKS } cli_parts;
+double cli_weight_bytes(const cli_setting *setting, const cli_sizes *s, cli_parts which);
+double cli_forward_bytes(const xcoder_model_info *info, double n_models, double rows);
+double cli_coder_bytes(const cli_sizes *s, double rows);
+double cli_pass_rows(const cli_values *values);
+double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double train_bytes, uint32_t wanted);
+
+/* ---- Commands that are no stages (estimate_commands.c) ---- */
+
+typedef struct cli_needs {
+  double memory_bytes, disk_bytes, flops, flops_per_second;
+  double seconds, processor_seconds; /* the latter of all threads together */
+  double kept_bytes; /* while a sum is made: of memory_bytes, what stays */
+} cli_needs;
+void cli_print_needs(const cli_needs *needs, bool json);
+
+/* Revisions in `folders` (NULL where there is none), read and with tokens run one after the other; those that cannot be
+ * inspected are left out. `n_tokens` of text in sequences of `length`. `device` may be NULL: no hours. */
+xcoder_status cli_estimate_audit(char *const *folders, size_t n, double n_tokens, size_t length, xcoder_device *device,
+                                 cli_needs *needs, xcoder_error *err);
+
+/* A text of `n_tokens` in sequences of at most `longest`, of which `n_rows` are compared. */
+typedef struct cli_sample { double n_tokens, longest, n_rows; } cli_sample;
+/* What comparing activations takes without them, and their own size: in memory or in a file. */
+void cli_similarity_memory(const cli_setting *setting, const cli_sample *sample, double *without, double *rows);
+xcoder_status cli_estimate_similarity(const cli_setting *setting, const cli_sample *sample, cli_needs *needs,
+                                      xcoder_error *err);
+
+/* Adds what encoding documents of `n_tokens` by the run of the job takes; what it keeps stays until all are matched. */
+xcoder_status cli_estimate_side(cli_job *job, double n_tokens, bool timed, cli_needs *needs, xcoder_error *err);
+/* Adds the matching of all features of two runs. */
+void cli_estimate_matching(const cli_sizes *a, const cli_sizes *b, double n_tokens, cli_needs *needs);
+/* Adds the attribution of the tasks with another model in a slot, `n` times. */
+xcoder_status cli_estimate_transfers(cli_job *job, double n, bool timed, cli_needs *needs, xcoder_error *err);
 
 #endif

@@ -15,6 +15,7 @@ typedef enum cli_stage {
 
 typedef struct cli_estimate {
   double flops[N_STAGES], seconds[N_STAGES];
+  double processor_seconds[N_STAGES]; /* user and system, of all threads together */
   double memory_bytes, disk_bytes;
   double flops_per_second; /* measured here */
   bool has_traffic;        /* the device has its own memory; of training: */

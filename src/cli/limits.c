@@ -44,16 +44,16 @@ double cli_available_memory(void) {
   return least;
 }
 
-xcoder_status cli_check_memory(const cli_values *values, double bytes, xcoder_error *err) {
+xcoder_status cli_check_memory(const cli_values *values, double bytes, const char *hint, xcoder_error *err) {
   double limit = (double)cli_integer(values, OPT_MAX_MEMORY), machine = cli_available_memory();
   char need[32], have[32];
   cli_size(bytes, need);
   if (limit > 0 && bytes > limit)
-    return cli_fail(err, XCODER_MEMORY, "%s of memory are needed, --max-memory allows %s (fewer --latents, a smaller "
-                    "--window or --batch-size)", need, cli_size(limit, have));
+    return cli_fail(err, XCODER_MEMORY, "%s of memory are needed, --max-memory allows %s (%s)", need,
+                    cli_size(limit, have), hint);
   if (limit <= 0 && bytes > machine)
-    return cli_fail(err, XCODER_MEMORY, "%s of memory are needed, %s are available (fewer --latents, a smaller "
-                    "--window or --batch-size; --max-memory to try all the same)", need, cli_size(machine, have));
+    return cli_fail(err, XCODER_MEMORY, "%s of memory are needed, %s are available (%s; --max-memory to try all the "
+                    "same)", need, cli_size(machine, have), hint);
   return XCODER_OK;
 }
 

@@ -8,12 +8,27 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const double long_enough = 0.05; /* seconds of a measurement that can be trusted */
 
+typedef struct moment { double seconds[CLI_CLOCKS]; } moment;
+
+static moment now(void) {
+  struct timespec t;
+  moment m = {{cli_seconds(), 0}};
+  if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0)
+    m.seconds[CLI_PROCESSORS] = ((double)t.tv_sec + (double)t.tv_nsec * 1e-9) / xcoder_threads();
+  return m;
+}
+
+static double passed(const moment *from, const moment *to, cli_clock clock) {
+  return to->seconds[clock] - from->seconds[clock];
+}
+
 /* Tokens of one sequence after the other through the embedding and the first block. */
-static xcoder_status run_block(xcoder_model *model, size_t n_sequences, size_t length, double *seconds,
+static xcoder_status run_block(xcoder_model *model, size_t n_sequences, size_t length, moment *from, moment *to,
                                xcoder_error *err) {
   const xcoder_model_info *info = xcoder_model_describe(model);
   size_t n = n_sequences * length;
@@ -25,49 +40,54 @@ static xcoder_status run_block(xcoder_model *model, size_t n_sequences, size_t l
     ids[i] = (uint32_t)(i * 7919 % info->n_vocab);
   for (size_t s = 0; !status && s <= n_sequences; s++)
     start[s] = s * length;
-  double started = cli_seconds();
+  *from = now();
   if (!status)
     status = xcoder_model_hidden(model, ids, start, n_sequences, 0, hidden, err);
-  *seconds = cli_seconds() - started;
+  *to = now();
   free(ids);
   free(start);
   free(hidden);
   return status;
 }
 
-/* Opens the first model up to its first block; the reading of that tells how long the reading of all will take. */
-static xcoder_status measure_model(cli_setting *setting, cli_pace *pace, xcoder_error *err) {
-  const xcoder_model_info *info = &setting->infos[0];
-  size_t length = (size_t)cli_integer(setting->values, OPT_LENGTH), n = 1;
+/* Opens the model up to its first block; the reading of that tells how long the reading of all will take. */
+xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *info, size_t length, xcoder_device *device,
+                                cli_pace pace[CLI_CLOCKS], xcoder_error *err) {
+  size_t n = 1;
   xcoder_model *model = NULL;
-  xcoder_traffic before;
+  xcoder_traffic before, after;
   double tokens = 0;
-  double started = cli_seconds(), seconds = 0;
+  moment from = now(), to;
   if (info->n_context && length > info->n_context)
     length = info->n_context;
   if (length > 1024)
     length = 1024;
-  xcoder_status status = xcoder_model_open(setting->folders[0], setting->device, 0, &model, err);
+  xcoder_status status = xcoder_model_open(folder, device, 0, &model, err);
   double bytes = cli_parameter_bytes(info) * (cli_block_parameters(info) + cli_embedding_parameters(info));
-  pace->byte_seconds = (cli_seconds() - started) / bytes;
-  xcoder_device_traffic(setting->device, &before);
+  to = now();
+  for (int clock = 0; clock < CLI_CLOCKS; clock++)
+    pace[clock].byte_seconds = passed(&from, &to, (cli_clock)clock) / bytes;
+  xcoder_device_traffic(device, &before);
   for (int run = 0; !status && run < 12; run++) {
-    status = run_block(model, n, length, &seconds, err);
+    status = run_block(model, n, length, &from, &to, err);
     tokens += (double)(n * length);
-    double token = seconds / (double)(n * length);
-    if (!status && (run == 0 || token < pace->block_seconds))
-      pace->block_seconds = token;
+    double seconds = passed(&from, &to, CLI_WALL);
+    for (int clock = 0; !status && clock < CLI_CLOCKS; clock++) {
+      double token = passed(&from, &to, (cli_clock)clock) / (double)(n * length);
+      if (run == 0 || token < pace[clock].block_seconds)
+        pace[clock].block_seconds = token;
+    }
     if (seconds > 20 * long_enough || (run >= 2 && seconds > 4 * long_enough))
       break;
     if (seconds < long_enough && 2 * n * length <= 4096)
       n *= 2;
   }
-  xcoder_traffic traffic;
-  if (!status && xcoder_device_traffic(setting->device, &traffic) && tokens > 0) {
-    pace->token_up = (double)(traffic.bytes_up - before.bytes_up) / tokens;
-    pace->token_down = (double)(traffic.bytes_down - before.bytes_down) / tokens;
+  if (!status && xcoder_device_traffic(device, &after) && tokens > 0) {
+    pace[CLI_WALL].token_up = (double)(after.bytes_up - before.bytes_up) / tokens;
+    pace[CLI_WALL].token_down = (double)(after.bytes_down - before.bytes_down) / tokens;
   }
-  pace->flop_seconds = pace->block_seconds / (2 * cli_block_parameters(info));
+  for (int clock = 0; clock < CLI_CLOCKS; clock++)
+    pace[clock].flop_seconds = pace[clock].block_seconds / (2 * cli_block_parameters(info));
   xcoder_model_close(model);
   return status;
 }
@@ -98,21 +118,42 @@ static double measure_disk(const char *path) {
   return seconds > 0 ? seconds : 1 / 2e8;
 }
 
-xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, cli_pace *pace, xcoder_error *err) {
+/* The pace of the crosscoder's own operations. */
+static xcoder_status measure_coder(cli_job *job, cli_pace pace[CLI_CLOCKS], xcoder_error *err) {
   cli_setting *setting = &job->setting;
   xcoder_train_options options;
-  *pace = (cli_pace){.byte_seconds = 1e-9, .flop_seconds = 1e-10, .write_seconds = 1 / 1e9};
-  xcoder_status status = cli_need_device(setting, err);
-  if (!status && setting->n_checkpoints)
-    status = measure_model(setting, pace, err);
-  if (!status && coder)
-    status = cli_train_options(job, &options, err);
+  xcoder_status status = cli_train_options(job, &options, err);
+  if (status || !setting->n_checkpoints)
+    return status;
   if (setting->coder)
     options.n_latents = xcoder_describe(setting->coder)->n_latents;
-  if (!status && coder && setting->n_checkpoints)
-    status = xcoder_train_pace(setting->n_checkpoints, setting->infos[0].d_model, &options, setting->device,
-                               &pace->coder, err);
+  moment from = now(), to;
+  status = xcoder_train_pace(setting->n_checkpoints, setting->infos[0].d_model, &options, setting->device,
+                             &pace[CLI_WALL].coder, err);
+  to = now();
+  /* The measurement is its own repeated operations: the processors' share of the whole is that of each. */
+  const double wall = passed(&from, &to, CLI_WALL);
+  const double share = wall > 0 ? passed(&from, &to, CLI_PROCESSORS) / wall : 1;
+  const xcoder_pace *p = &pace[CLI_WALL].coder;
+  pace[CLI_PROCESSORS].coder = (xcoder_pace){.encode_seconds = p->encode_seconds * share,
+                                             .first_step_seconds = p->first_step_seconds * share,
+                                             .last_step_seconds = p->last_step_seconds * share,
+                                             .train_seconds = p->train_seconds * share};
+  return status;
+}
+
+xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, cli_pace pace[CLI_CLOCKS],
+                               xcoder_error *err) {
+  cli_setting *setting = &job->setting;
+  for (int clock = 0; clock < CLI_CLOCKS; clock++)
+    pace[clock] = (cli_pace){.byte_seconds = 1e-9, .flop_seconds = 1e-10, .write_seconds = 1 / 1e9};
+  xcoder_status status = cli_need_device(setting, err);
+  if (!status && setting->n_checkpoints)
+    status = cli_measure_model(setting->folders[0], &setting->infos[0],
+                               (size_t)cli_integer(setting->values, OPT_LENGTH), setting->device, pace, err);
+  if (!status && coder)
+    status = measure_coder(job, pace, err);
   if (!status && written_bytes > 3e8)
-    pace->write_seconds = measure_disk(job->out);
+    pace[CLI_WALL].write_seconds = measure_disk(job->out);
   return status;
 }

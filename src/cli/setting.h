@@ -62,8 +62,8 @@ xcoder_status cli_check_files(const cli_values *values, cli_id which, xcoder_err
 xcoder_status cli_check_output(const cli_values *values, const char *out, xcoder_error *err);
 /* The option must have been given. */
 xcoder_status cli_require(const cli_values *values, cli_id id, xcoder_error *err);
-/* Refuses (XCODER_MEMORY) what does not fit into --max-memory or this machine. */
-xcoder_status cli_check_memory(const cli_values *values, double bytes, xcoder_error *err);
+/* Refuses (XCODER_MEMORY) what does not fit into --max-memory or this machine; `hint` says what would make it less. */
+xcoder_status cli_check_memory(const cli_values *values, double bytes, const char *hint, xcoder_error *err);
 xcoder_status cli_check_disk(const char *path, double bytes, xcoder_error *err);
 double cli_available_memory(void);
 

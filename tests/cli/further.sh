@@ -56,6 +56,12 @@ expect 0 "" "$program" compare run alone --out=both --match=correlation --json
 expect 0 "" "$program" compare run run/seeds/seed-7 --threshold=-1
 grep -q '100.0 % of' stdout || fail "with the lowest threshold all features recur"
 
+expect 0 "" "$program" compare run alone --estimate --out=none
+contains "expected time"
+[ ! -e none ] || fail "compare --estimate wrote something"
+expect 0 "" "$program" compare run "--transfer=b=$model" --estimate --json
+contains '"processor_hours"'
+expect 5 "of memory are needed, --max-memory allows 1.0 MiB" "$program" compare run alone --max-memory=1M --out=none
 expect 2 "two or more" "$program" compare run
 expect 3 "expected a run directory" "$program" compare run nowhere
 expect 2 "expected LABEL=SPEC" "$program" compare run "--transfer=c=$model"

@@ -122,6 +122,23 @@ START_TEST(test_roots) {
     unsetenv(cases[i].variable);
   }
   ck_assert_int_eq(xcoder_checkpoint_find("org/net", &path, NULL), XCODER_MISSING);
+  /* Each variable wins over those behind it, also where its cache lacks the model; an empty one counts as unset. */
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+      if (k < i) setenv(cases[k].variable, "", 1);
+      else setenv(cases[k].variable, k == i ? below("nowhere") : cases[k].value, 1);
+    }
+    ck_assert_int_eq(xcoder_checkpoint_find("org/net", &path, NULL), XCODER_MISSING);
+    setenv(cases[i].variable, cases[i].value, 1);
+    for (size_t k = i + 1; k < sizeof cases / sizeof *cases; k++) setenv(cases[k].variable, below("nowhere"), 1);
+    ck_ok(xcoder_checkpoint_find("org/net", &path, err));
+    xcoder_free(path);
+  }
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) unsetenv(cases[i].variable);
+  ck_ok(xci_make_folder(below(".cache/huggingface"), err)); /* and without any of them */
+  ck_assert_int_eq(symlink("../../hub", below(".cache/huggingface/hub")), 0);
+  ck_ok(xcoder_checkpoint_find("org/net@nested/tag", &path, err));
+  xcoder_free(path);
   if (home != NULL) setenv("HOME", home, 1);
   free(home);
 }
