@@ -47,6 +47,13 @@ typedef struct xcoder_traffic {
 /* Copies the counts of all calls so far; false, and zeros, for a device that shares the processor's memory. */
 XCODER_API bool xcoder_device_traffic(const xcoder_device *device, xcoder_traffic *traffic);
 
+/* Lets the processor take the place of `device` if that fails in the middle of work: the call that failed is done again
+ * from what the host holds, a training goes on from its newest host copy, and `device` is the processor from then on
+ * (also by name). `notice` (NULL: none) is called once, with one line. Without this, calls end with XCODER_DEVICE; "auto"
+ * implies it. Nothing happens for devices that are the processor. */
+XCODER_API void xcoder_device_set_fallback(xcoder_device *device, void (*notice)(void *context, const char *message),
+                                           void *context);
+
 /* Runs every operation of the device once against the reference. Errors: XCODER_DEVICE naming the
  * operation and the error that was measured. */
 XCODER_API xcoder_status xcoder_device_self_test(xcoder_device *device, xcoder_error *err);

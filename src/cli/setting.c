@@ -114,6 +114,9 @@ xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
     free(warning);
     status = xcoder_device_open("cpu", &setting->device, err);
   }
+  if (!status && (cli_integer(setting->values, OPT_FALLBACK) == 1 ||
+                  strcmp(cli_text(setting->values, OPT_DEVICE), "auto") == 0))
+    xcoder_device_set_fallback(setting->device, cli_warn, setting->call->progress);
   if (!status)
     status = xcoder_device_set_compute(setting->device, cli_integer(setting->values, OPT_COMPUTE) ? "bf16" : "fp32",
                                        err);

@@ -182,14 +182,23 @@ struct xcoder_device {
   xci_compute compute;
   void *state;       /* the backend's */
   xci_guest *guests;
+  bool replaceable;  /* by the processor, when it fails */
+  void (*notice)(void *context, const char *message); /* told of that; NULL: nobody is */
+  void *notice_context;
   char name[128];
   char kernels[160];
   bool has_traffic;  /* the backend keeps the counts below */
   xcoder_traffic traffic;
 };
 
+/* Asked with the status of work that did not succeed: whether it should be done again from what the host holds. True
+ * only where the device failed (XCODER_DEVICE) and may be replaced: then all guests have left, and the device is the
+ * processor, which does not fail so. err: of the failure, or NULL. */
+bool xci_device_replace(xcoder_device *device, xcoder_status status, const xcoder_error *err);
+
 typedef struct xci_backend {
   const char *name;
+  bool remote; /* its memory is its own: what only lies there is lost when it fails */
   xcoder_status (*open)(const char *which, xcoder_device *device, xcoder_error *err);
   void (*close)(xcoder_device *device);
   /* Whether the device can compute so; else an error that says what is missing (XCODER_DEVICE). */

@@ -52,7 +52,10 @@ static xcoder_status open_auto(xcoder_device **device, xcoder_error *err) {
   if (xci_cl_has_gpu(which)) {
     snprintf(spec, sizeof spec, "opencl:%s", which);
     if (xcoder_device_open(spec, device, NULL) == XCODER_OK) {
-      if (xcoder_device_self_test(*device, NULL) == XCODER_OK) return XCODER_OK;
+      if (xcoder_device_self_test(*device, NULL) == XCODER_OK) {
+        (*device)->replaceable = true;
+        return XCODER_OK;
+      }
       xcoder_device_close(*device);
     }
   }
@@ -104,15 +107,49 @@ void xci_device_leave(xcoder_device *device, xci_guest *guest) {
     }
 }
 
-void xcoder_device_close(xcoder_device *device) {
-  if (device == NULL) return;
+static void see_guests_off(xcoder_device *device) {
   while (device->guests != NULL) {
     xci_guest *guest = device->guests;
     device->guests = guest->next;
     guest->leave(guest);
   }
+}
+
+void xcoder_device_close(xcoder_device *device) {
+  if (device == NULL) return;
+  see_guests_off(device);
   device->ops->close(device);
   xci_free(device);
+}
+
+/* ---- The processor instead ---- */
+
+void xcoder_device_set_fallback(xcoder_device *device, void (*notice)(void *context, const char *message),
+                                void *context) {
+  device->replaceable = device->ops->remote;
+  device->notice = notice;
+  device->notice_context = context;
+}
+
+bool xci_device_replace(xcoder_device *device, xcoder_status status, const xcoder_error *err) {
+  xcoder_device *spare = NULL;
+  char line[XCODER_ERROR_BYTES + 64];
+  if (status != XCODER_DEVICE || device == NULL || !device->replaceable) return false;
+  if (xcoder_device_open("cpu", &spare, NULL)) return false;
+  bool same = !spare->ops->check_compute(spare, device->compute, NULL);
+  snprintf(line, sizeof line, "%s; going on with the processor%s",
+           err != NULL && err->message[0] != '\0' ? err->message : "the device failed", same ? "" : " in fp32");
+  if (device->notice != NULL) device->notice(device->notice_context, line);
+  see_guests_off(device);
+  device->ops->close(device);
+  if (!same) device->compute = XCI_COMPUTE_FP32;
+  device->ops = spare->ops;
+  device->state = spare->state;
+  device->replaceable = false;
+  memcpy(device->name, spare->name, sizeof device->name);
+  memcpy(device->kernels, spare->kernels, sizeof device->kernels);
+  xci_free(spare);
+  return true;
 }
 
 const char *xcoder_device_name(const xcoder_device *device) { return device->name; }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "crosscoder/checkpoint_folder.h"
+#include "crosscoder/rescue.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -25,11 +26,12 @@ static xcoder_status make_tensor(void *context, void *values, xcoder_error *err)
   const xci_trainer *trainer = made->trainer;
   const float *v = values;
   size_t n_values[XCI_N_TENSORS];
-  xcoder_status status = trainer->device->ops->coder_read(trainer->device, trainer->coder, made->tensor, made->slot,
-                                                          values, err);
-  if (!status)
-    status = xci_coder_sizes(trainer->info.n_checkpoints, trainer->info.d_model, trainer->info.n_latents, n_values,
-                             err);
+  xcoder_status status = xci_coder_sizes(trainer->info.n_checkpoints, trainer->info.d_model, trainer->info.n_latents,
+                                         n_values, err);
+  if (!status && trainer->coder == NULL)
+    memcpy(values, xci_rescue_tensor(trainer, made->tensor, made->slot), n_values[made->tensor] * sizeof *v);
+  else if (!status)
+    status = trainer->device->ops->coder_read(trainer->device, trainer->coder, made->tensor, made->slot, values, err);
   for (size_t i = 0; !status && i < n_values[made->tensor]; i++)
     if (!isfinite(v[i]))
       status = xci_fail(err, XCODER_DIVERGED, "training diverged: step %" PRIu64 ": %s: value %zu is not a finite "

@@ -121,7 +121,7 @@ static xcoder_status continue_from(xci_trainer *trainer, const char *folder, con
   if (!status) status = read_state(trainer, state, err);
   if (!status) warn_kernels(trainer, folder, manifest);
   xci_free(state);
-  if (status && status != XCODER_MEMORY) {
+  if (status && status != XCODER_MEMORY && status != XCODER_DEVICE) {
     status = XCODER_STATE;
     if (err != NULL) err->status = status;
   }

@@ -183,8 +183,8 @@ static double sum_steps(const xcoder_train_options *o, size_t d_model, const pha
   return sum * n_steps / n_pieces;
 }
 
-xcoder_status xcoder_train_pace(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
-                                xcoder_device *device, xcoder_pace *pace, xcoder_error *err) {
+static xcoder_status find_pace(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
+                               xcoder_device *device, xcoder_pace *pace, xcoder_error *err) {
   xcoder_train_options o;
   probe p = {.device = device};
   phases t = {0};
@@ -207,5 +207,13 @@ xcoder_status xcoder_train_pace(size_t n_checkpoints, size_t d_model, const xcod
   }
   xci_free(xhat);
   close_probe(&p);
+  return status;
+}
+
+xcoder_status xcoder_train_pace(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
+                                xcoder_device *device, xcoder_pace *pace, xcoder_error *err) {
+  xcoder_status status;
+  do status = find_pace(n_checkpoints, d_model, options, device, pace, err);
+  while (xci_device_replace(device, status, err));
   return status;
 }

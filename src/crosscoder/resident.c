@@ -115,8 +115,8 @@ static xcoder_status encode_block(const xcoder *coder, const float *raw, size_t 
   return status;
 }
 
-xcoder_status xcoder_encode(const xcoder *coder, xcoder_device *device, const float *activations, size_t n_samples,
-                            float *features, xcoder_error *err) {
+static xcoder_status encode_dense(const xcoder *coder, xcoder_device *device, const float *activations,
+                                  size_t n_samples, float *features, xcoder_error *err) {
   size_t row = coder->info.n_checkpoints * coder->info.d_model, n_latents = coder->info.n_latents;
   xcoder_status status = reside(coder, device, err);
   for (size_t first = 0; first < n_samples && !status; first += BLOCK_SAMPLES) {
@@ -129,6 +129,14 @@ xcoder_status xcoder_encode(const xcoder *coder, xcoder_device *device, const fl
       for (size_t j = codes.start[b]; j < codes.start[b + 1]; j++)
         features[(first + b) * n_latents + codes.index[j]] = codes.value[j];
   }
+  return status;
+}
+
+xcoder_status xcoder_encode(const xcoder *coder, xcoder_device *device, const float *activations, size_t n_samples,
+                            float *features, xcoder_error *err) {
+  xcoder_status status;
+  do status = encode_dense(coder, device, activations, n_samples, features, err);
+  while (xci_device_replace(device, status, err));
   return status;
 }
 
@@ -146,8 +154,8 @@ static xcoder_status append_codes(xcoder_codes *all, size_t capacity[2], size_t 
   return XCODER_OK;
 }
 
-xcoder_status xcoder_encode_sparse(const xcoder *coder, xcoder_device *device, const float *activations,
-                                   size_t n_samples, xcoder_codes *codes, xcoder_error *err) {
+static xcoder_status encode_lists(const xcoder *coder, xcoder_device *device, const float *activations,
+                                  size_t n_samples, xcoder_codes *codes, xcoder_error *err) {
   *codes = (xcoder_codes){.n_samples = n_samples};
   size_t capacity[2] = {0, 0}, row = coder->info.n_checkpoints * coder->info.d_model, n_starts;
   if (!xci_add_size(n_samples, 1, &n_starts)) return xci_fail(err, XCODER_MEMORY, "too many samples");
@@ -162,6 +170,14 @@ xcoder_status xcoder_encode_sparse(const xcoder *coder, xcoder_device *device, c
     if (!status) status = append_codes(codes, capacity, first, &block, err);
   }
   if (status) xcoder_codes_free(codes);
+  return status;
+}
+
+xcoder_status xcoder_encode_sparse(const xcoder *coder, xcoder_device *device, const float *activations,
+                                   size_t n_samples, xcoder_codes *codes, xcoder_error *err) {
+  xcoder_status status;
+  do status = encode_lists(coder, device, activations, n_samples, codes, err);
+  while (xci_device_replace(device, status, err));
   return status;
 }
 
@@ -197,7 +213,7 @@ static void unscale_block(const xcoder *coder, float *xhat, size_t n_samples) {
   }
 }
 
-xcoder_status xcoder_decode(const xcoder *coder, xcoder_device *device, const xcoder_codes *codes, float *activations,
+static xcoder_status decode(const xcoder *coder, xcoder_device *device, const xcoder_codes *codes, float *activations,
                             xcoder_error *err) {
   size_t start[BLOCK_SAMPLES + 1], row = coder->info.n_checkpoints * coder->info.d_model;
   xcoder_status status = check_codes(codes, coder->info.n_latents, err);
@@ -211,6 +227,14 @@ xcoder_status xcoder_decode(const xcoder *coder, xcoder_device *device, const xc
     if (!status) status = used->ops->coder_decode(used, coder->resident->state, activations + first * row, err);
     if (!status) unscale_block(coder, activations + first * row, count);
   }
+  return status;
+}
+
+xcoder_status xcoder_decode(const xcoder *coder, xcoder_device *device, const xcoder_codes *codes, float *activations,
+                            xcoder_error *err) {
+  xcoder_status status;
+  do status = decode(coder, device, codes, activations, err);
+  while (xci_device_replace(device, status, err));
   return status;
 }
 

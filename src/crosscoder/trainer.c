@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "crosscoder/checkpoint.h"
+#include "crosscoder/rescue.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -32,6 +33,7 @@ xcoder_status xci_train_read(xci_trainer *trainer, const xci_batches *batches, u
   size_t n = trainer->info.n_checkpoints, d = trainer->info.d_model;
   int bad = 0;
   xcoder_status status = batches->read(batches->context, first, count, trainer->raw, err);
+  if (!status) status = xci_rescue_check(trainer, err); /* models share the device */
   if (status) return status;
 #pragma omp parallel for num_threads(xci_threads()) reduction(| : bad)
   for (long long r = 0; r < (long long)(count * n); r++) {
@@ -159,10 +161,12 @@ static xcoder_status stop_between(xci_trainer *trainer, xcoder_error *err) {
 static xcoder_status run_steps(xci_trainer *trainer, xcoder_error *err) {
   xcoder_status status = XCODER_OK;
   while (trainer->step < trainer->n_steps && !trainer->settled && !status) {
-    if (trainer->step % trainer->options.validate_every == 0) status = xci_log_validation(trainer, err);
+    status = xci_rescue_copy_if_due(trainer, err);
+    if (!status && trainer->step % trainer->options.validate_every == 0) status = xci_log_validation(trainer, err);
     if (!status) status = run_step(trainer, err);
     if (status == XCODER_INTERRUPTED) status = stop_between(trainer, err);
     if (!status) status = xci_snapshot_if_due(trainer, err);
+    if (!status) status = xci_rescue_check(trainer, err);
     /* A state saved where the training was ended would be continued past it. */
     if (status || trainer->settled) break;
     bool stop = xci_train_must_stop(trainer);
@@ -230,7 +234,6 @@ static xcoder_status check_disk(const xci_trainer *trainer, bool resume, xcoder_
 static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *device, xcoder_error *err) {
   const xcoder_info *info = &trainer->info;
   size_t n = info->n_checkpoints, d = info->d_model, batch = trainer->options.batch_size;
-  xci_coder_shape shape = {n, d, info->n_latents, batch, true};
   xcoder_status status = device != NULL ? XCODER_OK : xcoder_device_open("cpu", &trainer->own, err);
   trainer->device = device != NULL ? device : trainer->own;
   if (!status) status = XCI_ALLOC(&trainer->raw, batch * n * d, err);
@@ -242,7 +245,6 @@ static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *devic
   if (!status) status = XCI_ALLOC(&trainer->theta, info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->dead, info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->last_fired, info->n_latents, err);
-  if (!status) status = trainer->device->ops->coder_create(trainer->device, &shape, &trainer->coder, err);
   return status;
 }
 
@@ -274,8 +276,28 @@ static xcoder_status start(xci_trainer *trainer, bool resume, xcoder_error *err)
   return status;
 }
 
+/* A device that fails before the first step may be replaced as well; then all starts on the other. */
+static xcoder_status open_and_start(xci_trainer *trainer, bool resume, xcoder_error *err) {
+  xcoder_status status;
+  do {
+    status = xci_rescue_open(trainer, err);
+    if (!status) status = start(trainer, resume, err);
+    if (status) xci_log_close(trainer, NULL);
+  } while (xci_device_replace(trainer->device, status, err));
+  return status;
+}
+
+static xcoder_status run_all(xci_trainer *trainer, xcoder_error *err) {
+  xcoder_status status;
+  do {
+    status = run_steps(trainer, err);
+    if (!status) status = finish(trainer, err);
+  } while (xci_rescue(trainer, &status, err));
+  return status;
+}
+
 static void free_trainer(xci_trainer *trainer) {
-  if (trainer->coder != NULL) trainer->device->ops->coder_free(trainer->device, trainer->coder);
+  xci_rescue_close(trainer);
   xcoder_device_close(trainer->own);
   xci_spread_free(&trainer->spread);
   xci_config_free(&trainer->config);
@@ -312,9 +334,8 @@ xcoder_status xci_train(const xci_batches *train, const xci_batches *validation,
   if (!status) status = check_disk(&trainer, resume, err);
   if (!status) status = xci_make_folder(run, err);
   if (!status) status = create_workspace(&trainer, device, err);
-  if (!status) status = start(&trainer, resume, err);
-  if (!status) status = run_steps(&trainer, err);
-  if (!status) status = finish(&trainer, err);
+  if (!status) status = open_and_start(&trainer, resume, err);
+  if (!status) status = run_all(&trainer, err);
   xcoder_status closed = xci_log_close(&trainer, status ? NULL : err);
   if (!status) status = closed;
   free_trainer(&trainer); /* before loading, so that the two do not share the memory */

@@ -60,7 +60,10 @@ void xci_spread_measure(xci_spread *spread, const float *x, const float *xhat, s
 
 /* ---- The trainer ---- */
 
+typedef struct xci_host_copy xci_host_copy; /* rescue.c */
+
 typedef struct xci_trainer {
+  xci_guest guest; /* first: the device knows the crosscoder by it */
   const xci_batches *train, *validation; /* validation may be NULL */
   xcoder_train_options options;          /* resolved */
   const xcoder_monitor *monitor;         /* may be NULL */
@@ -72,7 +75,8 @@ typedef struct xci_trainer {
   uint64_t n_steps;
 
   xcoder_device *own, *device;
-  xci_coder *coder;
+  xci_coder *coder;    /* NULL after the device was replaced */
+  xci_host_copy *copy; /* NULL where the device's memory is the host's */
   uint16_t *raw;  /* one batch: bf16, scaled, reconstructed */
   float *x, *xhat;
   xci_spread spread;

@@ -15,6 +15,50 @@ xcoder_status xcoder_model_inspect(const char *path, xcoder_model_info *info, xc
   return status;
 }
 
+static void free_work(xcoder_model *model) {
+  const xci_backend *ops = model->device->ops;
+  ops->tape_free(model->device, model->tape);
+  model->tape = NULL;
+  model->tape_rows = model->tape_blocks = 0;
+  ops->buffer_free(model->device, &model->h);
+  ops->buffer_free(model->device, &model->gradient);
+}
+
+/* Everything that lies on the device, and the blocks, which point to it. */
+static void unload(xcoder_model *model) {
+  free_work(model);
+  for (size_t i = 0; i < model->n_weights; i++) model->device->ops->weight_free(model->device, model->weights[i]);
+  xci_free(model->weights);
+  xci_free(model->blocks);
+  xci_free(model->alibi_slopes);
+  model->weights = NULL;
+  model->n_weights = 0;
+  model->blocks = NULL;
+  model->alibi_slopes = NULL;
+  model->loaded = false;
+}
+
+static void leave_device(xci_guest *guest) { unload((xcoder_model *)guest); }
+
+/* The device may be replaced on the way, when it has no room. */
+static xcoder_status load(xcoder_model *model, long highest_layer, xcoder_error *err) {
+  xcoder_status status;
+  do {
+    status = xci_model_load(model, highest_layer, err);
+    if (status) unload(model);
+  } while (xci_device_replace(model->device, status, err));
+  if (status) return status;
+  model->loaded = true;
+  model->guest.leave = leave_device;
+  xci_device_enter(model->device, &model->guest);
+  xci_weight_files_idle(&model->files); /* the check of all values has touched every page */
+  return XCODER_OK;
+}
+
+xcoder_status xci_model_prepare(xcoder_model *model, xcoder_error *err) {
+  return model->loaded ? XCODER_OK : load(model, model->has_head ? -1 : (long)model->n_blocks - 1, err);
+}
+
 xcoder_status xcoder_model_open(const char *path, xcoder_device *device, long highest_layer, xcoder_model **model,
                                 xcoder_error *err) {
   xcoder_model *m = NULL;
@@ -28,33 +72,23 @@ xcoder_status xcoder_model_open(const char *path, xcoder_device *device, long hi
                       m->config.n_layers - 1);
   if (!status) status = xci_weight_files_open(path, &m->files, err);
   if (!status) status = xci_model_check(&m->config, &m->files, &m->info, err);
-  if (!status) status = xci_model_load(m, highest_layer, err);
-  if (!status) xci_weight_files_idle(&m->files); /* the check of all values has touched every page */
+  if (!status) status = load(m, highest_layer, err);
   if (status) xcoder_model_close(m);
   else *model = m;
   return status;
 }
 
 void xcoder_model_idle(xcoder_model *model) {
-  const xci_backend *ops = model->device->ops;
-  ops->tape_free(model->device, model->tape);
-  model->tape = NULL;
-  model->tape_rows = model->tape_blocks = 0;
-  ops->buffer_free(model->device, &model->h);
-  ops->buffer_free(model->device, &model->gradient);
+  if (model->loaded) free_work(model);
   xci_weight_files_idle(&model->files);
 }
 
 void xcoder_model_close(xcoder_model *model) {
   if (model == NULL) return;
-  const xci_backend *ops = model->device->ops;
-  ops->tape_free(model->device, model->tape);
-  ops->buffer_free(model->device, &model->h);
-  ops->buffer_free(model->device, &model->gradient);
-  for (size_t i = 0; i < model->n_weights; i++) ops->weight_free(model->device, model->weights[i]);
-  xci_free(model->weights);
-  xci_free(model->blocks);
-  xci_free(model->alibi_slopes);
+  if (model->loaded) {
+    xci_device_leave(model->device, &model->guest);
+    unload(model);
+  }
   xci_free(model->start);
   xci_free(model->row);
   xci_free(model->token);

@@ -7,6 +7,8 @@
 #include "model/weight_files.h"
 
 struct xcoder_model {
+  xci_guest guest;          /* first: the device knows the weights by it */
+  bool loaded;              /* weights are on the device, and it knows */
   xcoder_device *device;
   xci_config config;
   xcoder_model_info info;
@@ -34,5 +36,7 @@ struct xcoder_model {
 xcoder_status xci_model_check(const xci_config *config, const xci_weight_files *files, xcoder_model_info *info,
                               xcoder_error *err);
 xcoder_status xci_model_load(xcoder_model *model, long highest_layer, xcoder_error *err);
+/* model.c. Loads the weights again where the device was replaced since. */
+xcoder_status xci_model_prepare(xcoder_model *model, xcoder_error *err);
 
 #endif

@@ -134,11 +134,10 @@ static xcoder_status run_to_layers(batch *b, const long *layers, size_t n_layers
   return status;
 }
 
-xcoder_status xcoder_model_hidden_layers(xcoder_model *model, const uint32_t *ids, const size_t *start,
-                                         size_t n_sequences, const long *layers, size_t n_layers, float *const *hidden,
-                                         xcoder_error *err) {
+static xcoder_status find_hidden(xcoder_model *model, const uint32_t *ids, const size_t *start, size_t n_sequences,
+                                 const long *layers, size_t n_layers, float *const *hidden, xcoder_error *err) {
   batch b = start_batches(model, start, n_sequences, BATCH_ROWS);
-  xcoder_status status = XCODER_OK;
+  xcoder_status status = xci_model_prepare(model, err);
   for (size_t i = 0; !status && i < n_layers; i++) status = check_layer(model, layers[i], err);
   if (!status) status = check_sequences(model, ids, start, n_sequences, err);
   if (!status) status = next_batch(&b, err);
@@ -147,6 +146,15 @@ xcoder_status xcoder_model_hidden_layers(xcoder_model *model, const uint32_t *id
     if (!status) status = run_to_layers(&b, layers, n_layers, hidden, err);
     if (!status) status = next_batch(&b, err);
   }
+  return status;
+}
+
+xcoder_status xcoder_model_hidden_layers(xcoder_model *model, const uint32_t *ids, const size_t *start,
+                                         size_t n_sequences, const long *layers, size_t n_layers, float *const *hidden,
+                                         xcoder_error *err) {
+  xcoder_status status;
+  do status = find_hidden(model, ids, start, n_sequences, layers, n_layers, hidden, err);
+  while (xci_device_replace(model->device, status, err));
   return status;
 }
 
@@ -159,11 +167,11 @@ xcoder_status xcoder_model_hidden(xcoder_model *model, const uint32_t *ids, cons
 typedef xcoder_status (*finish)(batch *b, void *context, xcoder_error *err);
 
 /* Runs all blocks above `layer` from `hidden`, or with hidden NULL from the embedding of `ids`. */
-static xcoder_status run_to_head(xcoder_model *model, long layer, const float *hidden, const uint32_t *ids,
-                                 const size_t *start, size_t n_sequences, finish use, void *context,
-                                 xcoder_error *err) {
+static xcoder_status try_head(xcoder_model *model, long layer, const float *hidden, const uint32_t *ids,
+                              const size_t *start, size_t n_sequences, finish use, void *context, xcoder_error *err) {
   batch b = start_batches(model, start, n_sequences, BATCH_ROWS);
-  xcoder_status status = check_head(model, err);
+  xcoder_status status = xci_model_prepare(model, err);
+  if (!status) status = check_head(model, err);
   if (!status) status = check_layer(model, layer, err);
   if (!status) status = check_sequences(model, ids, start, n_sequences, err);
   if (!status) status = next_batch(&b, err);
@@ -173,6 +181,15 @@ static xcoder_status run_to_head(xcoder_model *model, long layer, const float *h
     if (!status) status = use(&b, context, err);
     if (!status) status = next_batch(&b, err);
   }
+  return status;
+}
+
+static xcoder_status run_to_head(xcoder_model *model, long layer, const float *hidden, const uint32_t *ids,
+                                 const size_t *start, size_t n_sequences, finish use, void *context,
+                                 xcoder_error *err) {
+  xcoder_status status;
+  do status = try_head(model, layer, hidden, ids, start, n_sequences, use, context, err);
+  while (xci_device_replace(model->device, status, err));
   return status;
 }
 
@@ -333,10 +350,11 @@ static xcoder_status metric_of_batch(batch *b, size_t from, const float *hidden,
   return status;
 }
 
-xcoder_status xcoder_model_metric(xcoder_model *model, long layer, const float *hidden, const size_t *start,
-                                  size_t n_sequences, const uint32_t *right, const uint32_t *wrong, double *metric,
-                                  float *gradient, xcoder_error *err) {
-  xcoder_status status = check_head(model, err);
+static xcoder_status find_metric(xcoder_model *model, long layer, const float *hidden, const size_t *start,
+                                 size_t n_sequences, const uint32_t *right, const uint32_t *wrong, double *metric,
+                                 float *gradient, xcoder_error *err) {
+  xcoder_status status = xci_model_prepare(model, err);
+  if (!status) status = check_head(model, err);
   if (!status) status = check_layer(model, layer, err);
   if (!status) status = check_sequences(model, NULL, start, n_sequences, err);
   if (status) return status;
@@ -352,11 +370,20 @@ xcoder_status xcoder_model_metric(xcoder_model *model, long layer, const float *
   return status;
 }
 
-xcoder_status xcoder_model_unembed(xcoder_model *model, const float *directions, size_t n, float *out,
-                                   xcoder_error *err) {
+xcoder_status xcoder_model_metric(xcoder_model *model, long layer, const float *hidden, const size_t *start,
+                                  size_t n_sequences, const uint32_t *right, const uint32_t *wrong, double *metric,
+                                  float *gradient, xcoder_error *err) {
+  xcoder_status status;
+  do status = find_metric(model, layer, hidden, start, n_sequences, right, wrong, metric, gradient, err);
+  while (xci_device_replace(model->device, status, err));
+  return status;
+}
+
+static xcoder_status unembed(xcoder_model *model, const float *directions, size_t n, float *out, xcoder_error *err) {
   const xci_backend *ops = model->device->ops;
   size_t d = model->info.d_model;
-  xcoder_status status = check_head(model, err);
+  xcoder_status status = xci_model_prepare(model, err);
+  if (!status) status = check_head(model, err);
   for (size_t first = 0; !status && first < n; first += BATCH_ROWS) {
     size_t count = xci_min_size(BATCH_ROWS, n - first);
     status = xci_grow((void **)&model->row, &model->row_capacity, count, sizeof *model->row, err);
@@ -368,5 +395,13 @@ xcoder_status xcoder_model_unembed(xcoder_model *model, const float *directions,
       status = ops->head_project(model->device, &model->head, &model->h, model->row, count, false,
                                  out + first * model->info.n_vocab, err);
   }
+  return status;
+}
+
+xcoder_status xcoder_model_unembed(xcoder_model *model, const float *directions, size_t n, float *out,
+                                   xcoder_error *err) {
+  xcoder_status status;
+  do status = unembed(model, directions, n, out, err);
+  while (xci_device_replace(model->device, status, err));
   return status;
 }

@@ -36,6 +36,15 @@ endif
 if HAVE_OPENCL
 check_PROGRAMS += tests/compute/test_opencl_faults
 TESTS += tests/compute/test_opencl_faults
-tests_compute_test_opencl_faults_SOURCES = tests/compute/test_opencl_faults.c
+tests_compute_test_opencl_faults_SOURCES = tests/compute/test_opencl_faults.c tests/compute/opencl_faults.c \
+  tests/compute/opencl_faults.h
+tests_compute_test_opencl_faults_CPPFLAGS = $(AM_CPPFLAGS)
 tests_compute_test_opencl_faults_LDADD = $(LAYERS_COMPUTE) $(XCODER_LIBS)
+endif
+
+# The same driver for programs that are not linked with it.
+if HAVE_OPENCL
+check_LTLIBRARIES += tests/compute/opencl_faults.la
+tests_compute_opencl_faults_la_SOURCES = tests/compute/opencl_faults.c tests/compute/opencl_faults.h
+tests_compute_opencl_faults_la_LDFLAGS = -module -avoid-version -rpath /nowhere
 endif

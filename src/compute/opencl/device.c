@@ -92,6 +92,7 @@ static xcoder_status check_compute(xcoder_device *device, xci_compute compute, x
 
 const xci_backend xci_backend_opencl = {
   .name = "opencl",
+  .remote = true,
   .open = open_cl,
   .close = close_cl,
   .check_compute = check_compute,

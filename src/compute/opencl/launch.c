@@ -30,7 +30,7 @@ const char *xci_cl_error_name(cl_int code) {
 
 xcoder_status xci_cl_fail(xcoder_device *device, cl_int code, const char *what, xcoder_error *err) {
   xci_cl_of(device)->failed = true;
-  return xci_fail(err, XCODER_DEVICE, "device %s: %s failed: %s (%d); what was computed since the last save is lost",
+  return xci_fail(err, XCODER_DEVICE, "device %s: %s failed: %s (%d)",
                   xci_cl_of(device)->name, what, xci_cl_error_name(code), (int)code);
 }
 

@@ -1,0 +1,110 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# An OpenCL device that fails in the middle of a command, through a preloaded driver (tests/compute/opencl_faults.c): with
+# --fallback=cpu and with auto the processor goes on and says so; without, the status is 6 and the state is saved.
+. "${top_srcdir:-.}/tests/cli/common.sh"
+driver=$(dirname "$program")/tests/compute/.libs/opencl_faults.so
+[ -e "$driver" ] || { echo "skipped: no $driver"; exit 77; }
+: "${POCL_CACHE_DIR:=$work/pocl}" "${XDG_CACHE_HOME:=$work/cache}"
+mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
+ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
+XCODER_OPENCL_GEMM=own
+export POCL_CACHE_DIR XDG_CACHE_HOME ASAN_OPTIONS XCODER_OPENCL_GEMM
+if ! "$program" devices --self-test --device=opencl >stdout 2>stderr; then
+  grep -q 'no OpenCL backend\|no platform' stderr || fail "self-test: $(cat stderr)"
+  [ "$failures" -eq 0 ] || exit 1
+  echo "skipped: $(cat stderr)"
+  exit 77
+fi
+faulty() { # NAME=VALUE... -- COMMAND...
+  faults=
+  while [ "$1" != -- ]; do
+    faults="$faults OPENCL_FAULT_$1"
+    shift
+  done
+  shift
+  env LD_PRELOAD="$driver" $faults "$@"
+}
+
+awk 'BEGIN { for (i = 0; i < 300; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
+for i in 1 2 3 4 5 6 7 8; do
+  printf '{"prefix": "The cat %d sing", "good": "s", "bad": "e", "language": "en", "group": "simple"}\n' $i
+done >pairs.jsonl
+cat >plan.yaml <<END
+checkpoints: {a: "$model", b: "$model"}
+layer: 1
+corpus: text.txt
+heldout: [text.txt]
+task: ["pairs:pairs.jsonl"]
+length: 32
+latents: 32
+batch-size: 64
+tokens: 12800
+learning-rate: 1e-3
+window: 2048
+max-tokens: 4096
+eval-batches: 2
+bootstrap: 50
+top: 3
+ablate-features: 2
+contexts: 2
+validation-batches: 1
+save-every: 1000
+out: run
+END
+expect 0 "" "$program" run plan.yaml
+
+# The estimate before a training runs some hundred commands on the device, the training 8000.
+# Training ends with status 6 and a saved state, from which the processor goes on; the numbers of the state that was
+# saved are those of a training that was handed over after that step (tests/crosscoder/test_rescue.c proves the bits).
+expect 6 "the state after step " faulty ENQUEUE=4000 LOST=1 -- "$program" train --config=plan.yaml --out=lost --device=opencl
+[ ! -e lost/crosscoder.safetensors ] || fail "a result of a training that was lost"
+[ -n "$(ls lost/checkpoints)" ] || fail "no state of a training that was lost"
+expect 0 "" "$program" train --config=plan.yaml --out=lost --resume
+[ -s lost/crosscoder.safetensors ] || fail "no result of a training that was resumed"
+expect 0 "the processor goes on after step" faulty ENQUEUE=4000 LOST=1 -- \
+  "$program" train --config=plan.yaml --out=taken --device=opencl --fallback=cpu
+cmp taken/crosscoder.safetensors lost/crosscoder.safetensors || fail "resumed and taken over differ"
+cmp taken/metrics.csv lost/metrics.csv || fail "metrics of resumed and taken over differ"
+
+# Each command on its own, from the first command of the device to some deep in it. Where the first fails, everything is
+# computed by the processor, so that all files are those of the run on the processor; later ones have passed through
+# both, and tables hold at least the same rows.
+values() { # FILE: without times and what names the device
+  case $1 in
+  *.json) tr ',' '\n' <"$1" | grep -v 'seconds\|device\|kernels' ;;
+  *) cat "$1" ;;
+  esac
+}
+for command in eval attribute ablate; do
+  case $command in
+  eval) file=eval.json ;;
+  attribute) file=effects/pairs-pairs.csv ;;
+  ablate) file=ablation/pairs-pairs.csv ;;
+  esac
+  for n in 1 2 10 40 150; do
+    rm -rf copy && cp -r run copy
+    rm -rf "copy/$file" "copy/${file%.csv}".*
+    expect 0 "" faulty ENQUEUE=$n LOST=1 -- "$program" $command copy --device=opencl --fallback=cpu
+    grep -q 'going on with the processor' stderr || {
+      [ "$n" -gt 10 ] || fail "$command: the fault at $n was not reached"
+    }
+    [ -s "copy/$file" ] || { fail "$command: no $file after a fault at $n"; continue; }
+    if [ "$n" -eq 1 ]; then
+      values "run/$file" >expected && values "copy/$file" >found
+      cmp -s expected found || fail "$command: $file after a fault at $n is not that of the processor"
+    fi
+    [ "$(wc -l <"run/$file")" -eq "$(wc -l <"copy/$file")" ] || fail "$command: rows of $file after a fault at $n"
+  done
+  rm -rf copy && cp -r run copy
+  expect 6 "CL_DEVICE_NOT_AVAILABLE" faulty ENQUEUE=1 -- "$program" $command copy --device=opencl
+done
+
+# Where the first command fails a store holds the bytes of the processor.
+expect 0 "" "$program" harvest --config=plan.yaml --layers=1 --out=store
+expect 0 "" faulty ENQUEUE=1 LOST=1 -- "$program" harvest --config=plan.yaml --layers=1 --out=store-taken \
+  --device=opencl --fallback=cpu
+for file in store/*.safetensors; do
+  cmp "$file" "store-taken/$(basename "$file")" || fail "harvest: $file after a fault"
+done
+finish
