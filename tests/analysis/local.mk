@@ -4,7 +4,10 @@ ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/
   tests/analysis/golden/late/config.json tests/analysis/golden/late/model.safetensors \
   tests/analysis/golden/tokenizer.json tests/analysis/golden/pairs.jsonl tests/analysis/golden/gold.jsonl \
   tests/analysis/golden/heldout.npy tests/analysis/golden/golden.safetensors \
-  tests/analysis/golden/scaling.csv tests/analysis/golden/sentences.jsonl tests/analysis/golden/sentences.csv
+  tests/analysis/golden/scaling.csv tests/analysis/golden/sentences.jsonl tests/analysis/golden/sentences.csv \
+  tests/analysis/golden/similarity.csv tests/analysis/golden/select-accuracy.csv \
+  tests/analysis/golden/select-similarity.csv tests/analysis/golden/select.csv
+EXTRA_DIST += tests/analysis/make_selection_golden.py
 EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_scaling_golden.py tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
 check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality \
@@ -30,6 +33,11 @@ tests_analysis_test_ablation_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 tests_analysis_test_quality_SOURCES = tests/analysis/test_quality.c tests/analysis/scene.c tests/analysis/scene.h
 tests_analysis_test_quality_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_quality_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+check_PROGRAMS += tests/analysis/test_selection
+TESTS += tests/analysis/test_selection
+tests_analysis_test_selection_SOURCES = tests/analysis/test_selection.c tests/analysis/scene.c tests/analysis/scene.h
+tests_analysis_test_selection_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_selection_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 check_PROGRAMS += tests/analysis/test_sentences
 TESTS += tests/analysis/test_sentences
 tests_analysis_test_sentences_SOURCES = tests/analysis/test_sentences.c
