@@ -13,6 +13,7 @@ readers="src/formats/json.c src/formats/npy.c src/formats/safetensors.c src/mode
   src/data/tokens_indexed.c src/data/tokens_languages.c src/formats/torch_file.c src/formats/torch_pickle.c
   src/formats/torch_rebuild.c src/formats/torch_zip.c src/harvest/store_format.c src/crosscoder/exchange.c src/crosscoder/exchange_file.c
   src/crosscoder/exchange_authors.c src/crosscoder/exchange_learning.c src/crosscoder/exchange_saelens.c
+  src/crosscoder/exchange_autoencoder.c
   src/analysis/csv_in.c src/analysis/features/token_labels_in.c src/report/label_list.c"
 [ -x "$top/configure" ] || (cd "$top" && ./bootstrap)
 mkdir -p "$build"

@@ -12,10 +12,11 @@ extern "C" {
 typedef enum xcoder_form {
   XCODER_FORM_AUTHORS,             /* NAME.pt with NAME_cfg.json, or cc_weights.pt with cfg.json */
   XCODER_FORM_DICTIONARY_LEARNING, /* model_final.pt or model.safetensors with config.json */
-  XCODER_FORM_SAELENS              /* sae_weights.safetensors with cfg.json; one checkpoint */
+  XCODER_FORM_SAELENS,             /* sae_weights.safetensors with cfg.json; one checkpoint */
+  XCODER_FORM_DICTIONARY_LEARNING_SAE /* ae.pt with config.json: its autoencoders; one checkpoint */
 } xcoder_form;
 
-/* "authors", "dictionary-learning", "saelens". */
+/* "authors", "dictionary-learning", "saelens", "dictionary-learning-sae". */
 XCODER_API const char *xcoder_form_name(xcoder_form form);
 
 /* What files may leave open. */
@@ -46,7 +47,8 @@ XCODER_API xcoder_status xcoder_import(const char *path, const xcoder_import_opt
                                        xcoder_exchange_report *report, xcoder_error *err);
 
 /* Writes the crosscoder into the new folder `folder`, which appears whole or not at all, reads it back and compares;
- * `fold`: with the scales inside the weights. SAELens has one checkpoint and no scales, so its form is always folded.
+ * `fold`: with the scales inside the weights. Autoencoders (SAELens, DICTIONARY_LEARNING_SAE)
+ * have one checkpoint and no scales, so their forms are always folded.
  * Errors: XCODER_UNSUPPORTED when the form cannot hold the crosscoder (the message says why), XCODER_IO. */
 XCODER_API xcoder_status xcoder_export(const xcoder *coder, xcoder_form form, bool fold, const char *folder,
                                        xcoder_exchange_report *report, xcoder_error *err);

@@ -228,7 +228,7 @@ const cli_command cli_commands[] = {
    "and compared bit for bit. A crosscoder that a form cannot hold is refused with the reason. doc/exchange.md says "
    "what every form holds.",
    "cc_weights.pt, cfg.json\t--form=authors\nmodel_final.pt, config.json\t--form=dictionary-learning\n"
-   "sae_weights.safetensors, cfg.json\t--form=saelens\n",
+   "sae_weights.safetensors, cfg.json\t--form=saelens\nae.pt, config.json\t--form=dictionary-learning-sae\n",
    "  For the paper's code:\n    crosscoder export run --out=for-authors\n"
    "  For dictionary_learning:\n    crosscoder export run --form=dictionary-learning --out=for-learning\n"},
   {"devices", IN_DEVICES, "List backends, devices and instruction sets", "", 0, 0, cli_devices,

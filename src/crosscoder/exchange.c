@@ -11,7 +11,7 @@
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
-static const char *const form_names[] = {"authors", "dictionary-learning", "saelens"};
+static const char *const form_names[] = {"authors", "dictionary-learning", "saelens", "dictionary-learning-sae"};
 
 const char *xcoder_form_name(xcoder_form form) {
   bool known = (int)form >= 0 && (size_t)form < sizeof form_names / sizeof *form_names;
@@ -103,6 +103,10 @@ static xcoder_status read_form(xci_foreign *file, xcoder **coder, xcoder_error *
   if (encoder != NULL && encoder->rank == 3) {
     file->report->form = XCODER_FORM_DICTIONARY_LEARNING;
     return xci_read_learning(file, coder, err);
+  }
+  if (xci_is_autoencoder(file)) {
+    file->report->form = XCODER_FORM_DICTIONARY_LEARNING_SAE;
+    return xci_read_autoencoder(file, coder, err);
   }
   if (w_enc != NULL && w_enc->rank == 2) {
     file->report->form = XCODER_FORM_SAELENS;
@@ -215,6 +219,7 @@ static xcoder_status write_form(const xcoder *coder, xcoder_form form, const cha
     case XCODER_FORM_AUTHORS: return xci_write_authors(coder, folder, err);
     case XCODER_FORM_DICTIONARY_LEARNING: return xci_write_learning(coder, folder, err);
     case XCODER_FORM_SAELENS: return xci_write_saelens(coder, folder, err);
+    case XCODER_FORM_DICTIONARY_LEARNING_SAE: return xci_write_autoencoder(coder, folder, err);
     default: return xci_fail(err, XCODER_USAGE, "export: form %d is unknown", (int)form);
   }
 }
@@ -259,14 +264,15 @@ xcoder_status xcoder_export(const xcoder *coder, xcoder_form form, bool fold, co
   xci_text_append(&temporary, folder, n);
   xci_text_format(&temporary, ".tmp-%ld", (long)getpid());
   xcoder_status status = xci_text_status(&temporary, err);
-  if (!status && (fold || form == XCODER_FORM_SAELENS) && !coder->info.folded) {
+  bool without_scales = form == XCODER_FORM_SAELENS || form == XCODER_FORM_DICTIONARY_LEARNING_SAE;
+  if (!status && (fold || without_scales) && !coder->info.folded) {
     status = copy_coder(coder, &copy, err);
     if (!status) status = xcoder_fold(copy, err);
   }
   const xcoder *written = copy != NULL ? copy : coder;
   if (!status) status = write_folder(written, form, temporary.bytes, folder, report, err);
   report->folded = written->info.folded;
-  if (!status && form == XCODER_FORM_SAELENS && xci_coder_has_thresholds(coder))
+  if (!status && without_scales && xci_coder_has_thresholds(coder))
     snprintf(report->notes, sizeof report->notes, "thresholds are written one for each feature (jumprelu)");
   xcoder_free_coder(copy);
   xci_text_clear(&temporary);

@@ -196,6 +196,26 @@ xcoder_status xci_foreign_decoder(const xci_foreign *file, const char *name, xco
   return XCODER_OK;
 }
 
+/* ---- What the forms of autoencoders share ---- */
+
+void xci_foreign_move_bias(xcoder *coder) {
+  size_t d = coder->info.d_model, n_latents = coder->info.n_latents;
+  for (size_t i = 0; i < n_latents; i++) {
+    double sum = (double)coder->weights[XCI_B_ENC][i];
+    for (size_t k = 0; k < d; k++)
+      sum -= (double)coder->weights[XCI_B_DEC][k] * (double)coder->weights[XCI_W_ENC][k * n_latents + i];
+    coder->weights[XCI_B_ENC][i] = (float)sum;
+  }
+}
+
+xcoder_status xci_foreign_thresholds(const xcoder *coder, float **theta, xcoder_error *err) {
+  xcoder_status status = XCI_ALLOC(theta, coder->info.n_latents, err);
+  if (!status) status = xci_coder_thresholds(coder, *theta, err);
+  for (size_t i = 0; i < coder->info.n_latents && !status; i++)
+    if (isinf((*theta)[i])) (*theta)[i] = 3.4e38f;
+  return status;
+}
+
 /* ---- JSON ---- */
 
 static void add_key(xci_text *text, const char *key) {

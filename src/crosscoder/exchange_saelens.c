@@ -79,17 +79,6 @@ static xcoder_status read_matrices(const xci_foreign *file, xcoder *coder, xcode
   return status;
 }
 
-/* They encode x - b_dec: b_enc' = b_enc - b_dec W_enc. */
-static void move_bias(xcoder *coder) {
-  size_t d = coder->info.d_model, n_latents = coder->info.n_latents;
-  for (size_t i = 0; i < n_latents; i++) {
-    double sum = (double)coder->weights[XCI_B_ENC][i];
-    for (size_t k = 0; k < d; k++)
-      sum -= (double)coder->weights[XCI_B_DEC][k] * (double)coder->weights[XCI_W_ENC][k * n_latents + i];
-    coder->weights[XCI_B_ENC][i] = (float)sum;
-  }
-}
-
 static xcoder_status read_gate(const xci_foreign *file, const setup *s, xcoder *coder, xcoder_error *err) {
   size_t n = file->n_latents;
   float *values = NULL;
@@ -136,7 +125,7 @@ xcoder_status xci_read_saelens(xci_foreign *file, xcoder **coder, xcoder_error *
     return status;
   }
   if (s.minus_bias) {
-    move_bias(made);
+    xci_foreign_move_bias(made);
     xci_foreign_note(file, "b_dec is no longer subtracted before encoding: it moved into b_enc");
   }
   made->info.folded = file->report->folded = !s.scaled;
@@ -193,15 +182,6 @@ static xcoder_status write_config(const xcoder *coder, const char *architecture,
   return status;
 }
 
-/* Thresholds as a vector; their file has no infinities: a feature that never fires gets the largest number. */
-static xcoder_status make_thresholds(const xcoder *coder, float **theta, xcoder_error *err) {
-  xcoder_status status = XCI_ALLOC(theta, coder->info.n_latents, err);
-  if (!status) status = xci_coder_thresholds(coder, *theta, err);
-  for (size_t i = 0; i < coder->info.n_latents && !status; i++)
-    if (isinf((*theta)[i])) (*theta)[i] = 3.4e38f;
-  return status;
-}
-
 /* Whether features are ranked by their decoder's norm, or by nothing else than themselves: what the form can say. */
 static xcoder_status find_ranking(const xcoder *coder, bool *by_norm, xcoder_error *err) {
   size_t n = coder->info.n_latents, n_ones = 0;
@@ -222,7 +202,7 @@ xcoder_status xci_write_saelens(const xcoder *coder, const char *folder, xcoder_
     return xci_fail(err, XCODER_UNSUPPORTED, "saelens: it has no crosscoders; one checkpoint can be written, this has "
                     "%zu (their sum in the encoder cannot be expressed)", info->n_checkpoints);
   xcoder_status status = XCODER_OK;
-  if (xci_coder_has_thresholds(coder)) status = make_thresholds(coder, &theta, err);
+  if (xci_coder_has_thresholds(coder)) status = xci_foreign_thresholds(coder, &theta, err);
   if (!status && info->activation == XCODER_TOPK) status = find_ranking(coder, &by_norm, err);
   if (!status) status = write_weights(coder, theta, folder, err);
   if (!status)

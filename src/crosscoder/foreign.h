@@ -52,13 +52,21 @@ xcoder_status xci_foreign_copy(const xci_foreign *file, const char *name, xci_co
 /* W_dec of the crosscoder from [n, D, d]. */
 xcoder_status xci_foreign_decoder(const xci_foreign *file, const char *name, xcoder *coder, xcoder_error *err);
 
+/* Those that encode x - b_dec: b_enc' = b_enc - b_dec W_enc. One checkpoint. */
+void xci_foreign_move_bias(xcoder *coder);
+/* Thresholds as a vector; their files have no infinities: a feature that never fires gets the largest number. */
+xcoder_status xci_foreign_thresholds(const xcoder *coder, float **theta, xcoder_error *err);
+
 /* The forms. Readers find sizes and all values; writers put files into `folder`, which is there. */
 xcoder_status xci_read_authors(xci_foreign *file, xcoder **coder, xcoder_error *err);
 xcoder_status xci_read_learning(xci_foreign *file, xcoder **coder, xcoder_error *err);
 xcoder_status xci_read_saelens(xci_foreign *file, xcoder **coder, xcoder_error *err);
+bool xci_is_autoencoder(const xci_foreign *file);
+xcoder_status xci_read_autoencoder(xci_foreign *file, xcoder **coder, xcoder_error *err);
 xcoder_status xci_write_authors(const xcoder *coder, const char *folder, xcoder_error *err);
 xcoder_status xci_write_learning(const xcoder *coder, const char *folder, xcoder_error *err);
 xcoder_status xci_write_saelens(const xcoder *coder, const char *folder, xcoder_error *err);
+xcoder_status xci_write_autoencoder(const xcoder *coder, const char *folder, xcoder_error *err);
 
 /* What the fields of a writer's JSON have in common. */
 void xci_foreign_json_text(xci_text *text, const char *key, const char *value);

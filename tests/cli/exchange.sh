@@ -17,6 +17,10 @@ for form in standard jumprelu topk topk-plain; do
   expect 0 "" "$program" import "$golden/saelens-$form/sae_weights.safetensors" --out="saelens-$form.safetensors"
   contains "weights     folded"
 done
+for form in plain new topk batchtopk jumprelu; do
+  expect 0 "" "$program" import "$golden/autoencoder-$form/ae.pt" --out="autoencoder-$form.safetensors"
+  contains "form        dictionary-learning-sae"
+done
 expect 0 "" "$program" import --json "$golden/authors-l1/20.pt" --out=again.safetensors --labels=a,b,c --layer=2
 contains '"values_different": 0'
 expect 0 "" "$program" inspect again.safetensors
@@ -45,6 +49,13 @@ expect 0 "" "$program" export saelens-topk-plain.safetensors --form=saelens --ou
 expect 0 "" "$program" export learning-batchtopk.safetensors --form=dictionary-learning \
   --out=made/learning-batchtopk.learning
 expect 0 "" "$program" export learning-l1.safetensors --out=made/learning-l1.authors
+for form in new jumprelu; do
+  expect 0 "" "$program" export "autoencoder-$form.safetensors" --form=dictionary-learning-sae \
+    --out="made/autoencoder-$form.autoencoder"
+  contains "all equal bit for bit"
+done
+expect 0 "" "$program" export autoencoder-plain.safetensors --form=dictionary-learning-sae \
+  --out=made/autoencoder-plain.autoencoder
 python=${XCODER_TORCH_PYTHON:-python3}
 if "$python" -c 'import torch, safetensors, numpy' 2>/dev/null; then
   "$python" "$source/tests/crosscoder/make_exchange_golden.py" made >stdout 2>stderr ||
@@ -63,6 +74,9 @@ expect 3 "has no jumprelu crosscoder" "$program" export saelens-jumprelu.safeten
 expect 3 "has no topk crosscoder" "$program" export saelens-topk.safetensors --form=dictionary-learning --out=no
 expect 3 "fire elsewhere" "$program" export "$golden/authors-batchtopk/ours.safetensors" --fold --out=no
 expect 3 "it has no crosscoders" "$program" export "$golden/authors-l1/ours.safetensors" --form=saelens --out=no
+expect 3 "reads one checkpoint" "$program" export "$golden/authors-l1/ours.safetensors" \
+  --form=dictionary-learning-sae --out=no
+expect 3 "without the norms" "$program" export saelens-topk.safetensors --form=dictionary-learning-sae --out=no
 expect 2 "exists already" "$program" export "$golden/authors-l1/ours.safetensors" --out=made
 expect 2 "--out" "$program" export "$golden/authors-l1/ours.safetensors"
 expect 2 "exists already" "$program" import "$golden/authors-l1/20.pt" --out=again.safetensors

@@ -37,6 +37,21 @@ EXTRA_DIST += tests/crosscoder/make_exchange_golden.py \
   tests/crosscoder/golden/authors-l1/20_cfg.json \
   tests/crosscoder/golden/authors-l1/expected.safetensors \
   tests/crosscoder/golden/authors-l1/ours.safetensors \
+  tests/crosscoder/golden/autoencoder-batchtopk/ae.pt \
+  tests/crosscoder/golden/autoencoder-batchtopk/config.json \
+  tests/crosscoder/golden/autoencoder-batchtopk/expected.safetensors \
+  tests/crosscoder/golden/autoencoder-jumprelu/ae.pt \
+  tests/crosscoder/golden/autoencoder-jumprelu/config.json \
+  tests/crosscoder/golden/autoencoder-jumprelu/expected.safetensors \
+  tests/crosscoder/golden/autoencoder-new/ae.pt \
+  tests/crosscoder/golden/autoencoder-new/config.json \
+  tests/crosscoder/golden/autoencoder-new/expected.safetensors \
+  tests/crosscoder/golden/autoencoder-plain/ae.pt \
+  tests/crosscoder/golden/autoencoder-plain/config.json \
+  tests/crosscoder/golden/autoencoder-plain/expected.safetensors \
+  tests/crosscoder/golden/autoencoder-topk/ae.pt \
+  tests/crosscoder/golden/autoencoder-topk/config.json \
+  tests/crosscoder/golden/autoencoder-topk/expected.safetensors \
   tests/crosscoder/golden/learning-batchtopk/config.json \
   tests/crosscoder/golden/learning-batchtopk/expected.safetensors \
   tests/crosscoder/golden/learning-batchtopk/model_final.pt \

@@ -133,7 +133,41 @@ class SaeLens:
         return f, xhat[:, None], f_size, size[:, None]
 
 
-KINDS = {"authors": Authors, "learning": Learning, "saelens": SaeLens}
+class Autoencoder:
+    """The autoencoders of dictionary_learning, for one checkpoint."""
+
+    def __init__(self, folder):
+        self.kind = json.load(open(os.path.join(folder, "config.json")))["trainer"]["dict_class"]
+        state = torch.load(os.path.join(folder, "ae.pt"), weights_only=True)
+        self.p = {k: v.double() for k, v in state.items()}
+        linear = {"encoder.weight", "encoder.bias", "decoder.weight"}
+        names = {"AutoEncoder": linear | {"bias"}, "AutoEncoderNew": linear | {"decoder.bias"},
+                 "AutoEncoderTopK": linear | {"b_dec", "k", "threshold"},
+                 "BatchTopKSAE": linear | {"b_dec", "k", "threshold"},
+                 "JumpReluAutoEncoder": {"W_enc", "b_enc", "W_dec", "b_dec", "threshold"}}
+        assert set(state) == names[self.kind], set(state)
+
+    def run(self, a, scales=None):
+        p, x = self.p, a[:, 0]
+        if self.kind == "JumpReluAutoEncoder":
+            e, be, w, bd = (p[k] for k in ("W_enc", "b_enc", "W_dec", "b_dec"))
+        else:
+            e, be, w = p["encoder.weight"].T, p["encoder.bias"], p["decoder.weight"].T
+            bd = p[{"AutoEncoder": "bias", "AutoEncoderNew": "decoder.bias"}.get(self.kind, "b_dec")]
+        minus = bd if self.kind in ("AutoEncoder", "AutoEncoderTopK", "BatchTopKSAE") else torch.zeros_like(bd)
+        pre = (x - minus) @ e + be
+        f_size = (x.abs() + minus.abs()) @ e.abs() + be.abs()
+        f = torch.relu(pre)
+        if self.kind in ("BatchTopKSAE", "JumpReluAutoEncoder"):
+            f = gate(f, f, p["threshold"])
+        if self.kind == "AutoEncoderTopK":
+            f = f * torch.zeros_like(f).scatter(-1, pre.topk(int(p["k"]), dim=-1).indices, 1.0)
+        xhat = f @ w + bd
+        size = (f_size * (f > 0)) @ w.abs() + bd.abs()
+        return f, xhat[:, None], f_size, size[:, None]
+
+
+KINDS = {"authors": Authors, "learning": Learning, "saelens": SaeLens, "autoencoder": Autoencoder}
 
 
 def save_expected(name, n, seed):
@@ -250,6 +284,27 @@ def make_saelens():
         save_expected(name, 1, 32)
 
 
+def make_autoencoders():
+    for name, kind, bias in (("autoencoder-plain", "AutoEncoder", "bias"),
+                             ("autoencoder-new", "AutoEncoderNew", "decoder.bias"),
+                             ("autoencoder-topk", "AutoEncoderTopK", "b_dec"),
+                             ("autoencoder-batchtopk", "BatchTopKSAE", "b_dec"),
+                             ("autoencoder-jumprelu", "JumpReluAutoEncoder", "b_dec")):
+        out, p = folder(name), parameters(1, 41)
+        w_enc, w_dec = p["W_enc"][0], p["W_dec"][:, 0].contiguous()
+        state = {"encoder.weight": w_enc.T.contiguous(), "encoder.bias": p["b_enc"],
+                 "decoder.weight": w_dec.T.contiguous(), bias: p["b_dec"][0].clone()}
+        if kind in ("AutoEncoderTopK", "BatchTopKSAE"):
+            state |= {"k": torch.tensor(3, dtype=torch.int), "threshold": torch.tensor(0.7)}
+        if kind == "JumpReluAutoEncoder":
+            state = {"W_enc": w_enc.contiguous(), "b_enc": p["b_enc"], "W_dec": w_dec, "b_dec": p["b_dec"][0].clone(),
+                     "threshold": 0.2 + torch.rand(F)}
+        torch.save(state, os.path.join(out, "ae.pt"))
+        json.dump({"trainer": {"dict_class": kind, "activation_dim": D, "dict_size": F, "layer": 4, "device": "cpu"},
+                   "buffer": None}, open(os.path.join(out, "config.json"), "w"), indent=1)
+        save_expected(name, 1, 42)
+
+
 def check(made):
     """Rounding: at most m = N D + F + 12 roundings on the way of any term, each 2^-24 of its size."""
     n_checked = 0
@@ -273,3 +328,4 @@ else:
     make_authors()
     make_learning()
     make_saelens()
+    make_autoencoders()

@@ -12,8 +12,9 @@
 
 static const char *const names[] = {
   "authors-l1", "authors-batchtopk", "authors-bf16", "learning-l1", "learning-plain", "learning-batchtopk",
-  "learning-neuron", "learning-sae", "saelens-standard", "saelens-jumprelu", "saelens-topk", "saelens-topk-plain"};
-enum { N_NAMES = 12 };
+  "learning-neuron", "learning-sae", "saelens-standard", "saelens-jumprelu", "saelens-topk", "saelens-topk-plain",
+  "autoencoder-plain", "autoencoder-new", "autoencoder-topk", "autoencoder-batchtopk", "autoencoder-jumprelu"};
+enum { N_NAMES = 17 };
 
 static const char *golden(const char *name, const char *file) {
   static char path[8][4096];
@@ -27,6 +28,7 @@ static const char *golden(const char *name, const char *file) {
 
 static const char *weights_of(const char *name) {
   if (strncmp(name, "authors", 7) == 0) return golden(name, "20.pt");
+  if (strncmp(name, "autoencoder", 11) == 0) return golden(name, "ae.pt");
   if (strcmp(name, "learning-sae") == 0) return golden(name, "model.safetensors");
   return strncmp(name, "learning", 8) == 0 ? golden(name, "model_final.pt") : golden(name, "sae_weights.safetensors");
 }
@@ -139,14 +141,15 @@ START_TEST(test_export) {
     {"authors-l1", XCODER_FORM_AUTHORS, 0}, {"authors-batchtopk", XCODER_FORM_AUTHORS, 0},
     {"authors-l1", XCODER_FORM_DICTIONARY_LEARNING, 0x1p-22},
     {"authors-batchtopk", XCODER_FORM_DICTIONARY_LEARNING, 0x1p-22},
-    {"saelens-jumprelu", XCODER_FORM_SAELENS, 0}, {"saelens-topk", XCODER_FORM_SAELENS, 0}};
+    {"saelens-jumprelu", XCODER_FORM_SAELENS, 0}, {"saelens-topk", XCODER_FORM_SAELENS, 0},
+    {"saelens-jumprelu", XCODER_FORM_DICTIONARY_LEARNING_SAE, 0}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     xcoder *coder, *again;
     xcoder_exchange_report report, second;
     OK(xcoder_load(golden(cases[i].name, "ours.safetensors"), &coder, &error));
     check_against_class(cases[i].name, coder);
     OK(xcoder_export(coder, cases[i].form, false, in_folder("out%zu", i), &report, &error));
-    ck_assert(report.form == cases[i].form && report.folded == (cases[i].form == XCODER_FORM_SAELENS));
+    ck_assert(report.form == cases[i].form && report.folded == (cases[i].form >= XCODER_FORM_SAELENS));
     ck_assert(report.n_values > 100 && report.largest_difference <= cases[i].most);
     OK(xcoder_import(in_folder("out%zu", i), NULL, &again, &second, &error));
     ck_assert(second.form == cases[i].form && second.folded == report.folded);
@@ -162,10 +165,31 @@ START_TEST(test_export) {
 }
 END_TEST
 
+/* Their class of a plain autoencoder, written from ours: the tensors that torch has saved of theirs. */
+START_TEST(test_export_autoencoder) {
+  xcoder *coder, *again;
+  xcoder_exchange_report report;
+  OK(xcoder_import(weights_of("autoencoder-new"), NULL, &coder, NULL, &error));
+  OK(xcoder_export(coder, XCODER_FORM_DICTIONARY_LEARNING_SAE, false, in_folder("out"), &report, &error));
+  ck_assert(report.n_different == 0 && report.folded);
+  check_same_tensors(in_folder("out/ae.pt"), weights_of("autoencoder-new"));
+  OK(xcoder_import(in_folder("out"), NULL, &again, NULL, &error));
+  check_difference(coder, again, 0);
+  xcoder_free_coder(again);
+  xcoder_free_coder(coder);
+  OK(xcoder_import(weights_of("autoencoder-topk"), NULL, &coder, NULL, &error));
+  FAILS(xcoder_export(coder, XCODER_FORM_DICTIONARY_LEARNING_SAE, false, in_folder("no"), NULL, &error),
+        XCODER_UNSUPPORTED);
+  xcoder_free_coder(coder);
+}
+END_TEST
+
 START_TEST(test_refused_exports) {
   xcoder *coder;
   OK(xcoder_load(golden("authors-batchtopk", "ours.safetensors"), &coder, &error));
   FAILS(xcoder_export(coder, XCODER_FORM_SAELENS, false, in_folder("out"), NULL, &error), XCODER_UNSUPPORTED);
+  FAILS(xcoder_export(coder, XCODER_FORM_DICTIONARY_LEARNING_SAE, false, in_folder("out"), NULL, &error),
+        XCODER_UNSUPPORTED);
   FAILS(xcoder_export(coder, XCODER_FORM_AUTHORS, true, in_folder("out"), NULL, &error), XCODER_UNSUPPORTED);
   FAILS(xcoder_export(coder, XCODER_FORM_DICTIONARY_LEARNING, true, in_folder("out"), NULL, &error),
         XCODER_UNSUPPORTED);
@@ -201,6 +225,7 @@ typedef struct bad_case {
 static const char good_learning[] = "{\"trainer\": {\"layer\": 4}}";
 static const char good_saelens[] = "{\"architecture\": \"jumprelu\", \"metadata\": {\"hook_name\": "
                                    "\"blocks.5.hook_resid_pre\"}}";
+#define AUTOENCODER(name) "{\"trainer\": {\"layer\": 4, \"dict_class\": \"" name "\"}}"
 #define AUTHORS "{\"hook_point\": \"blocks.5.hook_resid_pre\", "
 #define SCALED "\"estimated_act_norm_list\": [1, 1, 1]}"
 
@@ -275,6 +300,36 @@ static const bad_case bad_cases[] = {
    .config = good_saelens, .expected = XCODER_FORMAT},
   {"threshold not expected", "saelens-jumprelu", .config = "{\"architecture\": \"standard\"}",
    .expected = XCODER_UNSUPPORTED, .words = "'threshold'"},
+  {"valid control", "autoencoder-new", .config = AUTOENCODER("AutoEncoderNew")},
+  {"valid control", "autoencoder-jumprelu", .config = AUTOENCODER("JumpReluAutoEncoder")},
+  {"valid control", "autoencoder-topk", .tensor = "k", .rank = 0, .fill = 10,
+   .config = AUTOENCODER("AutoEncoderTopK")},
+  {"batchtopk without a threshold yet", "autoencoder-batchtopk", .tensor = "k", .rank = 0, .fill = 10,
+   .drop = "threshold", .config = AUTOENCODER("BatchTopKSAE")},
+  {"no class", "autoencoder-new", .config = good_learning, .expected = XCODER_MISSING, .words = "dict_class"},
+  {"class a number", "autoencoder-new", .config = "{\"trainer\": {\"dict_class\": 3}}", .expected = XCODER_MISSING},
+  {"gated", "autoencoder-new", .config = AUTOENCODER("GatedAutoEncoder"), .expected = XCODER_UNSUPPORTED,
+   .words = "'GatedAutoEncoder'"},
+  {"another class", "autoencoder-new", .config = AUTOENCODER("AutoEncoder"), .expected = XCODER_UNSUPPORTED,
+   .words = "'decoder.bias'"},
+  {"another class", "autoencoder-new", .config = AUTOENCODER("JumpReluAutoEncoder"), .expected = XCODER_FORMAT,
+   .words = "W_dec"},
+  {"no layer", "autoencoder-new", .config = "{\"trainer\": {\"dict_class\": \"AutoEncoderNew\"}}",
+   .expected = XCODER_USAGE, .words = "--layer"},
+  {"empty", "autoencoder-new", .tensor = "encoder.weight", .rank = 2, .shape = {0, 6},
+   .config = AUTOENCODER("AutoEncoderNew"), .expected = XCODER_FORMAT, .words = "shape [0, 6]"},
+  {"no encoder.bias", "autoencoder-new", .drop = "encoder.bias", .config = AUTOENCODER("AutoEncoderNew"),
+   .expected = XCODER_FORMAT, .words = "encoder.bias"},
+  {"decoder not transposed", "autoencoder-new", .tensor = "decoder.weight", .rank = 2, .shape = {10, 6},
+   .config = AUTOENCODER("AutoEncoderNew"), .expected = XCODER_FORMAT, .words = "expected [6, 10]"},
+  {"topk without k", "autoencoder-topk", .config = AUTOENCODER("AutoEncoderTopK"), .expected = XCODER_FORMAT,
+   .words = "k is 0"},
+  {"k above all", "autoencoder-topk", .tensor = "k", .rank = 0, .fill = 11, .config = AUTOENCODER("AutoEncoderTopK"),
+   .expected = XCODER_FORMAT, .words = "from 1 to 10"},
+  {"k of two values", "autoencoder-topk", .tensor = "k", .rank = 1, .shape = {2},
+   .config = AUTOENCODER("AutoEncoderTopK"), .expected = XCODER_UNSUPPORTED, .words = "k: 2 values"},
+  {"threshold missing", "autoencoder-jumprelu", .drop = "threshold", .config = AUTOENCODER("JumpReluAutoEncoder"),
+   .expected = XCODER_FORMAT, .words = "threshold"},
   {"topk without k", "saelens-topk", .config = "{\"architecture\": \"topk\"}", .expected = XCODER_FORMAT},
 };
 
@@ -364,6 +419,7 @@ int main(void) {
   tcase_add_checked_fixture(tests, make_test_folder, remove_test_folder);
   tcase_add_test(tests, test_import);
   tcase_add_test(tests, test_export);
+  tcase_add_test(tests, test_export_autoencoder);
   tcase_add_test(tests, test_refused_exports);
   tcase_add_test(tests, test_bad_files);
   tcase_add_test(tests, test_bad_folders);
