@@ -35,6 +35,7 @@ typedef struct cli_sizes {
   double n, width, latents;
   double below, above, head;  /* parameters that a token passes: up to the layer, blocks above it, the unembedding */
   double l0;                  /* features that fire for a sample */
+  double embedded_rows;       /* of the embedding, that texts can have: as many as they or the tokenizer have tokens */
   double prompt_tokens, n_pairs, corpus_tokens, heldout_tokens;
   double scored_tokens;       /* of prompt_tokens, those whose log-probability is asked for */
   double window, held_window, filled; /* samples that training holds at once, for validation, and makes in all */
@@ -50,12 +51,12 @@ double cli_text_tokens(const cli_setting *setting, cli_id which);
 
 double cli_process_bytes(void);
 /* Weights stay in their files, which are mapped; the pages that are used count as memory of the process: those up to
- * the layer with the embedding, all, or (where prompts are few and two logits are enough) the blocks alone. */
+ * the layer with the rows of the embedding that the text can have, all, or (where prompts are few and two logits are enough) the blocks alone. */
 typedef enum cli_parts { CLI_PARTS_BELOW, CLI_PARTS_ALL, CLI_PARTS_BLOCKS } cli_parts;
 double cli_weight_bytes(const cli_setting *setting, const cli_sizes *s, cli_parts which);
 double cli_forward_bytes(const xcoder_model_info *info, double n_models, double rows);
 double cli_coder_bytes(const cli_sizes *s, double rows);
-double cli_pass_rows(const cli_values *values);
+double cli_pass_rows(const cli_values *values, double n_tokens);
 double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double train_bytes, uint32_t wanted);
 
 /* ---- Commands that are no stages (estimate_commands.c) ---- */

@@ -14,7 +14,7 @@ double cli_weight_bytes(const cli_setting *setting, const cli_sizes *s, cli_part
   double bytes = 0;
   for (size_t c = 0; c < setting->n_checkpoints; c++) {
     const xcoder_model_info *info = &setting->infos[c];
-    double all = (double)info->n_parameters, below = fmin(cli_embedding_parameters(info) + s->below, all);
+    double all = (double)info->n_parameters, below = fmin(s->embedded_rows * (double)info->d_model + s->below, all);
     double blocks = cli_block_parameters(info) * (double)info->n_layers;
     bytes += cli_parameter_bytes(info) * (which == CLI_PARTS_ALL ? all : which == CLI_PARTS_BELOW ? below : blocks);
   }
@@ -32,9 +32,9 @@ static double forward_bytes(const cli_setting *setting, const cli_sizes *s, doub
   return setting->n_checkpoints ? cli_forward_bytes(&setting->infos[0], s->n, rows) : 0;
 }
 
-double cli_pass_rows(const cli_values *values) {
+double cli_pass_rows(const cli_values *values, double n_tokens) {
   double length = (double)cli_integer(values, OPT_LENGTH), batch = (double)cli_integer(values, OPT_BATCH_TOKENS);
-  return fmax(fmin(batch, 4096), length);
+  return fmin(fmax(fmin(batch, 4096), length), n_tokens);
 }
 
 /* The crosscoder as an object and on the device, a block of samples on their way through it. */
@@ -85,7 +85,7 @@ double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double t
   bool live = !cli_is_set(values, OPT_STORE);
   double row = 2 * s->n * s->width, most = 0; /* bf16 */
   if (wanted & 1u << STAGE_TRAIN)
-    most = train_bytes + row * (s->window + s->held_window) + live * forward_bytes(setting, s, cli_pass_rows(values));
+    most = train_bytes + row * (s->window + s->held_window) + live * forward_bytes(setting, s, cli_pass_rows(values, fmax(s->corpus_tokens, s->heldout_tokens)));
   if (wanted & 1u << STAGE_ACCURACY)
     most = fmax(most, forward_bytes(setting, s, fmin(4096, s->prompt_tokens)));
   if (wanted & analyses)

@@ -114,6 +114,12 @@ cli_sizes cli_measure_sizes(const cli_job *job) {
   count_prompts(setting, &s);
   s.corpus_tokens = cli_text_tokens(setting, OPT_CORPUS);
   s.heldout_tokens = cli_text_tokens(setting, OPT_HELDOUT);
+  if (setting->n_checkpoints) {
+    double known = (double)setting->infos[0].n_vocab;
+    if (setting->tokenizer)
+      known = fmin(known, (double)xcoder_tokenizer_size(setting->tokenizer));
+    s.embedded_rows = fmin(known, s.corpus_tokens + s.heldout_tokens);
+  }
   measure_windows(setting->values, &s);
   return s;
 }
