@@ -205,13 +205,15 @@ static void add_adjacent(selection_page *sp) {
 /* ---- Agreement of runs ---- */
 
 static void add_pair_of_runs(xci_page *page, const xci_run_files *a, const xci_run_files *b, xci_text *csv) {
+  xci_agreement_match match = {0};
+  if (!page->status) page->status = xci_agreement_match_runs(a, b, &match, page->err);
   for (size_t t = 0; !page->status && t < a->n_tasks; t++) {
     xci_agreement r;
     bool shared = false;
     for (size_t u = 0; u < b->n_tasks; u++) shared = shared || strcmp(a->task[t].name, b->task[u].name) == 0;
     if (!shared) continue;
-    page->status = xci_agreement_measure(a, b, a->task[t].name, &r, page->err);
-    if (page->status) return;
+    page->status = xci_agreement_measure(&match, a, b, a->task[t].name, &r, page->err);
+    if (page->status) break;
     const double same = r.n_matched ? (double)r.n_same / (double)r.n_matched : NAN;
     const char *texts[] = {a->path, b->path, a->task[t].name};
     const double numbers[] = {(double)r.n_top, (double)r.n_matched, same, r.expected, r.cosine, r.difference};
@@ -225,6 +227,7 @@ static void add_pair_of_runs(xci_page *page, const xci_run_files *a, const xci_r
     xci_page_raw(page, "</tr>\n");
     xci_text_add(csv, "\n");
   }
+  xci_agreement_match_free(&match);
 }
 
 static void add_agreement(xci_page *page, const char *const *runs, size_t n_runs) {
@@ -236,8 +239,8 @@ static void add_agreement(xci_page *page, const char *const *runs, size_t n_runs
   for (; !page->status && n_read < n_runs; n_read += !page->status)
     page->status = xci_run_files_read(runs[n_read], &files[n_read], page->err);
   xci_page_raw(page, "<h2>Do runs of different proposals say the same?</h2>\n<p>Of the 20 features with the largest effects "
-                     "on a task in one run: how many are matched in the other (nearest neighbours of each other by decoder, "
-                     "with a certain class in both), and how many of those have the same class there, by place: specific to "
+                     "on a task in one run: how many are matched in the other (one to one by decoder, more alike than chance "
+                     "gives, with a certain class in both), and how many of those have the same class there, by place: specific to "
                      "the first, second or third checkpoint, or shared by the same ones. By chance: if partners were drawn "
                      "at random among the matched.</p>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr>"
                      "<th class=\"t\">run</th><th class=\"t\">other run</th><th class=\"t\">task</th><th>top</th><th>matched</th>"

@@ -51,10 +51,21 @@ cmp alone/crosscoder.safetensors run/layers/layer-0/crosscoder.safetensors || fa
 expect 0 "" "$program" run plan.yaml
 grep -q 'starts\|again' stderr && fail "an unchanged plan was worked on"
 
+# select --runs: features of runs matched one to one; a run and itself agree in everything that is matched.
+printf 'checkpoint,task,language,group,n,correct\na,t,,all,100,50\nb,t,,all,100,90\nc,t,,all,100,91\n' >accuracy.csv
+cp -R run itself
+expect 0 "" "$program" select --accuracy=accuracy.csv --count=2 --runs=run,itself,run/seeds/seed-7 --out=selection
+agreement=selection/report/tables/agreement.csv
+[ "$(wc -l <$agreement)" -eq 4 ] || fail "not one row a pair of runs: $(cat $agreement)"
+awk -F, 'NR == 2 && $4 > 0 && $5 == $4 && $6 == 1 && $8 > 0.999999 && $9 == 0 { found = 1 } END { exit !found }' $agreement ||
+  fail "a run does not agree with itself: $(cat $agreement)"
+
 # A crosscoder is like itself.
 expect 0 "" "$program" compare run alone --out=both --match=correlation --json
-expect 0 "" "$program" compare run run/seeds/seed-7 --threshold=-1
-grep -q '100.0 % of' stdout || fail "with the lowest threshold all features recur"
+expect 0 "" "$program" compare run run/seeds/seed-7 --threshold=-1 --json
+grep -E '"n_(live_a|live_b|recurring)"' stdout | tr -dc '0-9\n' | {
+  read -r a && read -r b && read -r recurring && [ "$recurring" -eq "$([ "$a" -lt "$b" ] && echo "$a" || echo "$b")" ]
+} || fail "with the lowest threshold every feature that has a partner recurs: $(cat stdout)"
 
 expect 0 "" "$program" compare run alone --estimate --out=none
 contains "expected time"
@@ -67,3 +78,4 @@ expect 3 "expected a run directory" "$program" compare run nowhere
 expect 2 "expected LABEL=SPEC" "$program" compare run "--transfer=c=$model"
 expect 2 "expected whole numbers" "$program" run plan.yaml --layers=one --out=other
 [ ! -e other ] || fail "a bad plan left a folder"
+finish
