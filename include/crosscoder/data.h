@@ -24,6 +24,12 @@ XCODER_API void xcoder_tokenizer_close(xcoder_tokenizer *tokenizer);
 XCODER_API xcoder_status xcoder_tokenize(const xcoder_tokenizer *tokenizer, const char *text, size_t n_bytes,
                                          uint32_t **ids, size_t *n_ids, xcoder_error *err);
 
+/* From now on xcoder_tokenize() adds the special tokens that the file's post_processor puts around a single sequence
+ * (TemplateProcessing); add_bos_token and add_eos_token of the tokenizer_config.json beside it, if they are there, go
+ * before it. Prompts and corpora stay without them. To be called before threads share the tokenizer.
+ * Errors: XCODER_UNSUPPORTED (another kind of post_processor), XCODER_FORMAT. */
+XCODER_API xcoder_status xcoder_tokenizer_add_special(xcoder_tokenizer *tokenizer, xcoder_error *err);
+
 /* Text of ids, lossy UTF-8, zero-terminated, freed with xcoder_free(). Unknown ids are skipped. */
 XCODER_API xcoder_status xcoder_detokenize(const xcoder_tokenizer *tokenizer, const uint32_t *ids, size_t n_ids,
                                            char **text, size_t *n_bytes, xcoder_error *err);

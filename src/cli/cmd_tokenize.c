@@ -203,8 +203,12 @@ xcoder_status cli_tokenize(cli_call *call, xcoder_error *err) {
     status = cli_check_files(&call->values, OPT_CORPUS, err);
   if (!status && cli_flag(&call->values, OPT_IDS) && cli_flag(&call->values, OPT_DECODE))
     status = cli_fail(err, XCODER_USAGE, "--ids and --decode were found, expected one of them");
+  if (!status && cli_flag(&call->values, OPT_ADD_SPECIAL) && !cli_flag(&call->values, OPT_IDS))
+    status = cli_fail(err, XCODER_USAGE, "--add-special was found without --ids (sequences have --no-prepend)");
   if (!status)
     status = cli_need_tokenizer(&setting, err);
+  if (!status && cli_flag(&call->values, OPT_ADD_SPECIAL))
+    status = xcoder_tokenizer_add_special(setting.tokenizer, err);
   if (!status && cli_flag(&call->values, OPT_DECODE))
     status = decode(&setting, err);
   else if (!status && cli_flag(&call->values, OPT_IDS))

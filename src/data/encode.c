@@ -155,7 +155,9 @@ xcoder_status xcoder_tokenize(const xcoder_tokenizer *tokenizer, const char *tex
   *ids = NULL;
   *n_ids = 0;
   xcoder_status status = xci_encoder_open(tokenizer, n_bytes >= CACHE_PAYS_BYTES, &encoder, err);
+  if (!status) status = xci_ids_add(&out, tokenizer->before.ids, tokenizer->before.n, err);
   if (!status) status = xci_encode(encoder, text, n_bytes, &out, err);
+  if (!status) status = xci_ids_add(&out, tokenizer->behind.ids, tokenizer->behind.n, err);
   xci_encoder_close(encoder);
   if (!status && !out.ids) status = XCI_ALLOC(&out.ids, 1, err);
   if (status) {

@@ -25,6 +25,7 @@ src_libdata_la_SOURCES = \
   src/data/tokenizer_added.c \
   src/data/tokenizer_load.c \
   src/data/tokenizer_pipeline.c \
+  src/data/tokenizer_template.c \
   src/data/tokenizer_vocab.c \
   src/data/tokens.c src/data/tokens.h \
   src/data/tokens_build.c \

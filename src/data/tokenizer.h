@@ -9,6 +9,9 @@
 #include <crosscoder/data.h>
 #include <jansson.h>
 
+/* Of tokenizer.json: the largest in use (250 000 tokens in many scripts) have 15 to 35 MB. */
+#define XCI_MAX_TOKENIZER_BYTES ((size_t)128 << 20)
+
 typedef struct xci_token {
   const char *bytes; /* what the token stands for; NULL: no such id */
   uint32_t n_bytes;
@@ -58,6 +61,7 @@ struct xcoder_tokenizer {
   uint32_t end_of_text;
   bool has_start_of_text;      /* bos_token of tokenizer_config.json, else its eos_token, else end of text */
   uint32_t start_of_text;
+  xci_ids before, behind;      /* special tokens around a text, once they were asked for */
 };
 
 /* tokenizer_vocab.c: model.vocab and the added tokens become the table of tokens; then model.merges and the rest. */
@@ -72,9 +76,17 @@ void xci_free_added(xcoder_tokenizer *tokenizer);
 bool xci_matcher_find(const xci_matcher *matcher, const char *text, size_t n_bytes, size_t from, size_t *start,
                       size_t *end, uint32_t *which);
 
-/* tokenizer_pipeline.c: normalizer, pre_tokenizer, decoder. */
+/* tokenizer_pipeline.c: normalizer, pre_tokenizer, decoder. The walk calls `load` for every step of the member `place`,
+ * whose sequences list their steps under `children`. */
+typedef xcoder_status (*xci_load_step)(xcoder_tokenizer *tokenizer, const json_t *step, const char *type,
+                                       xcoder_error *err);
+xcoder_status xci_walk_steps(xcoder_tokenizer *tokenizer, const json_t *root, const char *place, const char *children,
+                             xci_load_step load, xcoder_error *err);
 xcoder_status xci_load_pipeline(xcoder_tokenizer *tokenizer, const json_t *root, xcoder_error *err);
 
+/* A special token of tokenizer_config.json: a text, or an object with the text as `content`. */
+bool xci_find_special(const xcoder_tokenizer *tokenizer, const json_t *root, const json_t *config, const char *key,
+                      uint32_t *id);
 /* A member that is absent or null: NULL. */
 const json_t *xci_json_member(const json_t *object, const char *key);
 /* A flag that may be absent. */

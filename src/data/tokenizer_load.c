@@ -7,9 +7,6 @@
 #include "formats/json.h"
 #include <string.h>
 
-/* The largest in use (250 000 tokens in many scripts) have 15 to 35 MB. */
-static const size_t MAX_FILE_BYTES = (size_t)128 << 20;
-
 const json_t *xci_json_member(const json_t *object, const char *key) {
   const json_t *value = json_object_get(object, key);
   return json_is_null(value) ? NULL : value;
@@ -54,9 +51,8 @@ static bool find_token(const xcoder_tokenizer *tokenizer, const json_t *root, co
   return true;
 }
 
-/* A special token of tokenizer_config.json: a text, or an object with the text as `content`. */
-static bool find_special(const xcoder_tokenizer *tokenizer, const json_t *root, const json_t *config, const char *key,
-                         uint32_t *id) {
+bool xci_find_special(const xcoder_tokenizer *tokenizer, const json_t *root, const json_t *config, const char *key,
+                      uint32_t *id) {
   const json_t *token = json_object_get(config, key);
   if (json_is_object(token)) token = json_object_get(token, "content");
   return json_is_string(token) && find_token(tokenizer, root, json_string_value(token), id);
@@ -70,10 +66,10 @@ static xcoder_status read_config(xcoder_tokenizer *tokenizer, const json_t *root
   xcoder_status status = xci_join_path(folder, "tokenizer_config.json", &path, err);
   if (!status && xci_exists(path)) status = xci_json_read(path, (size_t)16 << 20, &config, err);
   if (!status && !tokenizer->has_end_of_text)
-    tokenizer->has_end_of_text = find_special(tokenizer, root, config, "eos_token", &tokenizer->end_of_text);
+    tokenizer->has_end_of_text = xci_find_special(tokenizer, root, config, "eos_token", &tokenizer->end_of_text);
   if (!status)
-    tokenizer->has_start_of_text = find_special(tokenizer, root, config, "bos_token", &tokenizer->start_of_text) ||
-                                   find_special(tokenizer, root, config, "eos_token", &tokenizer->start_of_text);
+    tokenizer->has_start_of_text = xci_find_special(tokenizer, root, config, "bos_token", &tokenizer->start_of_text) ||
+                                   xci_find_special(tokenizer, root, config, "eos_token", &tokenizer->start_of_text);
   if (!tokenizer->has_start_of_text && tokenizer->has_end_of_text) {
     tokenizer->has_start_of_text = true;
     tokenizer->start_of_text = tokenizer->end_of_text;
@@ -105,7 +101,7 @@ xcoder_status xcoder_tokenizer_open(const char *path, xcoder_tokenizer **out, xc
   if (status) return status;
   status = xci_is_folder(path) ? xci_join_path(path, "tokenizer.json", &tokenizer->path, err)
                                : xci_copy_text(path, &tokenizer->path, err);
-  if (!status) status = xci_json_read(tokenizer->path, MAX_FILE_BYTES, &root, err);
+  if (!status) status = xci_json_read(tokenizer->path, XCI_MAX_TOKENIZER_BYTES, &root, err);
   if (!status && !json_is_object(root))
     status = xci_fail(err, XCODER_FORMAT, "%s: expected a JSON object", tokenizer->path);
   if (!status) status = load_model(tokenizer, root, err);
@@ -128,6 +124,8 @@ void xcoder_tokenizer_close(xcoder_tokenizer *tokenizer) {
   xci_string_map_close(&tokenizer->bpe.whole);
   xci_free(tokenizer->tokens);
   xci_free(tokenizer->arena);
+  xci_free(tokenizer->before.ids);
+  xci_free(tokenizer->behind.ids);
   xci_free(tokenizer->path);
   xci_free(tokenizer);
 }

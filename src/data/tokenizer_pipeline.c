@@ -8,9 +8,6 @@
 /* Sequences may nest: their entries are walked in order with a stack. Documents nest 64 deep at most. */
 enum { MAX_NESTING = 64, SHOWN_BYTES = 840 };
 
-typedef xcoder_status (*load_step)(xcoder_tokenizer *tokenizer, const json_t *step, const char *type,
-                                   xcoder_error *err);
-
 static const char *type_of(const json_t *step) { return json_string_value(json_object_get(step, "type")); }
 
 static xcoder_status refuse(const xcoder_tokenizer *tokenizer, const char *place, const char *type, xcoder_error *err) {
@@ -19,9 +16,8 @@ static xcoder_status refuse(const xcoder_tokenizer *tokenizer, const char *place
                   xci_quote(shown, sizeof shown, type, strlen(type)));
 }
 
-/* Calls `load` for every step of the member `place`, whose sequences list their steps under `children`. */
-static xcoder_status walk_steps(xcoder_tokenizer *tokenizer, const json_t *root, const char *place,
-                                const char *children, load_step load, xcoder_error *err) {
+xcoder_status xci_walk_steps(xcoder_tokenizer *tokenizer, const json_t *root, const char *place, const char *children,
+                             xci_load_step load, xcoder_error *err) {
   struct {
     const json_t *list;
     size_t next;
@@ -134,12 +130,12 @@ static xcoder_status check_decoder(xcoder_tokenizer *tokenizer, const json_t *st
 }
 
 xcoder_status xci_load_pipeline(xcoder_tokenizer *tokenizer, const json_t *root, xcoder_error *err) {
-  xcoder_status status = walk_steps(tokenizer, root, "normalizer", "normalizers", load_normalizer, err);
-  if (!status) status = walk_steps(tokenizer, root, "pre_tokenizer", "pretokenizers", load_pre_tokenizer, err);
+  xcoder_status status = xci_walk_steps(tokenizer, root, "normalizer", "normalizers", load_normalizer, err);
+  if (!status) status = xci_walk_steps(tokenizer, root, "pre_tokenizer", "pretokenizers", load_pre_tokenizer, err);
   if (!status && !tokenizer->byte_level)
     status =
       xci_fail(err, XCODER_UNSUPPORTED,
                "%s: pre_tokenizer: without ByteLevel; only byte-level tokenizers are supported", tokenizer->path);
-  if (!status) status = walk_steps(tokenizer, root, "decoder", "decoders", check_decoder, err);
+  if (!status) status = xci_walk_steps(tokenizer, root, "decoder", "decoders", check_decoder, err);
   return status;
 }

@@ -28,6 +28,12 @@ cat texts.jsonl bad.jsonl >mixed.jsonl
 expect 0 "1 bad line" "$program" tokenize --tokenizer="$model" --corpus=mixed.jsonl --ids --bad-lines=skip
 expect 2 "one of them" "$program" tokenize --tokenizer="$model" --corpus=texts.jsonl --ids --decode
 expect 2 "--corpus" "$program" tokenize --tokenizer="$model" --ids
+expect 2 "without --ids" "$program" tokenize --tokenizer="$model" --corpus=texts.jsonl --add-special
+expect 0 "" "$program" tokenize --tokenizer="$source/tests/data/golden/template.json" --corpus=texts.jsonl --ids \
+  --add-special
+contains "[3,1,2]"
+expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=texts.jsonl --ids --add-special
+cmp -s stdout ids.jsonl || fail "special tokens without a template"
 expect 2 "--tokenizer" "$program" tokenize --corpus=texts.jsonl --ids
 expect 3 "No such file" "$program" tokenize --tokenizer="$model" --corpus=none.txt --ids
 

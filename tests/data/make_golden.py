@@ -145,6 +145,22 @@ def main():
                 file.write(json.dumps({"text": text, "ids": ids, "decoded": decoded}, ensure_ascii=False) + "\n")
 
 
+    write_template(model, ends, HAND[:40] + HAND[60:72])
+
+
+def write_template(model, ends, strings):
+    """Special tokens by a Sequence of post-processors, encoded with add_special_tokens."""
+    tokenizer = build(model, normalizers.NFC(), byte_level(add_prefix_space=False), ends)
+    around = processors.TemplateProcessing(single="<pad> <|endoftext|> $A </s>", pair="$A $B",
+                                           special_tokens=[("<pad>", 3), ("<|endoftext|>", 1), ("</s>", 2)])
+    tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), around])
+    write_json(json.loads(tokenizer.to_str()), "template.json")
+    with open(os.path.join(OUT, "template.jsonl"), "w", encoding="utf-8") as file:
+        for text in strings:
+            ids = tokenizer.encode(text, add_special_tokens=True).ids
+            file.write(json.dumps({"text": text, "ids": ids}, ensure_ascii=False) + "\n")
+
+
 def write_json(data, name):
     with open(os.path.join(OUT, name), "w", encoding="utf-8") as file:
         json.dump(data, file, ensure_ascii=False, separators=(",", ":"))

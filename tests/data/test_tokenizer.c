@@ -258,10 +258,116 @@ START_TEST(backtracking_is_bounded) {
 }
 END_TEST
 
+START_TEST(special_tokens_by_template) {
+  xcoder_tokenizer *opened = open_tokenizer(test_file("golden/template.json"));
+  uint32_t *ids = NULL;
+  size_t n = 9;
+  OK(xcoder_tokenize(opened, "", 0, &ids, &n, err)); /* not asked for */
+  ck_assert_uint_eq(n, 0);
+  xcoder_free(ids);
+  OK(xcoder_tokenizer_add_special(opened, err));
+  OK(xcoder_tokenizer_add_special(opened, err)); /* twice is once */
+  comparison c = {opened, "text", "ids", "decoded", "template", 0, 0};
+  for_each_line(test_file("golden/template.jsonl"), compare, &c);
+  ck_assert_uint_eq(c.n, 52);
+  xcoder_tokenizer_close(opened);
+  opened = open_tokenizer(test_file("golden/neox.json")); /* ByteLevel adds none */
+  OK(xcoder_tokenizer_add_special(opened, err));
+  OK(xcoder_tokenize(opened, "", 0, &ids, &n, err));
+  ck_assert_uint_eq(n, 0);
+  xcoder_free(ids);
+  xcoder_tokenizer_close(opened);
+}
+END_TEST
+
+/* golden/template.json with another post_processor, and a tokenizer_config.json or none beside it. */
+static xcoder_tokenizer *with_post_processor(const char *post, const char *config) {
+  char path[512];
+  json_error_t place;
+  json_t *root = json_load_file(test_file("golden/template.json"), 0, &place);
+  ck_assert_int_eq(json_object_set_new(root, "post_processor", json_loads(post, JSON_DECODE_ANY, &place)), 0);
+  snprintf(path, sizeof path, "%s/tokenizer_config.json", temporary_folder());
+  remove(path);
+  if (config) {
+    FILE *file = fopen(path, "w");
+    fputs(config, file);
+    fclose(file);
+  }
+  snprintf(path, sizeof path, "%s/tokenizer.json", temporary_folder());
+  ck_assert_int_eq(json_dump_file(root, path, 0), 0);
+  json_decref(root);
+  return open_tokenizer(path);
+}
+
+static void check_around(const char *post, const char *config, size_t n_wanted, const uint32_t *wanted) {
+  xcoder_tokenizer *opened = with_post_processor(post, config);
+  uint32_t *ids = NULL;
+  size_t n = 0;
+  OK(xcoder_tokenizer_add_special(opened, err));
+  OK(xcoder_tokenize(opened, "", 0, &ids, &n, err));
+  ck_assert_uint_eq(n, n_wanted);
+  for (size_t i = 0; i < n; i++) ck_assert_uint_eq(ids[i], wanted[i]);
+  xcoder_free(ids);
+  xcoder_tokenizer_close(opened);
+}
+
+static void check_refused(const char *post, const char *config, xcoder_status status, const char *words) {
+  xcoder_tokenizer *opened = with_post_processor(post, config);
+  uint32_t *ids = NULL;
+  size_t n = 9;
+  FAILS(status, words, xcoder_tokenizer_add_special(opened, err));
+  OK(xcoder_tokenize(opened, "", 0, &ids, &n, err)); /* as before */
+  ck_assert_uint_eq(n, 0);
+  xcoder_free(ids);
+  xcoder_tokenizer_close(opened);
+}
+
+#define TEMPLATE(single) "{\"type\": \"TemplateProcessing\", \"single\": [" single "], \"special_tokens\": " \
+                         "{\"</s>\": {\"id\": \"</s>\", \"ids\": [2, 1]}, \"far\": {\"ids\": [123456]}, " \
+                         "\"text\": {\"ids\": [\"2\"]}}}"
+#define SPECIAL(name) "{\"SpecialToken\": {\"id\": \"" name "\", \"type_id\": 0}}"
+#define TEXT "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}"
+
+START_TEST(special_tokens_of_other_files) {
+  const char *behind = TEMPLATE(TEXT ", " SPECIAL("</s>"));
+  const uint32_t two_ids[] = {2, 1}, flags[] = {1, 2}, one[] = {1};
+  check_around("null", NULL, 0, NULL);
+  check_around(TEMPLATE(TEXT), NULL, 0, NULL);
+  check_around(behind, NULL, 2, two_ids);
+  check_around(behind, "{\"add_bos_token\": null}", 2, two_ids);
+  check_around(behind, "{\"add_eos_token\": false}", 0, NULL); /* the flags win */
+  check_around("null", "{\"add_bos_token\": true, \"bos_token\": \"<|endoftext|>\", \"add_eos_token\": true, "
+               "\"eos_token\": {\"content\": \"</s>\"}}", 2, flags);
+  check_around(behind, "{\"add_bos_token\": true, \"bos_token\": \"<|endoftext|>\", \"add_eos_token\": false}", 1, one);
+  check_refused(behind, "{\"add_bos_token\": true}", XCODER_FORMAT, "add_bos_token is true");
+  check_refused("{\"type\": \"RobertaProcessing\", \"sep\": [\"</s>\", 2], \"cls\": [\"</s>\", 2]}", NULL,
+                XCODER_UNSUPPORTED, "'RobertaProcessing'");
+  check_refused("{\"type\": \"Sequence\", \"processors\": [{\"type\": \"BertProcessing\"}]}", NULL, XCODER_UNSUPPORTED,
+                "'BertProcessing'");
+  check_refused("{\"type\": \"Sequence\"}", NULL, XCODER_FORMAT, "'processors'");
+  check_refused("3", NULL, XCODER_FORMAT, "post_processor");
+  check_refused(TEMPLATE(""), NULL, XCODER_FORMAT, "occurs 0 times");
+  check_refused(TEMPLATE(TEXT ", " TEXT), NULL, XCODER_FORMAT, "occurs 2 times");
+  check_refused(TEMPLATE("{\"Sequence\": {\"id\": \"B\"}}"), NULL, XCODER_FORMAT, "item 0");
+  check_refused(TEMPLATE("4, " TEXT), NULL, XCODER_FORMAT, "item 0");
+  check_refused(TEMPLATE(TEXT ", " SPECIAL("none")), NULL, XCODER_FORMAT, "'none' has no ids");
+  check_refused(TEMPLATE(TEXT ", " SPECIAL("far")), NULL, XCODER_FORMAT, "vocabulary");
+  check_refused(TEMPLATE(TEXT ", " SPECIAL("text")), NULL, XCODER_FORMAT, "vocabulary");
+  char two[4096];
+  snprintf(two, sizeof two, "{\"type\": \"Sequence\", \"processors\": [%s, %s]}", behind, behind);
+  check_refused(two, NULL, XCODER_UNSUPPORTED, "two templates");
+  char path[512];
+  snprintf(path, sizeof path, "%s/tokenizer.json", temporary_folder());
+  remove(path);
+}
+END_TEST
+
 int main(void) {
   TCase *tcase = new_case("tokenizer");
   tcase_add_test(tcase, golden_vectors);
   tcase_add_test(tcase, shared_vectors);
+  tcase_add_test(tcase, special_tokens_by_template);
+  tcase_add_test(tcase, special_tokens_of_other_files);
   tcase_add_test(tcase, facts_about_a_tokenizer);
   tcase_add_test(tcase, end_of_text_from_the_configuration);
   tcase_add_test(tcase, invalid_text);
