@@ -11,6 +11,10 @@ typedef float float2 __attribute__((ext_vector_type(2)));
 #define group_y() __nvvm_read_ptx_sreg_ctaid_y()
 #define get_group_id(d) ((size_t)((d) == 0 ? group_x() : group_y()))
 #define get_global_id(d) (get_group_id(0) * 256 + get_local_id(0))
+typedef float float4 __attribute__((ext_vector_type(4)));
+typedef unsigned int uint2 __attribute__((ext_vector_type(2)));
+typedef unsigned int uint4 __attribute__((ext_vector_type(4)));
+#define as_float(x) __builtin_astype((x), float)
 #define as_uint(x) __builtin_astype((x), uint)
 #define sqrt(x) __nvvm_sqrt_rn_f(x)
 #define fmax(x, y) __nvvm_fmax_f(x, y)
@@ -18,3 +22,4 @@ typedef float float2 __attribute__((ext_vector_type(2)));
 #define atomic_inc(p) __sync_fetch_and_add((p), 1u)
 #define atomic_add(p, n) __sync_fetch_and_add((p), (n))
 #define bool _Bool
+#define asm __asm__ /* clang knows the word only with the GNU extensions, NVIDIA always */

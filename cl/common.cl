@@ -76,3 +76,10 @@ float team_sum(float x, local float *shared) {
   barrier(CLK_LOCAL_MEM_FENCE);
   return sum;
 }
+
+/* The nearest bfloat16, ties to even; NaN stays NaN. */
+uint bf16_bits(float x) {
+  uint bits = as_uint(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return bits >> 16 | 64;
+  return (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+}

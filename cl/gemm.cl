@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* c = alpha a b + beta c: tiles of 64 x 64 by 256 items with 4 x 4 results each, 16 deep; sums run in the order of k. */
+/* c = alpha a b + beta c: tiles of 64 x 64 by 256 items with 4 x 4 results each, 16 deep; sums run in the order of k.
+ * rounded: numbers of a and b become bfloat16 on their way. */
 #define TILE 64
 #define DEPTH 16
 
-KERNEL gemm(uint m, uint n, uint k, float alpha, global const float *a, uint a_high, uint a_low, uint a_stride,
+KERNEL gemm(uint rounded, uint m, uint n, uint k, float alpha, global const float *a, uint a_high, uint a_low, uint a_stride,
             uint a_transposed, global const float *b, uint b_high, uint b_low, uint b_stride, uint b_transposed,
             float beta, global float *c, uint c_high, uint c_low, uint c_stride) {
   local float tile_a[DEPTH][TILE + 1], tile_b[DEPTH][TILE + 1];
@@ -21,12 +22,14 @@ KERNEL gemm(uint m, uint n, uint k, float alpha, global const float *a, uint a_h
       uint i = a_transposed ? e % TILE : e / DEPTH, l = a_transposed ? e / TILE : e % DEPTH;
       uint row = row0 + i, deep = k0 + l;
       size_t at = a_transposed ? (size_t)deep * a_stride + row : (size_t)row * a_stride + deep;
-      tile_a[l][i] = row < m && deep < k ? a[at] : 0;
+      float x = row < m && deep < k ? a[at] : 0;
+      tile_a[l][i] = rounded ? as_float(bf16_bits(x) << 16) : x;
       uint j = b_transposed ? e / DEPTH : e % TILE, p = b_transposed ? e % DEPTH : e / TILE;
       uint column = column0 + j;
       deep = k0 + p;
       at = b_transposed ? (size_t)column * b_stride + deep : (size_t)deep * b_stride + column;
-      tile_b[p][j] = column < n && deep < k ? b[at] : 0;
+      x = column < n && deep < k ? b[at] : 0;
+      tile_b[p][j] = rounded ? as_float(bf16_bits(x) << 16) : x;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint l = 0; l < DEPTH; l++) {

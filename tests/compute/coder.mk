@@ -48,3 +48,13 @@ check_LTLIBRARIES += tests/compute/opencl_faults.la
 tests_compute_opencl_faults_la_SOURCES = tests/compute/opencl_faults.c tests/compute/opencl_faults.h
 tests_compute_opencl_faults_la_LDFLAGS = -module -avoid-version -rpath /nowhere
 endif
+
+# Products, by every way that they can go (opencl.sh).
+if HAVE_OPENCL
+if HAVE_CHECK
+check_PROGRAMS += tests/compute/test_opencl_gemm
+tests_compute_test_opencl_gemm_SOURCES = tests/compute/test_opencl_gemm.c tests/compute/block_test.h
+tests_compute_test_opencl_gemm_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(CHECK_CFLAGS)
+tests_compute_test_opencl_gemm_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+endif
+endif

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The crosscoder's conformance tests on the first OpenCL device that opens; 77 (skipped) where there is none.
+# The crosscoder's conformance tests on the first OpenCL device that opens, and every way that products can go: our own
+# kernel, CLBlast, tensor cores as an emulation of their instruction. 77 (skipped) where there is no device.
 here=${builddir:-.}
 : "${POCL_CACHE_DIR:=$here/test-cache}" "${XDG_CACHE_HOME:=$here/test-cache}"
 mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
@@ -21,6 +22,19 @@ status=0
 for test in test_coder test_coder_properties test_batch_topk; do
   XCODER_TEST_DEVICE=opencl "$here/tests/compute/$test" || status=1
 done
+for way in own clblast emulated emulated3; do
+  XCODER_OPENCL_GEMM=$way "$here/tests/compute/test_opencl_gemm" >"$here/opencl-test.tmp" 2>&1 || status=1
+  cat "$here/opencl-test.tmp"
+  case $way in # what was asked for is what was tested
+    own) words='own kernel' ;;
+    clblast) words='CLBlast\|own kernel' ;; # a build may be without it
+    emulated) words='tensor cores, emulated' ;;
+    emulated3) words='tensor cores, three products, emulated' ;;
+  esac
+  grep -q "products by \($words\)" "$here/opencl-test.tmp" || { echo "FAIL: products not by $way"; status=1; }
+done
+rm -f "$here/opencl-test.tmp"
+XCODER_OPENCL_GEMM=emulated XCODER_TEST_DEVICE=opencl "$here/tests/compute/test_coder" || status=1
 # A damaged file of the cache is built anew.
 for file in "$XDG_CACHE_HOME"/crosscoder/opencl-*.bin; do
   [ -f "$file" ] || { echo "no kernels in $XDG_CACHE_HOME"; status=1; continue; }

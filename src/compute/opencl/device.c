@@ -8,15 +8,7 @@
 #include "compute/host_memory.h"
 #include "compute/opencl/host_entries.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static bool choose_gemm(const xci_cl *cl) {
-  const char *wish = getenv("XCODER_OPENCL_GEMM");
-  if (!HAVE_CLBLAST) return false;
-  if (wish != NULL && (strcmp(wish, "own") == 0 || strcmp(wish, "clblast") == 0)) return strcmp(wish, "clblast") == 0;
-  return !cl->is_cpu; /* it is tuned for GPUs and builds its kernels for seconds */
-}
 
 static xcoder_status check_limits(xcoder_device *device, xcoder_error *err) {
   xci_cl *cl = xci_cl_of(device);
@@ -37,6 +29,19 @@ static xcoder_status check_limits(xcoder_device *device, xcoder_error *err) {
                   : group < XCI_CL_GROUP ? "limited to groups of fewer than 256 items" : "without memory");
 }
 
+static void stop(xcoder_device *device) {
+  xci_cl *cl = xci_cl_of(device);
+  for (size_t i = 0; i < cl->n_kernels; i++) clReleaseKernel(cl->kernels[i].kernel);
+  if (cl->tensor != NULL) clReleaseProgram(cl->tensor);
+  if (cl->program != NULL) clReleaseProgram(cl->program);
+  if (cl->queue != NULL) clReleaseCommandQueue(cl->queue);
+  if (cl->context != NULL) clReleaseContext(cl->context);
+  cl->n_kernels = 0;
+  cl->tensor = cl->program = NULL;
+  cl->queue = NULL;
+  cl->context = NULL;
+}
+
 static xcoder_status start(xcoder_device *device, const xci_cl_found *found, xcoder_error *err) {
   xci_cl *cl = xci_cl_of(device);
   const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)found->platform, 0};
@@ -49,7 +54,6 @@ static xcoder_status start(xcoder_device *device, const xci_cl_found *found, xco
   if (code != CL_SUCCESS) return xci_cl_fail(device, code, "making a context", err);
   cl->queue = clCreateCommandQueue(cl->context, cl->id, 0, &code);
   if (code != CL_SUCCESS) return xci_cl_fail(device, code, "making a queue", err);
-  cl->use_clblast = choose_gemm(cl);
   return xci_cl_build(device, found, err);
 }
 
@@ -57,10 +61,7 @@ static void close_cl(xcoder_device *device) {
   xci_cl *cl = device->state;
   if (cl == NULL) return;
   for (size_t i = 0; i < sizeof cl->scratch / sizeof *cl->scratch; i++) xci_cl_free(device, &cl->scratch[i]);
-  for (size_t i = 0; i < cl->n_kernels; i++) clReleaseKernel(cl->kernels[i].kernel);
-  if (cl->program != NULL) clReleaseProgram(cl->program);
-  if (cl->queue != NULL) clReleaseCommandQueue(cl->queue);
-  if (cl->context != NULL) clReleaseContext(cl->context);
+  stop(device);
   xcoder_device_close(cl->host);
   xci_free(cl);
   device->state = NULL;
@@ -78,11 +79,16 @@ static xcoder_status open_cl(const char *which, xcoder_device *device, xcoder_er
   snprintf(cl->name, sizeof cl->name, "opencl:%zu %s", chosen, found[chosen].name);
   snprintf(device->name, sizeof device->name, "%s", cl->name);
   status = start(device, &found[chosen], err);
+  if (!status && !xci_cl_choose_gemm(device, &found[chosen])) { /* the context may be poisoned */
+    stop(device);
+    cl->failed = false;
+    status = start(device, &found[chosen], err);
+  }
   if (!status) status = xcoder_device_open("cpu", &cl->host, err);
   if (status) close_cl(device);
   else
     snprintf(device->kernels, sizeof device->kernels, "crosscoder on the device, products by %s; transformer on the cpu "
-             "(%.40s)", cl->use_clblast ? "CLBlast" : "own kernel", xcoder_device_kernels(cl->host));
+             "(%.40s)", cl->products, xcoder_device_kernels(cl->host));
   return status;
 }
 

@@ -72,6 +72,7 @@ static xcoder_status find_kernel(xcoder_device *device, const char *name, cl_ker
     }
   if (cl->n_kernels == XCI_CL_KERNELS) return xci_fail(err, XCODER_INTERNAL, "more than %d kernels", XCI_CL_KERNELS);
   *kernel = clCreateKernel(cl->program, name, &code);
+  if (code == CL_INVALID_KERNEL_NAME && cl->tensor != NULL) *kernel = clCreateKernel(cl->tensor, name, &code);
   if (code != CL_SUCCESS) return xci_cl_fail(device, code, name, err);
   cl->kernels[cl->n_kernels].name = name;
   cl->kernels[cl->n_kernels++].kernel = *kernel;

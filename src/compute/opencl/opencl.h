@@ -16,13 +16,15 @@ typedef struct xci_cl {
   cl_device_id id;
   cl_context context;
   cl_command_queue queue;
-  cl_program program;
+  cl_program program, tensor; /* tensor: NULL where the device has no tensor cores that we use */
   struct {
     const char *name; /* a literal */
     cl_kernel kernel;
   } kernels[XCI_CL_KERNELS];
   size_t n_kernels;
   bool is_cpu, use_clblast;
+  const char *tensor_fp32; /* its kernel for products in float32 */
+  const char *products; /* how dense products are computed, for people */
   bool failed;               /* after any error nothing more is tried: the context may be poisoned */
   size_t max_buffer, memory; /* bytes: of one allocation, of the device */
   size_t used, peak;         /* bytes held, most ever held */
@@ -53,8 +55,11 @@ xcoder_status xci_cl_select(const char *which, const xci_cl_found *found, size_t
 
 /* Builds the kernels, from the cache of binaries where it has them. */
 xcoder_status xci_cl_build(xcoder_device *device, const xci_cl_found *found, xcoder_error *err);
-extern const char *const xci_cl_source[]; /* made from cl/ at build time */
-extern const size_t xci_cl_source_lines;
+/* The program of tensor cores into cl->tensor; NULL there and no error if the driver does not take it. */
+void xci_cl_build_tensor(xcoder_device *device, const xci_cl_found *found, bool emulated);
+/* Lines made from cl/ at build time: all kernels but those of cl/tensor.cl; those with cl/common.cl. */
+extern const char *const xci_cl_source[], *const xci_cl_tensor_source[];
+extern const size_t xci_cl_source_lines, xci_cl_tensor_source_lines;
 
 /* ---- launch.c ---- */
 
@@ -101,7 +106,16 @@ typedef struct xci_cl_matrix {
   size_t first, stride;
   bool transposed;
 } xci_cl_matrix;
-/* c[m, n] = alpha a[m, k] b[k, n] + beta c; c is not transposed. */
+/* tensor.c: chooses how products are computed: on NVIDIA's tensor cores if they are there and give what they should,
+ * else by CLBlast on GPUs, else by our own kernel. XCODER_OPENCL_GEMM overrides (`ways` in tensor.c). False:
+ * trying the tensor cores has failed in a way that the context may not survive; the choice stands without them. */
+bool xci_cl_choose_gemm(xcoder_device *device, const xci_cl_found *found);
+
+/* XCI_COMPUTE_BF16: a and b are rounded to bfloat16 and the products summed in float32. */
+xcoder_status xci_cl_gemm_as(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
+                             xci_cl_matrix a, xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err);
+/* c[m, n] = alpha a[m, k] b[k, n] + beta c in float32 (or what agrees with it within 2^-16 of sums of magnitudes, by
+ * tensor cores); c is not transposed. */
 xcoder_status xci_cl_gemm(xcoder_device *device, size_t m, size_t n, size_t k, float alpha, xci_cl_matrix a,
                           xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err);
 
