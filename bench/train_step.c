@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Time of one training step of the crosscoder: encode, backward, update. Synthetic weights and activations. */
+/* Time of one training step of the crosscoder: encode, backward, update. Synthetic weights and activations. The device is
+ * that of BENCH_DEVICE, else the processor. */
 #include "base/half.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -16,6 +17,7 @@ typedef struct bench {
   size_t n, d, D, B; /* checkpoints, width, latents, samples */
   double l0;         /* wanted mean number of active features; 0: as after initialisation */
   int n_steps;
+  float *scratch;    /* [n d] */
 } bench;
 
 enum { N_PHASES = 5 };
@@ -103,6 +105,7 @@ static void run_step(const bench *q, xcoder_device *device, xci_coder *coder, co
   if (device->ops->coder_backward(device, coder, &objective, losses, &err)) stop(&err);
   t[2] = now(CLOCK_MONOTONIC);
   if (device->ops->coder_update(device, coder, &adam, &err)) stop(&err);
+  if (device->has_traffic && device->ops->coder_read(device, coder, XCI_B_DEC, XCI_VALUE, q->scratch, &err)) stop(&err);
   t[3] = now(CLOCK_MONOTONIC);
   double seconds[N_PHASES] = {t[1] - t[0], t[2] - t[1], t[3] - t[2], t[3] - t[0],
                               now(CLOCK_PROCESS_CPUTIME_ID) - cpu};
@@ -116,18 +119,30 @@ int main(int argc, char **argv) {
     return 2;
   }
   bench q = {strtoul(argv[1], NULL, 10), strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10),
-             strtoul(argv[4], NULL, 10), strtod(argv[5], NULL), atoi(argv[6])};
+             strtoul(argv[4], NULL, 10), strtod(argv[5], NULL), atoi(argv[6]), NULL};
   if (argc == 8) xcoder_set_threads(atoi(argv[7]));
   xcoder_error err;
   xcoder_device *device;
-  if (xcoder_device_open("cpu", &device, &err)) stop(&err);
+  if (xcoder_device_open(getenv("BENCH_DEVICE"), &device, &err)) stop(&err);
+  q.scratch = make_floats(q.n * q.d); /* reading it waits for the device */
   xci_coder *coder = make_coder(&q, device);
   float *x = make_floats(q.B * q.n * q.d);
   for (size_t i = 0; i < q.B * q.n * q.d; i++)
     x[i] = xci_bf16_to_f32(xci_f32_to_bf16((float)xci_random_normal(3, XCI_STREAM_TEST, i)));
   xci_losses losses = {0};
   double best[N_PHASES] = {0};
+  xcoder_traffic before, after;
+  xcoder_device_traffic(device, &before);
   for (int step = 1; step <= q.n_steps + 1; step++) run_step(&q, device, coder, x, (uint64_t)step, &losses, best);
+  if (xcoder_device_traffic(device, &after)) {
+    double steps = q.n_steps + 1;
+    printf("%s: %s\na step: %.1f commands, %.1f waits, %.1f MB up, %.3f MB down, %.6f s with nothing queued\n",
+           xcoder_device_name(device), xcoder_device_kernels(device),
+           (double)(after.n_launches - before.n_launches) / steps, (double)(after.n_waits - before.n_waits) / steps,
+           (double)(after.bytes_up - before.bytes_up) / steps / 1e6,
+           (double)(after.bytes_down - before.bytes_down) / steps / 1e6,
+           (after.idle_seconds - before.idle_seconds) / steps);
+  }
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   printf("kernels %s, threads %d, L0 %.1f, loss %.6g, gradient norm %.6g, peak %.2f GiB\n",
@@ -136,6 +151,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < N_PHASES; i++) printf("%s %.6f\n", phase_names[i], best[i]);
   device->ops->coder_free(device, coder);
   xci_free(x);
+  xci_free(q.scratch);
   xcoder_device_close(device);
   return 0;
 }

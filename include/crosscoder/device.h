@@ -29,7 +29,7 @@ XCODER_API const char *xcoder_device_kernels(const xcoder_device *device);
 /* How later forward passes through transformer blocks compute their linear products: "fp32" (the default), or
  * "bf16": activations and weights are rounded to bfloat16 (8 bits of significand) and the products summed in float32,
  * in the order of k. Attention, norms, the head, backward passes and crosscoders stay as they are. Bits depend on the
- * choice, never on threads. Errors: XCODER_USAGE for another word, XCODER_DEVICE where the device cannot, saying what
+ * choice, never on threads. "bf16-all", on OpenCL devices alone: also the dense products of crosscoders. Errors: XCODER_USAGE for another word, XCODER_DEVICE where the device cannot, saying what
  * it lacks (the processor needs AVX512_BF16). */
 XCODER_API xcoder_status xcoder_device_set_compute(xcoder_device *device, const char *compute, xcoder_error *err);
 

@@ -105,6 +105,7 @@ xcoder_status cli_need_tokenizer(cli_setting *setting, xcoder_error *err) {
 }
 
 xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
+  static const char *const compute[] = {"fp32", "bf16", "bf16-all"};
   if (setting->device)
     return XCODER_OK;
   xcoder_status status = xcoder_device_open(cli_text(setting->values, OPT_DEVICE), &setting->device, err);
@@ -118,8 +119,7 @@ xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
                   strcmp(cli_text(setting->values, OPT_DEVICE), "auto") == 0))
     xcoder_device_set_fallback(setting->device, cli_warn, setting->call->progress);
   if (!status)
-    status = xcoder_device_set_compute(setting->device, cli_integer(setting->values, OPT_COMPUTE) ? "bf16" : "fp32",
-                                       err);
+    status = xcoder_device_set_compute(setting->device, compute[cli_integer(setting->values, OPT_COMPUTE)], err);
   if (!status && strcmp(cli_text(setting->values, OPT_DEVICE), "auto") == 0)
     cli_note(setting->call->progress, "device: %s", xcoder_device_name(setting->device));
   return status;

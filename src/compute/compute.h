@@ -173,9 +173,10 @@ typedef struct xci_guest {
 void xci_device_enter(xcoder_device *device, xci_guest *guest);
 void xci_device_leave(xcoder_device *device, xci_guest *guest); /* does not call leave() */
 
-/* How the linear products of forward passes through blocks are computed. Everything else (attention, norms, head,
- * backward passes, the crosscoder) is the same in both. */
-typedef enum xci_compute { XCI_COMPUTE_FP32, XCI_COMPUTE_BF16 } xci_compute;
+/* How the linear products of forward passes through blocks are computed; with XCI_COMPUTE_BF16_ALL also the dense
+ * products of the crosscoder (encoding, and decoding and gradients where they are dense). Everything else (attention,
+ * norms, head, backward passes, gathers of the crosscoder) is the same in all. */
+typedef enum xci_compute { XCI_COMPUTE_FP32, XCI_COMPUTE_BF16, XCI_COMPUTE_BF16_ALL } xci_compute;
 
 struct xcoder_device {
   const struct xci_backend *ops;

@@ -84,14 +84,15 @@ xcoder_status xcoder_device_open(const char *spec, xcoder_device **device, xcode
 }
 
 xcoder_status xcoder_device_set_compute(xcoder_device *device, const char *compute, xcoder_error *err) {
-  static const char *const names[] = {[XCI_COMPUTE_FP32] = "fp32", [XCI_COMPUTE_BF16] = "bf16"};
+  static const char *const names[] = {[XCI_COMPUTE_FP32] = "fp32", [XCI_COMPUTE_BF16] = "bf16",
+                                     [XCI_COMPUTE_BF16_ALL] = "bf16-all"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     if (strcmp(names[i], compute) != 0) continue;
     xcoder_status status = device->ops->check_compute(device, (xci_compute)i, err);
     if (!status) device->compute = (xci_compute)i;
     return status;
   }
-  return xci_fail(err, XCODER_USAGE, "compute '%.60s' is not one of fp32, bf16", compute);
+  return xci_fail(err, XCODER_USAGE, "compute '%.60s' is not one of fp32, bf16, bf16-all", compute);
 }
 
 void xci_device_enter(xcoder_device *device, xci_guest *guest) {

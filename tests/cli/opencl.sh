@@ -42,6 +42,13 @@ loss() { # FOLDER STEP
   awk -F, -v step="$2" 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } $at["step"] == step && $at["split"] == "train" {
     print $at["loss"] }' "$1/metrics.csv"
 }
+# Factors of the crosscoder's products rounded to bfloat16: other numbers, but near. Twenty steps, so that they are dense.
+expect 6 "fp32 alone" "$program" "$@" --out=none --compute=bf16-all
+if grep -q avx512_bf16 /proc/cpuinfo; then # for the models' products
+  expect 0 "" "$program" "$@" --tokens=5120 --out=rounded --device=opencl --compute=bf16-all
+  awk -v a="$(loss opencl 0)" -v b="$(loss rounded 0)" 'BEGIN { e = (a - b) / a; exit !(e != 0 && e * e < 1e-4) }' ||
+    fail "loss of step 1 in bf16-all: $(loss rounded 0), in fp32 $(loss opencl 0)"
+fi
 close() { # STEP TOLERANCE
   awk -v a="$(loss cpu "$1")" -v b="$(loss opencl "$1")" -v most="$2" 'BEGIN {
     e = (a - b) / a; if (e < 0) e = -e

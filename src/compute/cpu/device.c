@@ -55,6 +55,8 @@ static void close_cpu(xcoder_device *device) {
 static xcoder_status check_compute(xcoder_device *device, xci_compute compute, xcoder_error *err) {
   const char *reason;
   (void)device;
+  if (compute == XCI_COMPUTE_BF16_ALL)
+    return xci_fail(err, XCODER_DEVICE, "device cpu computes crosscoders in fp32 alone (use bf16 or fp32)");
   if (compute == XCI_COMPUTE_FP32 || xci_cpu_has_bf16(&reason)) return XCODER_OK;
   return xci_fail(err, XCODER_DEVICE, "device cpu cannot compute in bf16: %s (use fp32)", reason);
 }

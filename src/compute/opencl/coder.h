@@ -56,6 +56,14 @@ bool xci_cl_is_dense(const xci_coder *coder, size_t n_codes);
 xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *coder, size_t n_codes, bool subtract, cl_mem out,
                                  xcoder_error *err);
 
+/* The crosscoder's dense products, computed as the device was told to. */
+static inline xcoder_status xci_cl_coder_gemm(xcoder_device *device, size_t m, size_t n, size_t k, float alpha,
+                                              xci_cl_matrix a, xci_cl_matrix b, float beta, xci_cl_matrix c,
+                                              xcoder_error *err) {
+  xci_compute compute = device->compute == XCI_COMPUTE_BF16_ALL ? XCI_COMPUTE_BF16 : XCI_COMPUTE_FP32;
+  return xci_cl_gemm_as(device, compute, m, n, k, alpha, a, b, beta, c, err);
+}
+
 /* ---- Reductions of fixed shape ---- */
 
 /* out[k] = scale * sum of rows over the batch. */

@@ -66,8 +66,8 @@ static xcoder_status choose(xcoder_device *device, xci_coder *c, const xci_objec
                             xcoder_error *err) {
   const unsigned n = (unsigned)a->n, k = (unsigned)xci_min_size(o->n_auxiliary, UINT32_MAX - 1);
   cl_mem f = a->array[F];
-  xcoder_status status = xci_cl_gemm(device, c->n_samples, a->n, a->columns, 1, rows_of(c->x, a->columns),
-                                     columns_of(a->array[W_ENC], a->columns), 0, rows_of(f, a->n), err);
+  xcoder_status status = xci_cl_coder_gemm(device, c->n_samples, a->n, a->columns, 1, rows_of(c->x, a->columns),
+                                           columns_of(a->array[W_ENC], a->columns), 0, rows_of(f, a->n), err);
   if (!status)
     status = xci_cl_run(device, "gate", groups_of(a->n), c->n_samples, err, "mmmuu", f, a->array[B_ENC],
                         a->array[ZEROS], 0u, n);
@@ -85,17 +85,17 @@ static xcoder_status add_gradients(xcoder_device *device, xci_coder *c, auxiliar
                                    xcoder_error *err) {
   size_t batch = c->n_samples, n = a->n, columns = a->columns;
   cl_mem f = a->array[F], df = a->array[DF], r = a->array[R], g = a->array[GRADIENT];
-  xcoder_status status = xci_cl_gemm(device, batch, n, columns, scale, rows_of(r, columns),
-                                     columns_of(a->array[W_DEC], columns), 0, rows_of(df, n), err);
+  xcoder_status status = xci_cl_coder_gemm(device, batch, n, columns, scale, rows_of(r, columns),
+                                           columns_of(a->array[W_DEC], columns), 0, rows_of(df, n), err);
   if (!status)
     status = xci_cl_run(device, "mask_gradients", groups_of(n), batch, err, "mmum", f, a->array[ZEROS], (unsigned)n, df);
   if (!status)
-    status = xci_cl_gemm(device, n, columns, batch, scale, columns_of(f, n), rows_of(r, columns), 0,
-                         rows_of(g, columns), err);
+    status = xci_cl_coder_gemm(device, n, columns, batch, scale, columns_of(f, n), rows_of(r, columns), 0,
+                               rows_of(g, columns), err);
   if (!status) status = add(device, a, g, columns, c->tensor[XCI_W_DEC][XCI_GRADIENT], err);
   if (!status)
-    status = xci_cl_gemm(device, n, columns, batch, 1, columns_of(df, n), rows_of(c->x, columns), 0,
-                         rows_of(g, columns), err);
+    status = xci_cl_coder_gemm(device, n, columns, batch, 1, columns_of(df, n), rows_of(c->x, columns), 0,
+                               rows_of(g, columns), err);
   if (!status) status = add(device, a, g, columns, c->tensor[XCI_W_ENC][XCI_GRADIENT], err);
   if (!status) status = xci_cl_sum_columns(device, c, df, n, 1, a->array[B_ENC], err);
   return status ? status : add(device, a, a->array[B_ENC], 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
@@ -116,8 +116,8 @@ xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *c, const xc
     if (!status)
       status = xci_cl_copy(device, c->residual, 0, a.array[R], 0, c->n_samples * c->columns * sizeof(float), err);
     if (!status)
-      status = xci_cl_gemm(device, c->n_samples, c->columns, a.n, 1, rows_of(a.array[F], a.n),
-                           rows_of(a.array[W_DEC], c->columns), 1, rows_of(a.array[R], c->columns), err);
+      status = xci_cl_coder_gemm(device, c->n_samples, c->columns, a.n, 1, rows_of(a.array[F], a.n),
+                                 rows_of(a.array[W_DEC], c->columns), 1, rows_of(a.array[R], c->columns), err);
     if (!status) status = xci_cl_sum_errors(device, c, a.array[R], err);
     if (!status)
       status = xci_cl_sum_pairs(device, c, c->parts, 0, c->n_samples * c->shape.n_checkpoints, XCI_CL_AUXILIARY, err);

@@ -85,9 +85,9 @@ xcoder_status xci_cl_coder_encode(xcoder_device *device, xci_coder *c, const flo
   c->has_x = c->has_codes = c->has_gradient = false;
   status = xci_cl_write(device, c->x, 0, x, n_samples * c->columns * sizeof *x, err);
   if (!status)
-    status = xci_cl_gemm(device, n_samples, latents, c->columns, 1, (xci_cl_matrix){c->x, 0, c->columns, false},
-                         (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_VALUE], 0, c->columns, true}, 0,
-                         (xci_cl_matrix){c->f, 0, latents, false}, err);
+    status = xci_cl_coder_gemm(device, n_samples, latents, c->columns, 1, (xci_cl_matrix){c->x, 0, c->columns, false},
+                               (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_VALUE], 0, c->columns, true}, 0,
+                               (xci_cl_matrix){c->f, 0, latents, false}, err);
   bool thresholds = gate->kind == XCI_GATE_THRESHOLD;
   if (!status && thresholds)
     status = xci_cl_write(device, c->threshold, 0, gate->threshold, latents * sizeof *gate->threshold, err);

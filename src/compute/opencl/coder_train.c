@@ -26,10 +26,10 @@ xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *c, size_t n_c
     xcoder_status status = xci_cl_run(device, "start_decode", groups_of(c->columns), c->n_samples, err, "mmuum", b_dec,
                                       c->x, (unsigned)subtract, columns_of(c), out);
     return status ? status
-                  : xci_cl_gemm(device, c->n_samples, c->columns, c->shape.n_latents, 1,
-                                (xci_cl_matrix){c->f, 0, c->shape.n_latents, false},
-                                (xci_cl_matrix){w_dec, 0, c->columns, false}, 1,
-                                (xci_cl_matrix){out, 0, c->columns, false}, err);
+                  : xci_cl_coder_gemm(device, c->n_samples, c->columns, c->shape.n_latents, 1,
+                                      (xci_cl_matrix){c->f, 0, c->shape.n_latents, false},
+                                      (xci_cl_matrix){w_dec, 0, c->columns, false}, 1,
+                                      (xci_cl_matrix){out, 0, c->columns, false}, err);
   }
   xcoder_status status = xci_cl_list_rows(device, c, n_codes, err);
   if (!status)
@@ -152,8 +152,8 @@ static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double
   const xci_cl_matrix f = {c->f, 0, latents, true}, residual = {c->residual, 0, columns, false};
   const xci_cl_matrix df = {c->df, 0, latents, false};
   if (!status)
-    status = xci_cl_gemm(device, n, latents, columns, (float)scale, residual, (xci_cl_matrix){w_dec, 0, columns, true},
-                         0, df, err);
+    status = xci_cl_coder_gemm(device, n, latents, columns, (float)scale, residual,
+                               (xci_cl_matrix){w_dec, 0, columns, true}, 0, df, err);
   if (!status)
     status = xci_cl_run(device, "mask_gradients", groups_of(latents), n, err, "mmum", c->f, c->push, latents_of(c),
                         c->df);
@@ -162,12 +162,12 @@ static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double
     status = xci_cl_run(device, "start_gradient", groups_of(columns), latents, err, "mmuuum", c->decay, w_dec,
                         columns_of(c), (unsigned)c->shape.d_model, latents_of(c), g_dec);
   if (!status)
-    status = xci_cl_gemm(device, latents, columns, n, (float)scale, f, residual, 1,
-                         (xci_cl_matrix){g_dec, 0, columns, false}, err);
+    status = xci_cl_coder_gemm(device, latents, columns, n, (float)scale, f, residual, 1,
+                               (xci_cl_matrix){g_dec, 0, columns, false}, err);
   if (!status)
-    status = xci_cl_gemm(device, latents, columns, n, 1, (xci_cl_matrix){c->df, 0, latents, true},
-                         (xci_cl_matrix){c->x, 0, columns, false}, 0,
-                         (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_GRADIENT], 0, columns, false}, err);
+    status = xci_cl_coder_gemm(device, latents, columns, n, 1, (xci_cl_matrix){c->df, 0, latents, true},
+                               (xci_cl_matrix){c->x, 0, columns, false}, 0,
+                               (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_GRADIENT], 0, columns, false}, err);
   return status;
 }
 

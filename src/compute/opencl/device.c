@@ -93,7 +93,11 @@ static xcoder_status open_cl(const char *which, xcoder_device *device, xcoder_er
 }
 
 static xcoder_status check_compute(xcoder_device *device, xci_compute compute, xcoder_error *err) {
-  return xci_cl_of(device)->host->ops->check_compute(xci_cl_of(device)->host, compute, err);
+  xcoder_device *host = xci_cl_of(device)->host; /* it computes the models' products */
+  xci_compute models = compute == XCI_COMPUTE_FP32 ? XCI_COMPUTE_FP32 : XCI_COMPUTE_BF16;
+  xcoder_status status = host->ops->check_compute(host, models, err);
+  if (!status) host->compute = models;
+  return status;
 }
 
 const xci_backend xci_backend_opencl = {

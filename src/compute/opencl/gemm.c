@@ -40,7 +40,7 @@ static xcoder_status tensor(xcoder_device *device, const char *kernel, size_t m,
 
 xcoder_status xci_cl_gemm_as(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
                              xci_cl_matrix a, xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err) {
-  bool rounded = compute == XCI_COMPUTE_BF16;
+  bool rounded = compute != XCI_COMPUTE_FP32;
   if (m == 0 || n == 0) return XCODER_OK;
   if (xci_cl_of(device)->tensor != NULL)
     return tensor(device, rounded ? "gemm_bf16" : xci_cl_of(device)->tensor_fp32, m, n, k, alpha, a, b, beta, c, err);

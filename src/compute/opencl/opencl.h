@@ -111,7 +111,7 @@ typedef struct xci_cl_matrix {
  * trying the tensor cores has failed in a way that the context may not survive; the choice stands without them. */
 bool xci_cl_choose_gemm(xcoder_device *device, const xci_cl_found *found);
 
-/* XCI_COMPUTE_BF16: a and b are rounded to bfloat16 and the products summed in float32. */
+/* Other than XCI_COMPUTE_FP32: a and b are rounded to bfloat16 and the products summed in float32. */
 xcoder_status xci_cl_gemm_as(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
                              xci_cl_matrix a, xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err);
 /* c[m, n] = alpha a[m, k] b[k, n] + beta c in float32 (or what agrees with it within 2^-16 of sums of magnitudes, by
