@@ -33,6 +33,8 @@ src_libanalysis_la_SOURCES += \
   src/analysis/features/feature_cards.c src/analysis/features/feature_cards.h \
   src/analysis/features/feature_database.c src/analysis/features/feature_database.h \
   src/analysis/features/feature_prompts.c src/analysis/features/feature_scan.c src/analysis/features/feature_types.c \
+  src/analysis/features/feature_scan.h src/analysis/features/feature_arrays.c \
+  src/analysis/features/feature_contexts.c \
   src/analysis/features/feature_types.h src/analysis/features/features_file.c src/analysis/features/histogram.c \
   src/analysis/features/histogram.h src/analysis/features/lens.c src/analysis/features/token_labels.c \
   src/analysis/features/token_labels.h src/analysis/features/token_labels_in.c src/analysis/features/top_features.c
