@@ -47,7 +47,7 @@ src_libanalysis_la_SOURCES += \
 # Features of several runs matched, transfer.
 src_libanalysis_la_SOURCES += \
   src/analysis/comparison/compare.c src/analysis/comparison/compare.h src/analysis/comparison/compare_classes.c \
-  src/analysis/comparison/compare_file.c src/analysis/comparison/compare_pair.c \
+  src/analysis/comparison/compare_file.c src/analysis/comparison/compare_pair.c src/analysis/comparison/compare_runs.c \
   src/analysis/comparison/compare_side.c src/analysis/comparison/compare_similarity.c \
   src/analysis/comparison/compare_tables.c src/analysis/comparison/match.c src/analysis/comparison/match.h \
   src/analysis/comparison/transfer.c

@@ -136,7 +136,14 @@ double xci_student_p(double t, double df) {
 }
 
 double xci_student_975(double df) {
+  /* Wallace is off by 39 % at df = 1 and by 0.3 % at 5: exact values below, and lines over 1 / df between them. */
+  static const double few[] = {12.706205, 4.302653, 3.182446, 2.776445, 2.570582};
   df = fmax(1, df);
+  for (size_t k = 1; k < sizeof few / sizeof *few; k++)
+    if (df <= (double)k + 1) {
+      const double left = 1 / (double)k, right = 1 / (double)(k + 1);
+      return few[k] + (few[k - 1] - few[k]) * (1 / df - right) / (left - right);
+    }
   const double z = normal_975 * (8 * df + 3) / (8 * df + 1);
   return sqrt(df * expm1(z * z / df));
 }

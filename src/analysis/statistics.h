@@ -31,7 +31,8 @@ xcoder_status xci_auc(const double *score, const uint8_t *label, size_t n, doubl
 void xci_auc_interval(double auc, size_t n_positive, size_t n_negative, double *low, double *high);
 
 /* Two-sided p of Student's t with `df` degrees of freedom, and the 97.5 % quantile: Wallace's transformation to a normal
- * value (Annals of Mathematical Statistics 30, 1959), good to 1e-3 from df = 3 on. df < 1 counts as 1. */
+ * value (Annals of Mathematical Statistics 30, 1959), good to 1e-3 from df = 3 on; the quantile is exact for df = 1 to 5. df < 1
+ * counts as 1. */
 double xci_student_p(double t, double df);
 double xci_student_975(double df);
 

@@ -191,7 +191,8 @@ const cli_command cli_commands[] = {
    "effects are compared with those of the run.",
    "transfer/NAME/transfer.json, effects/\twith --transfer, in the run's folder\n"
    "compare.json\tper pair of runs and task\nmatches.csv\tfeature by feature\nstability.csv\tper feature, how often "
-   "it recurs; with the first run's report on its cards\n",
+   "it recurs; with the first run's report on its cards\n"
+   "seeds.csv\tRelIE of the first run's features over the runs made alike, with intervals; on its cards, too\n",
    "  Two seeds:\n    crosscoder compare run run-seed2\n"
    "  Two models, on other text:\n    crosscoder compare pythia olmo --heldout=text.jsonl --out=both\n"
    "  Another revision in the slot of step2048:\n    crosscoder compare run --transfer=step2048=step1024\n"},

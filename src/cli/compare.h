@@ -5,7 +5,7 @@
 
 #include "command.h"
 
-/* Matches the features of `runs` and writes compare.json, matches.csv and stability.csv into `out`. */
+/* Matches the features of `runs` and writes compare.json, matches.csv, stability.csv and seeds.csv into `out`. */
 xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n_runs, const char *out,
                                xcoder_error *err);
 

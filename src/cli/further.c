@@ -154,7 +154,7 @@ static xcoder_status harvest_layers(const cli_call *main_call, const char *main_
 /* What a comparison depends on: the stamps of the runs' stages, and the options. Freed with free(). */
 static char *make_stamp(const cli_call *call, char *const *runs, size_t n_runs) {
   cli_string text = {0};
-  cli_addf(&text, "match %lld threshold %.17g tokens %lld top %lld seed %lld\n",
+  cli_addf(&text, "seeds.csv 1 match %lld threshold %.17g tokens %lld top %lld seed %lld\n",
            cli_integer(&call->values, OPT_MATCH), cli_number(&call->values, OPT_THRESHOLD),
            cli_integer(&call->values, OPT_COMPARE_TOKENS), cli_integer(&call->values, OPT_TOP),
            cli_integer(&call->values, OPT_SEED));

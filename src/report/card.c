@@ -92,6 +92,28 @@ static void add_tokens(xci_page *page, const char *title, const json_t *per_chec
   }
 }
 
+/* Row of compare/seeds.csv, SIZE_MAX if there is none. Rows of a task stand together, strongest feature first. */
+static size_t find_over_runs(const xci_csv *csv, const char *task, int id, const char *label) {
+  const size_t tasks = xci_csv_column(csv, "task"), features = xci_csv_column(csv, "feature");
+  const size_t checkpoints = xci_csv_column(csv, "checkpoint");
+  for (size_t r = 0; r < csv->n_rows; r++)
+    if ((int)xci_csv_number(csv, r, features) == id && strcmp(xci_csv_at(csv, r, checkpoints), label) == 0 &&
+        strcmp(xci_csv_at(csv, r, tasks), task) == 0)
+      return r;
+  return SIZE_MAX;
+}
+
+/* The interval over seeds below the one over examples. */
+static void add_over_runs(xci_page *page, const char *task, int id, const char *label) {
+  const xci_csv *csv = &page->run->seeds;
+  const size_t row = find_over_runs(csv, task, id, label);
+  if (row == SIZE_MAX) return;
+  const double low = xci_csv_number(csv, row, xci_csv_column(csv, "low"));
+  const double high = xci_csv_number(csv, row, xci_csv_column(csv, "high"));
+  xci_text_format(&page->html, "<br><span class=\"muted\">%.0f seeds %.2f–%.2f</span>",
+                  xci_csv_number(csv, row, xci_csv_column(csv, "n_runs")), low, high);
+}
+
 /* Rows of the tasks in which this feature has an effect. */
 static void add_effects(xci_page *page, int id) {
   const xci_run_files *run = page->run;
@@ -119,10 +141,13 @@ static void add_effects(xci_page *page, int id) {
         double value = xci_csv_number(csv, row, xci_csv_column(csv, name[0]));
         double low = xci_csv_number(csv, row, xci_csv_column(csv, name[1]));
         double high = xci_csv_number(csv, row, xci_csv_column(csv, name[2]));
-        if (pass && isfinite(value) && isfinite(low))
-          xci_text_format(&page->html, "<td>%.2f <span class=\"muted\">%.2f–%.2f</span></td>", value, low, high);
-        else
+        if (pass && isfinite(value) && isfinite(low)) {
+          xci_text_format(&page->html, "<td>%.2f <span class=\"muted\">%.2f–%.2f</span>", value, low, high);
+          add_over_runs(page, run->task[t].name, id, run->labels[c]);
+          xci_page_raw(page, "</td>");
+        } else {
           xci_page_cell(page, value);
+        }
       }
     xci_page_cell_text(page, xci_csv_at(csv, row, xci_csv_column(csv, "class")));
     xci_page_raw(page, "</tr>\n");

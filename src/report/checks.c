@@ -83,6 +83,7 @@ void xci_page_seeds(xci_page *page) {
   add_answer(page, compare, "of one run are found again in another");
   xci_page_recurring(page, compare, "seeds");
   xci_page_agreement(page, compare, "seeds");
+  xci_page_over_runs(page);
 }
 
 void xci_page_models(xci_page *page) {

@@ -17,6 +17,9 @@ void xci_page_agreement(xci_page *page, const json_t *compare, const char *prefi
 /* Shares of classes, the specificity of their tokens and onsets, runs side by side (class_shares.c). */
 void xci_page_class_shares(xci_page *page, const json_t *compare, const char *prefix);
 
+/* RelIE of the strongest features over examples and over seeds (over_runs.c). */
+void xci_page_over_runs(xci_page *page);
+
 /* Name of run r: "layer 3" where layers are compared. */
 void xci_comparison_name(const json_t *compare, xci_comparison_kind kind, const char *name, char out[64]);
 /* "en_simple" of "pairs-en_simple". */

@@ -33,7 +33,7 @@ typedef struct xci_run_files {
   xci_csv sweep;               /* sweep/sweep.csv */
   json_t *manifest;
   json_t *compare, *compare_layers; /* compare.json of the folders of these names */
-  xci_csv stability;                /* compare/stability.csv */
+  xci_csv stability, seeds;         /* compare/stability.csv, compare/seeds.csv */
   size_t n_transfers;
   xci_named_json *transfer;
   size_t n_tasks;

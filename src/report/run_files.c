@@ -194,6 +194,7 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   if (!status) status = read_json(run, "compare/compare.json", &files->compare, err);
   if (!status) status = read_json(run, "compare-layers/compare.json", &files->compare_layers, err);
   if (!status) status = read_csv(run, "compare/stability.csv", &files->stability, err);
+  if (!status) status = read_csv(run, "compare/seeds.csv", &files->seeds, err);
   if (!status) status = read_transfers(run, files, err);
   if (!status) status = read_tasks(run, files, err);
   if (!status) status = describe_coder(run, files, err);
@@ -229,6 +230,7 @@ void xci_run_files_free(xci_run_files *files) {
   json_decref(files->compare);
   json_decref(files->compare_layers);
   xci_csv_close(&files->stability);
+  xci_csv_close(&files->seeds);
   for (size_t t = 0; t < files->n_transfers; t++) {
     xci_free(files->transfer[t].name);
     json_decref(files->transfer[t].value);

@@ -4,6 +4,7 @@
 #include "scene.h"
 
 #include "analysis/comparison/compare.h"
+#include "analysis/csv_in.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -99,6 +100,64 @@ END_TEST
 
 static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
 
+/* Where the copy alone has the feature, its RelIE is the same: an interval without width. */
+static void check_over_runs(const char *path) {
+  size_t n_of_two = 0;
+  xci_csv csv;
+  ck_ok(xci_csv_open(path, &csv, err));
+  for (size_t r = 0; r < csv.n_rows; r++) {
+    const double rel_ie = xci_csv_number(&csv, r, xci_csv_column(&csv, "rel_ie"));
+    const double examples = xci_csv_number(&csv, r, xci_csv_column(&csv, "low_examples"));
+    ck_assert(xci_csv_number(&csv, r, xci_csv_column(&csv, "n_runs")) >= 2);
+    ck_assert(examples <= xci_csv_number(&csv, r, xci_csv_column(&csv, "high_examples")));
+    if (xci_csv_number(&csv, r, xci_csv_column(&csv, "n_runs")) > 2) continue;
+    n_of_two++;
+    /* The copy adds up the same products in another order: float rounding of sums of 40 terms. */
+    ck_assert_double_eq_tol(xci_csv_number(&csv, r, xci_csv_column(&csv, "low")), rel_ie, 1e-4);
+    ck_assert_double_eq_tol(xci_csv_number(&csv, r, xci_csv_column(&csv, "high")), rel_ie, 1e-4);
+  }
+  ck_assert_uint_gt(n_of_two, 10);
+  xci_csv_close(&csv);
+}
+
+/* Three values whose interval is known: 0.3 +- 4.302653 * 0.1 / sqrt(3). */
+START_TEST(interval_over_runs_is_students) {
+  uint32_t feature = 5;
+  char *labels[] = {"early", "late"}, name[] = "first", task_name[] = "task";
+  double ie[] = {1, 3}, rel_ie[] = {0.2, 0.8}, low[] = {0.1, 0.7}, high[] = {0.3, 0.9};
+  char class[1][64] = {"shared:early+late"};
+  xci_task_effects task = {.task = task_name, .n_features = 1, .feature = &feature, .ie = ie, .rel_ie = rel_ie, .low = low,
+                           .high = high, .class = class};
+  const xci_side side = {.name = name, .n = 2, .n_latents = 9, .labels = labels, .n_tasks = 1, .task = &task};
+  xci_over_runs over;
+  xci_json_out json = {0};
+  xci_text csv = {0};
+  ck_ok(xci_over_runs_open(&side, 4, &over, err));
+  const double others[] = {0.3, NAN, 0.4}; /* one run does not have the feature */
+  over.n_alike = 4;
+  for (size_t k = 0; k < 3; k++) {
+    over.value[0][1 + k] = others[k];
+    over.value[0][4 + 1 + k] = 1 - others[k];
+  }
+  xci_json_open(&json, NULL, '{');
+  xci_over_runs_write(&over, &json, &csv);
+  xci_json_close(&json, '}');
+  xci_over_runs_close(&over);
+  double n, mean, from, to;
+  const char *row = strstr(csv.bytes, "task,5,early,");
+  ck_assert_ptr_nonnull(row);
+  ck_assert_int_eq(sscanf(row, "task,5,early,%lf,0.2,0.1,0.3,%lf,%lf,%lf,", &n, &mean, &from, &to), 4);
+  ck_assert(n == 3);
+  ck_assert_double_eq_tol(mean, 0.3, 1e-12);
+  ck_assert_double_eq_tol(from, 0.3 - 4.302653 * 0.1 / sqrt(3), 1e-9);
+  ck_assert_double_eq_tol(to, 0.3 + 4.302653 * 0.1 / sqrt(3), 1e-9);
+  ck_assert_ptr_nonnull(strstr(row, ",uncertain\n")); /* 0.05 to 0.55 spans the border of sharing */
+  ck_assert_ptr_nonnull(strstr(json.text.bytes, "\"n_everywhere\": 0"));
+  xci_text_clear(&csv);
+  xci_text_clear(&json.text);
+}
+END_TEST
+
 START_TEST(another_order_is_found_again) {
   scene in;
   xcoder_comparison *comparison;
@@ -139,6 +198,7 @@ START_TEST(another_order_is_found_again) {
     }
     json_decref(whole);
     xci_free(bytes);
+    check_over_runs(scene_path(&in, "seeds.csv"));
     xcoder_free_coder(same);
     xcoder_free_coder(noise);
     scene_close(&in);
@@ -151,6 +211,7 @@ int main(void) {
   TCase *tests = tcase_create("compare");
   tcase_add_test(tests, similarities_follow_their_definitions);
   tcase_add_test(tests, another_order_is_found_again);
+  tcase_add_test(tests, interval_over_runs_is_students);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK);

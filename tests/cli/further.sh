@@ -34,7 +34,7 @@ out: run
 END
 
 expect 0 "" "$program" run plan.yaml
-for file in compare/compare.json compare/matches.csv compare/stability.csv compare-layers/compare.json store/store.json \
+for file in compare/compare.json compare/matches.csv compare/stability.csv compare/seeds.csv compare-layers/compare.json store/store.json \
   seeds/seed-7/crosscoder.safetensors layers/layer-0/crosscoder.safetensors layers/layer--1/crosscoder.safetensors; do
   [ -s "run/$file" ] || fail "run/$file is missing"
 done
@@ -66,6 +66,12 @@ expect 0 "" "$program" compare run run/seeds/seed-7 --threshold=-1 --json
 grep -E '"n_(live_a|live_b|recurring)"' stdout | tr -dc '0-9\n' | {
   read -r a && read -r b && read -r recurring && [ "$recurring" -eq "$([ "$a" -lt "$b" ] && echo "$a" || echo "$b")" ]
 } || fail "with the lowest threshold every feature that has a partner recurs: $(cat stdout)"
+# RelIE of what both have has an interval over both seeds.
+grep -q '^pairs-pairs,[0-9]*,a,2,' run/compare/seeds.csv || fail "seeds.csv holds no feature of both seeds"
+expect 0 "" "$program" report run
+[ -s run/report/tables/seeds-relie.csv ] || fail "the report has no RelIE over seeds"
+grep -q 'over seeds</h3>' run/report/index.html || fail "the report says nothing of RelIE over seeds"
+grep -q '2 seeds [01]' run/report/index.html || fail "no card has an interval over seeds"
 
 expect 0 "" "$program" compare run alone --estimate --out=none
 contains "expected time"

@@ -122,12 +122,17 @@ xcoder_status xcoder_comparison_write(const xcoder_comparison *comparison, const
                                       const char *folder, xcoder_error *err) {
   xcoder_compare_options chosen;
   xci_json_out json = {0};
-  xci_text matches = {0}, stable = {0};
+  xci_text matches = {0}, stable = {0}, seeds = {0};
+  xci_over_runs over = {0};
   stability *counts = NULL;
   xcoder_compare_defaults(&chosen);
   if (options) chosen = *options;
   if (comparison->n_sides < 2) return xci_fail(err, XCODER_USAGE, "compare: two runs at least are needed");
+  if (comparison->n_sides > XCI_MOST_SIDES)
+    return xci_fail(err, XCODER_USAGE, "compare: %zu runs, at most %d are supported", comparison->n_sides,
+                    XCI_MOST_SIDES);
   xcoder_status status = stability_open(comparison, &counts, err);
+  if (!status) status = xci_over_runs_open(comparison->side, comparison->n_sides, &over, err);
   xci_json_open(&json, NULL, '{');
   xci_json_count(&json, "format", 1);
   xci_json_count(&json, "n_top", chosen.n_top);
@@ -141,17 +146,22 @@ xcoder_status xcoder_comparison_write(const xcoder_comparison *comparison, const
       if (status) break;
       status = xci_compare_write_pair(&m, &chosen, &json, &matches, err);
       stability_add(&m, &counts[k], &counts[l]);
+      xci_over_runs_add(&m, l, &over);
       xci_matching_close(&m);
     }
   xci_json_close(&json, ']');
+  if (!status) xci_over_runs_write(&over, &json, &seeds);
   xci_json_close(&json, '}');
   if (!status) write_stability(comparison, counts, &stable);
   if (!status) status = write_text(folder, "matches", ".csv", &matches, err);
   if (!status) status = write_text(folder, "stability", ".csv", &stable, err);
+  if (!status) status = write_text(folder, "seeds", ".csv", &seeds, err);
   if (!status) status = write_text(folder, "compare", ".json", &json.text, err);
   stability_close(counts, comparison->n_sides);
   xci_text_clear(&matches);
   xci_text_clear(&stable);
+  xci_text_clear(&seeds);
+  xci_over_runs_close(&over);
   xci_text_clear(&json.text);
   return status;
 }

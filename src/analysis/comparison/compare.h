@@ -17,6 +17,7 @@ typedef struct xci_task_effects {
   size_t n_features;
   uint32_t *feature;   /* [n_features] */
   double *ie, *rel_ie; /* [n_features, n] */
+  double *low, *high;  /* [n_features, n], of RelIE over examples; NaN where the run has none */
   double *n_active;    /* [n_features], examples in which it is active */
   char (*class)[64];   /* [n_features] */
 } xci_task_effects;
@@ -95,6 +96,26 @@ void xci_matching_close(xci_matching *matching);
 /* Similarity of feature k of a with its partner, NaN without one. */
 double xci_matching_similarity(const xci_matching *matching, size_t k);
 bool xci_matching_recurs(const xci_matching *matching, size_t k);
+/* Whether both are of the same checkpoints at the same layer, so that RelIE of matched features is of the same. */
+bool xci_made_alike(const xci_side *a, const xci_side *b);
+
+/* ---- RelIE over runs (compare_runs.c) ---- */
+
+enum { XCI_MOST_SIDES = 64 };
+
+/* RelIE of the features of the first side in every run made like it. */
+typedef struct xci_over_runs {
+  const xci_side *side;
+  size_t n_sides, n_alike; /* n_alike: the first side and those made alike */
+  double **value;          /* per task: [n_features, n, n_sides], NaN where a run does not have the feature */
+} xci_over_runs;
+
+xcoder_status xci_over_runs_open(const xci_side *first, size_t n_sides, xci_over_runs *over, xcoder_error *err);
+void xci_over_runs_close(xci_over_runs *over);
+/* Takes the partners of the first side's features in side number `side`; of other pairs, and of runs that were not made
+ * alike, nothing. */
+void xci_over_runs_add(const xci_matching *matching, size_t side, xci_over_runs *over);
+void xci_over_runs_write(const xci_over_runs *over, xci_json_out *json, xci_text *csv);
 
 /* ---- Files (compare_file.c) ---- */
 

@@ -75,7 +75,7 @@ static xcoder_status find_null(xci_matching *m, uint64_t seed, xcoder_error *err
   return status;
 }
 
-static bool same_labels(const xci_side *a, const xci_side *b) {
+bool xci_made_alike(const xci_side *a, const xci_side *b) {
   return a->layer == b->layer && a->n == b->n && xci_shared_labels(a, b) == a->n;
 }
 
@@ -84,7 +84,7 @@ xcoder_status xci_matching_open(const xci_side *a, const xci_side *b, const xcod
   const bool have_cosine = xci_shared_labels(a, b) > 0;
   size_t n_values = 0;
   *m = (xci_matching){.a = a, .b = b, .threshold = options->threshold};
-  m->by_cosine = options->match == XCODER_MATCH_COSINE || (options->match == XCODER_MATCH_AUTO && same_labels(a, b));
+  m->by_cosine = options->match == XCODER_MATCH_COSINE || (options->match == XCODER_MATCH_AUTO && xci_made_alike(a, b));
   if (m->by_cosine && !have_cosine)
     return xci_fail(err, XCODER_USAGE, "compare: %s and %s share no checkpoint of equal width, so their decoders have "
                     "no cosine (match by correlation)", a->name, b->name);

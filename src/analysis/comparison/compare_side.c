@@ -18,6 +18,8 @@ void xci_side_close(xci_side *side) {
     xci_free(task->feature);
     xci_free(task->ie);
     xci_free(task->rel_ie);
+    xci_free(task->low);
+    xci_free(task->high);
     xci_free(task->n_active);
     xci_free(task->class);
   }

@@ -39,11 +39,15 @@ static xcoder_status read_effects(const char *path, const char *task, size_t n_t
   if (!status) status = XCI_ALLOC(&out->feature, csv.n_rows, err);
   if (!status) status = XCI_ALLOC(&out->ie, csv.n_rows * side->n, err);
   if (!status) status = XCI_ALLOC(&out->rel_ie, csv.n_rows * side->n, err);
+  if (!status) status = XCI_ALLOC(&out->low, csv.n_rows * side->n, err);
+  if (!status) status = XCI_ALLOC(&out->high, csv.n_rows * side->n, err);
   if (!status) status = XCI_ALLOC(&out->n_active, csv.n_rows, err);
   if (!status) status = XCI_ALLOC(&out->class, csv.n_rows, err);
   for (size_t c = 0; !status && c < side->n; c++) {
     status = read_column(&csv, path, "ie_", side, c, out->ie, err);
     if (!status) status = read_column(&csv, path, "rel_ie_", side, c, out->rel_ie, err);
+    if (!status) status = read_column(&csv, path, "rel_ie_low_", side, c, out->low, err);
+    if (!status) status = read_column(&csv, path, "rel_ie_high_", side, c, out->high, err);
   }
   for (size_t r = 0; !status && r < csv.n_rows; r++) {
     status = xci_csv_feature(&csv, path, r, names, &out->feature[r], err);
