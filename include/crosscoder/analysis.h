@@ -182,13 +182,19 @@ typedef struct xcoder_attribute_options {
    * layer reads them instead of integrating again, with the same bits. Used where the path does not depend on the
    * crosscoder (XCODER_ORIGIN, _COUNTERFACTUAL, _RESAMPLED); NULL: none. */
   const char *gradients;
+  /* > 0: n_steps are doubled, up to 320, for every example whose effects miss the change of the metric by more than this
+   * share of it (or of the mean |metric| at both ends, where that is larger). 0: n_steps for all. */
+  double tolerance;
+  /* What is done is written to effects/TASK.partial.safetensors when as many seconds have passed, so that a process that
+   * is killed loses no more; less often where writing takes long. 0: when stopped only. */
+  double save_seconds;
 } xcoder_attribute_options;
 
 XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs *task,
                                           const xcoder_attribute_options *options, const char *run_directory,
                                           xcoder_verdicts *verdicts, xcoder_error *err);
 
-/* When stopped, the examples that are done are kept in effects/TASK.partial.safetensors, and the next call with the same
+/* When stopped (and every save_seconds), the examples that are done are kept in effects/TASK.partial.safetensors, and the next call with the same
  * setting, task and options goes on behind them, with the same bits as without the stop.
  *
  * effects/TASK.csv and .json anew from effects/TASK.safetensors, without the models: with other resamples and another seed

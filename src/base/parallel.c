@@ -4,6 +4,7 @@
 
 #include <crosscoder/device.h>
 #include <stdatomic.h>
+#include <time.h>
 
 static atomic_int chosen_threads;
 
@@ -78,3 +79,8 @@ double xci_sum_f32(const float *x, size_t n) { CHUNKED_SUM((double)x[i]); }
 double xci_sum_f64(const double *x, size_t n) { CHUNKED_SUM(x[i]); }
 
 double xci_sum_squares_f32(const float *x, size_t n) { CHUNKED_SUM((double)x[i] * (double)x[i]); }
+
+double xci_seconds(void) {
+  struct timespec t;
+  return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads and sums whose value does not depend on them. */
+/* Threads, time, and sums whose value does not depend on them. */
 #ifndef XCI_BASE_PARALLEL_H
 #define XCI_BASE_PARALLEL_H
 
@@ -12,6 +12,9 @@
 /* Team size of every parallel region: `#pragma omp parallel num_threads(xci_threads())`. */
 int xci_threads(void);
 int xci_thread_index(void); /* omp_get_thread_num() or 0 */
+
+/* Of a clock that only moves forward; for rates and intervals, never for results. */
+double xci_seconds(void);
 
 /* Sum over a fixed chunk tree: chunks of 4096 elements, each summed in order (double), then pairwise. The value
  * depends on n alone, not on threads. */

@@ -37,8 +37,12 @@ static double effect_seconds(const cli_job *job, const cli_sizes *s) {
          2 * s->n * resamples * (draw_seconds * active + sort_seconds * features);
 }
 
+double cli_attribution_nodes(const cli_values *values) {
+  return cli_integer(values, OPT_STEPS) ? (double)cli_integer(values, OPT_STEPS) : 20;
+}
+
 static work count_attribution(const cli_job *job, const cli_sizes *s) {
-  double nodes = (double)cli_integer(job->setting.values, OPT_STEPS), prompts = s->prompt_tokens;
+  double nodes = cli_attribution_nodes(job->setting.values), prompts = s->prompt_tokens;
   return (work){2 * s->n * prompts * (s->below + (2 + nodes * (1 + gradient_passes)) * s->above), prompts,
                 effect_seconds(job, s)};
 }

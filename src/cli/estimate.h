@@ -28,6 +28,8 @@ xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *inf
 
 /* Parameters of one block and of the embedding (the head has as many); bytes of one in the weight files. */
 double cli_block_parameters(const xcoder_model_info *info);
+/* Nodes of an example. With --steps=auto every one has ten, and some have twenty more, or sixty. */
+double cli_attribution_nodes(const cli_values *values);
 double cli_embedding_parameters(const xcoder_model_info *info);
 double cli_parameter_bytes(const xcoder_model_info *info);
 

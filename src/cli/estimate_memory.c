@@ -55,7 +55,7 @@ static double tape_bytes(const cli_setting *setting, const cli_sizes *s) {
   double blocks = fmax(1, s->above / cli_block_parameters(info));
   double row = 4 * ((parallel ? 1 : 2) * s->width + 3 * (double)(info->n_heads * info->d_head) +
                     (gated ? 2 : 1) * (double)info->d_mlp);
-  double rows = fmin(4096, s->prompt_tokens * (double)cli_integer(setting->values, OPT_STEPS));
+  double rows = fmin(4096, s->prompt_tokens * cli_attribution_nodes(setting->values));
   double gradients = 4 * rows * (9 * s->width + 2 * (double)info->d_mlp); /* work space */
   return s->n * (fmin(1 << 30, blocks * row * rows) + 4 * rows * s->width) + gradients;
 }
@@ -70,7 +70,7 @@ static double analysis_bytes(const cli_setting *setting, const cli_sizes *s, uin
   if (text)
     most = stretch_bytes(s, rows) + 8 * rows * s->width + forward_bytes(setting, s, fmin(rows, 4096));
   double prompts = fmin(s->prompt_tokens, 1024);
-  double packed = fmin(4096, (double)cli_integer(values, OPT_STEPS) * prompts);
+  double packed = fmin(4096, cli_attribution_nodes(values) * prompts);
   if (wanted & (1u << STAGE_ATTRIBUTE | 1u << STAGE_ABLATE | 1u << STAGE_EVAL))
     most = fmax(most, stretch_bytes(s, prompts) + prompts * s->width * 20 + packed * s->width * 8 +
                           forward_bytes(setting, s, packed) +

@@ -148,6 +148,17 @@ static xcoder_status set_skip(cli_value *value, const cli_option *option, const 
   return cli_fail(err, XCODER_USAGE, "%s: '%.200s' was found, expected %s", where, text, option->argument);
 }
 
+/* N or auto; integer: 0 for auto. */
+static xcoder_status set_steps(cli_value *value, const cli_option *option, const char *text, const char *where,
+                               xcoder_error *err) {
+  xcoder_error ignored;
+  value->integer = 0;
+  if (strcmp(text, "auto") == 0 || !set_integer(value, option, text, where, &ignored))
+    return XCODER_OK;
+  return cli_fail(err, XCODER_USAGE, "%s: '%.200s' was found, expected auto or a number from %.0f to %.0f", where, text,
+                  option->low, option->high);
+}
+
 /* A path of a plan: relative to its folder. SPEC and KIND:PATH keep what stands before the path. */
 static char *resolve(const cli_option *option, const char *text, const char *folder) {
   if (!folder)
@@ -189,6 +200,8 @@ static xcoder_status set_word(cli_value *value, const cli_option *option, const 
     return set_layer(value, option, text, where, err);
   case CLI_ON_NAN: case CLI_BAD_LINES:
     return set_skip(value, option, text, where, err);
+  case CLI_STEPS:
+    return set_steps(value, option, text, where, err);
   default:
     if (!*text && option->type != CLI_TEXT)
       return cli_fail(err, XCODER_USAGE, "%s: an empty text was found, expected %s", where, option->argument);

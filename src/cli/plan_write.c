@@ -95,7 +95,7 @@ static void add_comment(cli_string *text, const cli_option *option) {
   cli_addf(text, "\n# %s", option->text);
   if (option->choices)
     cli_addf(text, " (%s)", option->choices);
-  else if (option->type == CLI_ON_NAN || option->type == CLI_BAD_LINES)
+  else if (option->type == CLI_ON_NAN || option->type == CLI_BAD_LINES || option->type == CLI_STEPS)
     cli_addf(text, " (%s)", option->argument);
   cli_add(text, "\n");
 }

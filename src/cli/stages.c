@@ -61,6 +61,8 @@ xcoder_attribute_options cli_attribute_options(const cli_values *values) {
   if (cli_authors(values) && values->value[OPT_QUADRATURE].origin == FROM_DEFAULT)
     options.quadrature = XCODER_LEFT;
   options.n_steps = (size_t)cli_integer(values, OPT_STEPS);
+  options.save_seconds = cli_number(values, OPT_SAVE_SECONDS);
+  options.tolerance = options.n_steps ? 0 : 0.01; /* auto */
   options.baseline = baselines[cli_integer(values, OPT_BASELINE)];
   options.bootstrap = (uint64_t)cli_integer(values, OPT_BOOTSTRAP);
   options.seed = (uint64_t)cli_integer(values, OPT_SEED);

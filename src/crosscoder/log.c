@@ -2,13 +2,13 @@
 /* metrics.csv (values only: equal runs give equal bytes) and timing.csv. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/size.h"
 #include "crosscoder/trainer.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct row {
@@ -17,12 +17,7 @@ typedef struct row {
   const xci_quality *quality;
 } row;
 
-static double now(void) {
-  struct timespec t;
-  return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
-}
-
-double xci_log_seconds(const xci_trainer *trainer) { return trainer->seconds_before + now() - trainer->started; }
+double xci_log_seconds(const xci_trainer *trainer) { return trainer->seconds_before + xci_seconds() - trainer->started; }
 
 /* Memory in use, where the system tells. */
 static uint64_t resident_bytes(void) {
@@ -84,7 +79,7 @@ xcoder_status xci_log_open(xci_trainer *trainer, xcoder_error *err) {
   xci_text_add(&header, "step,seconds,tokens_per_second,resident_bytes\n");
   if (!status) status = open_log(trainer, "timing.csv", trainer->timing_bytes, &header, &trainer->timing, err);
   xci_text_clear(&header);
-  trainer->started = now();
+  trainer->started = xci_seconds();
   trainer->last_row_seconds = trainer->seconds_before;
   trainer->last_row_step = trainer->step;
   return status;

@@ -3,11 +3,11 @@
  * part of its features and samples. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/size.h"
 #include "crosscoder/trainer.h"
 #include <math.h>
-#include <time.h>
 
 enum { MAX_LATENTS = 2048, MAX_SAMPLES = 1024, FEW = 64, MAX_REPEATS = 10 };
 static const double enough = 0.2; /* seconds; the best of several repeats is that of a machine left alone */
@@ -28,11 +28,6 @@ typedef struct phases {
   double learn[2], decode[2]; /* with half of all features firing, with FEW a sample */
   xcoder_traffic step;        /* with FEW a sample */
 } phases;
-
-static double seconds(void) {
-  struct timespec t;
-  return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
-}
 
 /* About uniform in -1 .. 1; half of the features then fire for a sample, as in a run that starts. */
 static void fill(float *values, size_t n, uint32_t seed) {
@@ -91,7 +86,7 @@ static xcoder_status set_few(const probe *p, xcoder_error *err) {
 }
 
 static void keep_least(double *least, double started) {
-  double passed = seconds() - started;
+  double passed = xci_seconds() - started;
   if (*least <= 0 || passed < *least) *least = passed;
 }
 
@@ -121,7 +116,7 @@ static xcoder_status measure(const probe *p, float *xhat, double share, phases *
   xci_codes codes;
   add_traffic(p, &since, share, NULL);
   t->step = (xcoder_traffic){0};
-  double started = seconds();
+  double started = xci_seconds();
   xcoder_status status = ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &gate, err);
   keep_least(&t->encode, started);
   add_traffic(p, &since, share, &t->step);
@@ -130,16 +125,16 @@ static xcoder_status measure(const probe *p, float *xhat, double share, phases *
     add_traffic(p, &since, share, NULL);
     if (few && !status) status = ops->coder_codes(p->device, p->coder, &codes, err); /* for the counts of dead ones */
     add_traffic(p, &since, share, few ? &t->step : NULL);
-    started = seconds();
+    started = xci_seconds();
     if (!status) status = ops->coder_decode(p->device, p->coder, xhat, err);
     keep_least(&t->decode[few], started);
     add_traffic(p, &since, share, NULL);
-    started = seconds();
+    started = xci_seconds();
     if (!status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
     keep_least(&t->learn[few], started);
     add_traffic(p, &since, share, few ? &t->step : NULL);
   }
-  started = seconds();
+  started = xci_seconds();
   if (!status) status = ops->coder_update(p->device, p->coder, &adam, err);
   keep_least(&t->update, started);
   add_traffic(p, &since, share, &t->step);
@@ -193,8 +188,8 @@ static xcoder_status find_pace(size_t n_checkpoints, size_t d_model, const xcode
   xcoder_status status = xci_train_resolve(options, n_checkpoints, d_model, &o, err);
   if (!status) status = open_probe(n_checkpoints, d_model, &o, &p, err);
   if (!status) status = XCI_ALLOC(&xhat, p.n_samples * n_checkpoints * d_model, err);
-  double started = seconds();
-  for (int i = 0; i < MAX_REPEATS && !status && (i < 2 || seconds() - started < enough); i++)
+  double started = xci_seconds();
+  for (int i = 0; i < MAX_REPEATS && !status && (i < 2 || xci_seconds() - started < enough); i++)
     status = measure(&p, xhat, (double)p.n_samples / (double)o.batch_size, &t, err); /* the first also takes memory */
   if (!status) {
     double few = (double)p.few;

@@ -75,7 +75,7 @@ def bf16(x):
     return x.to(torch.bfloat16).to(torch.float64)
 
 
-def nodes(rule, clean, target):
+def nodes(rule, clean, target, origin=False):
     """(alpha, weight) of a rule; `clean` and `target` are the ends of the path at the last position."""
     if rule == "gradient":
         return [(0.0, 1.0)]
@@ -89,7 +89,13 @@ def nodes(rule, clean, target):
         x = clean - clean.mean()
         y = target - target.mean() - x
         closest = float(-(x @ y) / (y @ y))
-        distance = max(0.5 * float(((x + closest * y).norm() / y.norm())), 0.03)
+        nearest = float((x + closest * y).norm() / y.norm())
+        if origin:  # graded into the point where the path ends, down to what the norms' epsilon blurs
+            distance = 0.5 * np.sqrt(nearest ** 2 + 1e-5 * len(y) / float(y @ y))
+            first, last = np.arcsinh(-closest / distance), np.arcsinh((1 - closest) / distance)
+            t = first + (last - first) * u
+            return list(zip(np.clip(closest + distance * np.sinh(t), 0, 1), w * (last - first) * distance * np.cosh(t)))
+        distance = max(0.5 * nearest, 0.03)
         first, last = np.arctan(-closest / distance), np.arctan((1 - closest) / distance)
         wanted, low, high = u, np.zeros(STEPS), np.ones(STEPS)
         for _ in range(60):  # 95 % of the angle and 5 % of alpha make the variable whose nodes are Gauss-Legendre's
@@ -149,7 +155,7 @@ def effects(coder, model, c, ids, a, other, right, wrong, rule, baseline, means)
 
     grads = [torch.zeros_like(p) for p in (f, e, bias)]
     ends = [p[-1] @ w[:, c] + q[-1] + r[-1] for p, q, r in ((f, e, bias), (f_end, e_end, b_end))]
-    for alpha, weight in nodes(rule, *ends):
+    for alpha, weight in nodes(rule, *ends, origin=baseline == "origin"):
         m, parts = metric(alpha, True)
         for total, g in zip(grads, torch.autograd.grad(m, parts)):
             total += weight * g

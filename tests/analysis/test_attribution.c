@@ -217,6 +217,45 @@ START_TEST(gauss_closes_the_gap) {
 }
 END_TEST
 
+/* With a tolerance the gap of every example closes, where the rule is poor and the path ends in a point, too. */
+START_TEST(doubled_nodes_close_every_gap) {
+  static const xcoder_attribute_options cases[] = {
+      {.quadrature = XCODER_GAUSS, .n_steps = 4, .baseline = XCODER_ORIGIN, .tolerance = 0.01},
+      {.quadrature = XCODER_MIDPOINT, .n_steps = 10, .tolerance = 0.02}};
+  scene in;
+  prompts p;
+  scene_open(&in, NULL);
+  open_prompts(&in, &p);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    size_t n_open = 0;
+    for (int fixed = 0; fixed < 2; fixed++) {
+      xcoder_attribute_options options = cases[i];
+      if (fixed) options.tolerance = 0;
+      xci_effects e;
+      xci_path path;
+      xci_node_effects nodes;
+      ck_ok(xci_path_open(&options, &path, err));
+      ck_ok(xci_effects_open(&p.bench, E, &e, err));
+      ck_ok(xci_node_effects_open(&p.bench, &path, &p.s, NULL, p.right, p.wrong, &nodes, err));
+      ck_ok(xci_effects_add(&p.bench, &path, &p.s, NULL, &nodes, &e, err));
+      for (size_t k = 0; k < E * N; k++) {
+        const double clean = nodes.clean[k], baseline = nodes.baseline[k];
+        const double size = fmax(fabs(baseline - clean), (fabs(clean) + fabs(baseline)) / 2);
+        /* The gap of the gradient's integral, less what rounding adds to the sum over features. */
+        if (fixed) n_open += fabs(e.gap[k]) > cases[i].tolerance * size;
+        else ck_assert_double_le(fabs(e.gap[k]), (cases[i].tolerance + 1e-4) * size);
+      }
+      xci_node_effects_close(&nodes);
+      xci_path_close(&path);
+      xci_effects_close(&e);
+    }
+    ck_assert_uint_gt(n_open, 0);
+  }
+  close_prompts(&p);
+  scene_close(&in);
+}
+END_TEST
+
 /* ---- Files ---- */
 
 static void attribute_to_files(scene *in, xci_csv *csv) {
@@ -395,6 +434,7 @@ int main(void) {
   tcase_add_test(tests, effects_are_those_of_autograd);
   tcase_add_test(tests, the_average_of_the_authors);
   tcase_add_test(tests, gauss_closes_the_gap);
+  tcase_add_test(tests, doubled_nodes_close_every_gap);
   tcase_add_test(tests, files_hold_the_effects);
   tcase_add_test(tests, permuting_checkpoints_permutes_results);
   tcase_add_test(tests, top_features_are_a_union);

@@ -176,11 +176,36 @@ START_TEST(turned_nodes_integrate_what_turns) {
     ck_assert_double_eq_tol(sines, wanted, (tolerance));
   }
   const float clean[] = {3, 1, 2, 2}, target[] = {0, 4, 2, 2}; /* without means (1, -1, 0, 0) and (-2, 2, 0, 0) */
-  double closest, distance;
-  ck_assert(xci_quadrature_line(clean, target, 4, &closest, &distance));
+  double closest, distance, length;
+  ck_assert(xci_quadrature_line(clean, target, 4, &closest, &distance, &length));
   ck_assert_double_eq_tol(closest, 1.0 / 3, 1e-15);
   ck_assert_double_eq_tol(distance, 0, 1e-7);
-  ck_assert(!xci_quadrature_line(clean, clean, 4, &closest, &distance));
+  ck_assert_double_eq_tol(length, 3 / sqrt(2), 1e-15); /* of (-3, 3, 0, 0) */
+  ck_assert(!xci_quadrature_line(clean, clean, 4, &closest, &distance, &length));
+}
+END_TEST
+
+/* A line that ends in a point: what a normalisation with an epsilon makes of b = 1 - alpha is b / sqrt(b^2 + s^2). Twenty
+ * nodes integrate its derivative, and a constant, to 1e-3 for every s between a third and ten times the distance
+ * that they were placed for; plain Gauss nodes miss most of it. */
+START_TEST(graded_nodes_integrate_into_a_point) {
+  enum { STEPS = 20 };
+  for (int i = 0; i < 31; i++) {
+    const double distance = 1e-3, s = distance * pow(10, -0.5 + 0.05 * i), wanted = 1 / sqrt(1 + s * s);
+    double alpha[STEPS], weight[STEPS], u[STEPS], w[STEPS], sum = 0, found = 0, plain = 0;
+    xci_quadrature_nodes(XCODER_GAUSS, STEPS, u, w);
+    xci_quadrature_grade(1, distance, STEPS, u, w, alpha, weight);
+    for (size_t k = 0; k < STEPS; k++) {
+      const double b = 1 - alpha[k], c = 1 - u[k];
+      ck_assert(alpha[k] >= 0 && alpha[k] <= 1 && weight[k] > 0 && (k == 0 || alpha[k] > alpha[k - 1]));
+      sum += weight[k];
+      found += weight[k] * s * s * pow(b * b + s * s, -1.5);
+      plain += w[k] * s * s * pow(c * c + s * s, -1.5);
+    }
+    ck_assert_double_eq_tol(sum, 1, 1e-9);
+    ck_assert_double_eq_tol(found, wanted, 1e-3);
+    if (s < 2e-3) ck_assert(fabs(plain - wanted) > 0.1);
+  }
 }
 END_TEST
 
@@ -486,6 +511,7 @@ int main(void) {
   tcase_add_test(cores, simple_rules_have_their_sums);
   tcase_add_test(cores, gradient_is_one_node_at_the_start);
   tcase_add_test(cores, turned_nodes_integrate_what_turns);
+  tcase_add_test(cores, graded_nodes_integrate_into_a_point);
   tcase_add_test(cores, classes_of_two);
   tcase_add_test(cores, classes_of_three);
   tcase_add_test(cores, classes_of_more);

@@ -4,8 +4,10 @@
 #include "analysis/attribution/effects_state.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/size.h"
 #include "base/text.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,19 +41,6 @@ static xcoder_status attribute_stretch(const run *r, size_t first, size_t count,
   xci_stretch_close(&other);
   xci_free(right);
   xci_free(wrong);
-  return status;
-}
-
-static xcoder_status attribute_all(const run *r, size_t n, xcoder_error *err) {
-  const xcoder_monitor *monitor = r->bench->setting->monitor;
-  xcoder_status status = XCODER_OK;
-  for (size_t first = r->effects->n_examples, count; !status && first < n; first += count) {
-    count = xci_stretch_fit(r->prompts, first, STRETCH_ROWS);
-    xci_advance(monitor, "attribute", "examples", first, n);
-    if (xci_stopped(monitor)) return xci_interrupted(err, "attribute");
-    status = attribute_stretch(r, first, count, err);
-  }
-  if (!status) xci_advance(monitor, "attribute", "examples", n, n);
   return status;
 }
 
@@ -132,7 +121,8 @@ static xcoder_status hash_first(const run *r, const uint32_t *right, const uint3
 
 static xcoder_status make_key(const run *r, size_t n, size_t keys, xci_effects_origin *origin, xcoder_error *err) {
   const xci_path *path = r->path;
-  const double settings[] = {path->rule, path->baseline, (double)path->n_steps, r->effects->authors, (double)keys};
+  const double settings[] = {path->rule, path->baseline, (double)path->n_steps, r->effects->authors, (double)keys,
+                             path->tolerance};
   uint32_t *right = NULL, *wrong = NULL;
   xci_hash *hash = NULL;
   xcoder_status status = XCI_ALLOC(&right, n, err);
@@ -178,24 +168,57 @@ static xcoder_status go_on(const run *r, const char *file, size_t n, size_t keys
   return XCODER_OK;
 }
 
-/* All examples; when stopped, what is done is kept for the next time. */
-static xcoder_status attribute_or_save(const run *r, size_t n, size_t keys, const char *run_directory,
-                                       xci_effects_origin *origin, xcoder_error *err) {
+/* What keeps the effects that are done. */
+typedef struct keeper {
+  const char *run_directory;
+  size_t keys;
+  xci_effects_origin *origin;
+  double interval, saved_at, cost; /* seconds: between two files; when the last was begun; how long it took */
+} keeper;
+
+/* Writes what is done for the next time; without the file nothing but time is lost, so failing is no error. */
+static void keep(const run *r, size_t n, keeper *k) {
   const char *name = xcoder_pairs_name(r->task);
-  xci_text partial = {0};
   char *made = NULL;
-  xci_text_format(&partial, "%s/effects/%s.partial.safetensors", run_directory, name);
-  xcoder_status status = xci_text_status(&partial, err);
-  if (!status) status = go_on(r, partial.bytes, n, keys, origin, err);
-  if (!status) status = attribute_all(r, n, err);
-  if (status == XCODER_INTERRUPTED && r->effects->n_examples) {
-    xcoder_error late; /* the message that was there stays; without the file nothing but time is lost */
-    xcoder_status saved = *origin->key ? XCODER_OK : make_key(r, n, keys, origin, &late);
-    if (!saved) saved = xci_run_path(run_directory, "effects", name, ".partial.safetensors", &made, &late);
-    if (!saved) saved = xci_effects_save(r->effects, r->path, origin, made, &late);
-    if (saved) xci_warn(r->bench->setting->monitor, "%s: what is done cannot be kept: %s", name, late.message);
-    xci_free(made);
+  xcoder_error late;
+  k->saved_at = xci_seconds();
+  xcoder_status saved = *k->origin->key ? XCODER_OK : make_key(r, n, k->keys, k->origin, &late);
+  if (!saved) saved = xci_run_path(k->run_directory, "effects", name, ".partial.safetensors", &made, &late);
+  if (!saved) saved = xci_effects_save(r->effects, r->path, k->origin, made, &late);
+  if (saved) xci_warn(r->bench->setting->monitor, "%s: what is done cannot be kept: %s", name, late.message);
+  if (saved) k->interval = 0; /* said once */
+  k->cost = xci_seconds() - k->saved_at;
+  xci_free(made);
+}
+
+/* Every file holds all effects so far: it takes at most a twentieth of the time. */
+static void keep_at_times(const run *r, size_t n, keeper *k) {
+  if (k->interval > 0 && xci_seconds() - k->saved_at >= fmax(k->interval, 20 * k->cost)) keep(r, n, k);
+}
+
+static xcoder_status attribute_all(const run *r, size_t n, keeper *k, xcoder_error *err) {
+  const xcoder_monitor *monitor = r->bench->setting->monitor;
+  xcoder_status status = XCODER_OK;
+  for (size_t first = r->effects->n_examples, count; !status && first < n; first += count) {
+    count = xci_stretch_fit(r->prompts, first, STRETCH_ROWS);
+    xci_advance(monitor, "attribute", "examples", first, n);
+    if (xci_stopped(monitor)) return xci_interrupted(err, "attribute");
+    status = attribute_stretch(r, first, count, err);
+    if (!status && first + count < n) keep_at_times(r, n, k);
   }
+  if (!status) xci_advance(monitor, "attribute", "examples", n, n);
+  return status;
+}
+
+/* All examples; what is done is kept at times, and when stopped. */
+static xcoder_status attribute_or_save(const run *r, size_t n, keeper *k, xcoder_error *err) {
+  xci_text partial = {0};
+  xci_text_format(&partial, "%s/effects/%s.partial.safetensors", k->run_directory, xcoder_pairs_name(r->task));
+  xcoder_status status = xci_text_status(&partial, err);
+  if (!status) status = go_on(r, partial.bytes, n, k->keys, k->origin, err);
+  k->saved_at = xci_seconds();
+  if (!status) status = attribute_all(r, n, k, err);
+  if (status == XCODER_INTERRUPTED && r->effects->n_examples) keep(r, n, k); /* the message that was there stays */
   xci_text_clear(&partial);
   return status;
 }
@@ -233,7 +256,8 @@ xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs
   if (!status) status = xci_effects_open(&bench, n, &effects, err);
   if (!status && options->authors) status = set_authors(&r, n, options->batch_keys, err);
   origin.n_total = n;
-  if (!status) status = attribute_or_save(&r, n, options->batch_keys, run_directory, &origin, err);
+  keeper k = {run_directory, options->batch_keys, &origin, options->save_seconds, 0, 0};
+  if (!status) status = attribute_or_save(&r, n, &k, err);
   if (!status) status = save_all(&r, &origin, run_directory, err);
   if (!status)
     status = xci_effects_write(&bench, &path, xcoder_pairs_name(task), &effects, options->bootstrap, options->seed,

@@ -14,6 +14,7 @@ typedef struct xci_path {
   xcoder_quadrature rule;
   xcoder_baseline baseline;
   size_t n_steps, n_nodes;
+  double tolerance;        /* of the gap of an example, as a share; 0: as many steps as were asked for */
   const char *gradients;   /* folder of average gradients that are kept, or NULL; not owned */
   double *alpha, *weight;  /* [n_nodes] */
   double *mean_code;       /* XCODER_MEAN: [n_latents] mean features, */

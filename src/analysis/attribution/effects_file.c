@@ -69,10 +69,8 @@ static void write_table(xci_text *text, const xci_bench *bench, const xci_effect
 
 static xcoder_status judge(const xci_bench *bench, const xci_path *path, const xci_effects_summary *all,
                            xcoder_verdicts *v, xcoder_error *err) {
-  /* Normalisation layers have no value at 0, so that no number of steps closes the gap of a path that ends there. */
-  const char *remedy = path->baseline == XCODER_ORIGIN
-                           ? "the path ends at 0, where normalisation is singular: use --baseline=zero or mean"
-                           : "use --quadrature=gauss, or more --steps";
+  const char *remedy = path->tolerance > 0 ? "the most steps do not close it: use --quadrature=gauss, or --baseline=mean"
+                                           : "use --quadrature=gauss and --steps=auto";
   xcoder_status status = XCODER_OK;
   for (size_t c = 0; !status && c < bench->n; c++) {
     const xci_effects_summary *sum = &all[c];
@@ -104,6 +102,7 @@ static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_p
   xci_json_count(out, "n_features", n_features);
   xci_json_text(out, "quadrature", xci_quadrature_name(path->rule));
   xci_json_count(out, "steps", path->n_steps);
+  xci_json_number(out, "tolerance", path->tolerance);
   xci_json_text(out, "baseline", xci_baseline_name(path->baseline));
   xci_json_text(out, "conventions", e->authors ? "authors" : "ours");
   if (path->baseline == XCODER_MEAN) xci_json_text(out, "mean_over", "unmasked positions of this task's prompts");

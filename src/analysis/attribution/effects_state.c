@@ -48,6 +48,7 @@ static xcoder_status add_settings(xci_safetensors_writer *writer, const xci_effe
   xci_json_count(&out, "n_total", origin->n_total);
   xci_json_text(&out, "quadrature", xci_quadrature_name(path->rule));
   xci_json_count(&out, "steps", path->n_steps);
+  xci_json_number(&out, "tolerance", path->tolerance);
   xci_json_text(&out, "baseline", xci_baseline_name(path->baseline));
   xci_json_text(&out, "conventions", e->authors ? "authors" : "ours");
   xci_json_close(&out, '}');
@@ -121,6 +122,7 @@ static xcoder_status read_settings(const xci_safetensors *in, const char *file, 
                                    xci_effects_origin *origin, xcoder_error *err) {
   static const char *const conventions[] = {"ours", "authors"};
   const char *text = xci_safetensors_metadata(in, "attribution"), *rules[XCODER_GRADIENT + 1];
+  const double fixed = 0; /* files of older versions do not tell */
   size_t rule = 0, baseline = 0, authors = 0;
   json_t *object = NULL;
   if (!text)
@@ -132,6 +134,7 @@ static xcoder_status read_settings(const xci_safetensors *in, const char *file, 
   if (!status) status = read_hash(object, file, "key", origin->key, err);
   if (!status) status = xci_json_get_size(object, file, "n_total", NULL, &origin->n_total, err);
   if (!status) status = xci_json_get_size(object, file, "steps", NULL, &options->n_steps, err);
+  if (!status) status = xci_json_get_number(object, file, "tolerance", &fixed, &options->tolerance, err);
   if (!status) status = read_choice(object, file, "quadrature", rules, XCODER_GRADIENT + 1, &rule, err);
   if (!status)
     status = read_choice(object, file, "baseline", baselines, sizeof baselines / sizeof *baselines, &baseline, err);

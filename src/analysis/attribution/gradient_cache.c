@@ -8,7 +8,7 @@
 #include "formats/safetensors.h"
 
 xcoder_status xci_gradients_name(const xci_gradients *of, const char *folder, char **file, xcoder_error *err) {
-  const uint64_t version = 1; /* of these files */
+  const uint64_t version = 2; /* of these files */
   const uint64_t shape[] = {version, of->n_rows, of->d_model, of->n_sequences, of->n_nodes, (uint64_t)of->layer};
   const size_t n_nodes = of->n_sequences * of->n_nodes, n_values = of->n_rows * of->d_model;
   char hex[33];
@@ -27,6 +27,7 @@ xcoder_status xci_gradients_name(const xci_gradients *of, const char *folder, ch
   xci_hash_add(hash, of->weight, n_nodes * sizeof *of->weight);
   xci_hash_add(hash, of->right, of->n_sequences * sizeof *of->right);
   xci_hash_add(hash, of->wrong, of->n_sequences * sizeof *of->wrong);
+  xci_hash_add(hash, &of->tolerance, sizeof of->tolerance);
   xci_hash_add(hash, of->metric, 2 * of->n_sequences * sizeof *of->metric);
   xci_hash_close(hash, hex);
   xci_text_format(&name, "%s.safetensors", hex);

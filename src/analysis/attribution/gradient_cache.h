@@ -17,9 +17,10 @@ typedef struct xci_gradients {
   long layer;
   const float *clean, *target;     /* [n_rows, d_model] ends of the path */
   const size_t *start;             /* [n_sequences + 1] */
-  const double *alpha, *weight;    /* [n_sequences, n_nodes] */
+  const double *alpha, *weight;    /* [n_sequences, n_nodes] the nodes to begin with */
   const uint32_t *right, *wrong;   /* [n_sequences] */
   const double *metric;            /* [n_sequences, 2] clean, baseline */
+  double tolerance;                /* with which nodes are doubled, 0: not */
 } xci_gradients;
 
 xcoder_status xci_gradients_name(const xci_gradients *of, const char *folder, char **file, xcoder_error *err);

@@ -14,6 +14,7 @@ xcoder_status xci_path_open(const xcoder_attribute_options *options, xci_path *p
     /* Where the path ends at what the crosscoder makes, another one has no use for its gradients. */
     if (path->baseline == XCODER_ORIGIN || xci_path_has_counter(path->baseline)) path->gradients = options->gradients;
     if (options->n_steps) path->n_steps = options->n_steps;
+    if (path->rule != XCODER_GRADIENT) path->tolerance = options->tolerance;
   }
   if (path->n_steps > XCI_MAX_STEPS)
     return xci_fail(err, XCODER_USAGE, "quadrature: %zu steps, at most %d are supported", path->n_steps, XCI_MAX_STEPS);

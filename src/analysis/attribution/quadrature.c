@@ -70,7 +70,18 @@ void xci_quadrature_turn(double closest, double distance, size_t n, const double
   }
 }
 
-bool xci_quadrature_line(const float *clean, const float *target, size_t d, double *closest, double *distance) {
+void xci_quadrature_grade(double closest, double distance, size_t n, const double *u, const double *w, double *alpha,
+                          double *weight) {
+  const double first = asinh(-closest / distance), range = asinh((1 - closest) / distance) - first;
+  for (size_t k = 0; k < n; k++) {
+    const double t = first + range * u[k];
+    weight[k] = w[k] * range * distance * cosh(t);
+    alpha[k] = fmin(1, fmax(0, closest + distance * sinh(t)));
+  }
+}
+
+bool xci_quadrature_line(const float *clean, const float *target, size_t d, double *closest, double *distance,
+                         double *length) {
   double mean_x = 0, mean_y = 0, xx = 0, xy = 0, yy = 0;
   for (size_t j = 0; j < d; j++) {
     mean_x += (double)clean[j] / (double)d;
@@ -85,6 +96,7 @@ bool xci_quadrature_line(const float *clean, const float *target, size_t d, doub
   if (!(yy > 0)) return false;
   *closest = -xy / yy;
   *distance = sqrt(fmax(xx / yy - *closest * *closest, 0));
+  *length = sqrt(yy / (double)d);
   return true;
 }
 

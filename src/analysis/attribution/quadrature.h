@@ -5,7 +5,7 @@
 
 #include <crosscoder/analysis.h>
 
-enum { XCI_MAX_STEPS = 1000 };
+enum { XCI_MAX_STEPS = 1000, XCI_MAX_AUTO_STEPS = 320 };
 
 /* How many nodes a rule of n_steps steps has: n_steps, one more for the trapezoid rule, 1 for the plain gradient. */
 size_t xci_quadrature_count(xcoder_quadrature rule, size_t n_steps);
@@ -23,9 +23,16 @@ void xci_quadrature_nodes(xcoder_quadrature rule, size_t n_steps, double *alpha,
 void xci_quadrature_turn(double closest, double distance, size_t n, const double *u, const double *w, double *alpha,
                          double *weight);
 
+/* Moves nodes to where a line runs into a point: alpha = closest + distance * sinh(t), the nodes those of t. Away from the
+ * point they are equally dense per factor of the distance from it, nearer than `distance` per length. */
+void xci_quadrature_grade(double closest, double distance, size_t n, const double *u, const double *w, double *alpha,
+                          double *weight);
+
 /* The line from `clean` to `target` [d], both without their means, which LayerNorm takes off: where it is closest to
- * the origin and how far from it, in units of alpha. False where the two are the same point. */
-bool xci_quadrature_line(const float *clean, const float *target, size_t d, double *closest, double *distance);
+ * the origin and how far from it, in units of alpha, and its length (root mean square over the width). False where the
+ * two are the same point. */
+bool xci_quadrature_line(const float *clean, const float *target, size_t d, double *closest, double *distance,
+                         double *length);
 
 /* "gauss", "left", "midpoint", "trapezoid", "legendre", "gradient". */
 const char *xci_quadrature_name(xcoder_quadrature rule);
