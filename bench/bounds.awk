@@ -34,13 +34,14 @@ function finish() {
 # One training step: B samples of C = n d columns, D features, L0 codes a sample. factor: of the encoder's product.
 function step(factor,   B, C, D, N, W) {
   B = batch; C = n * d; D = latents; N = B * l0; W = C * D
+  row("gather_samples", 1, 6 * B * C, B * C, "o", 0)
   row("encode: gemm" (factor ? "_bf16" (factor > 1 ? "x" factor : "") : ""), 1, 4 * (B * C + W + B * D), 2 * B * W, "p",
       factor)
   row("gate", 1, 8 * B * D, 2 * B * D, "o", 0)
-  row("count_rows, scan, write_rows", 3, 8 * B * D + 8 * N, 0, "o", 0)
+  row("count_rows, scan, limit_list, write_rows", 4, 8 * B * D + 8 * N, 0, "o", 0)
   row("decode (and residual)", 1, 4 * (N * C + 2 * B * C), 2 * N * C, "o", 0)
   row("row_norms", 1, 4 * W, 2 * W, "o", 0)
-  row("count_columns, add_counts, scan, write_columns", 4, 8 * B * D + 12 * N, 0, "o", 0)
+  row("the same for columns, mark_latents", 6, 8 * B * D + 12 * N, 0, "o", 0)
   row("column_parts, add_parts, row_errors", 3, 8 * B * C, 3 * B * C, "o", 0)
   row("code_gradients, latent_sums, weigh", 4, 8 * N * C, 2 * N * C, "o", 0)
   row("gather_gradient W_dec", 1, 4 * (N * C + 2 * W), 2 * N * C + 2 * W, "o", 0)

@@ -114,11 +114,12 @@ KERNEL weigh(global const float *norms, global const float *sums, uint n_latents
 }
 
 /* df of each code = scale * residual[sample] . W_dec[latent] + push[latent]; one team a code. */
-KERNEL code_gradients(uint n_codes, global const uint *sample, global const uint *latent, global const float *residual,
-                      global const float *w_dec, uint columns, float scale, global const float *push,
-                      global float *df) {
+KERNEL code_gradients(global const uint *start, uint n_latents, global const uint *sample, global const uint *latent,
+                      global const float *residual, global const float *w_dec, uint columns, float scale,
+                      global const float *push, global float *df) {
   local float shared[GROUP];
   uint lane = get_local_id(0) % TEAM, p = get_group_id(0) * TEAMS + get_local_id(0) / TEAM;
+  uint n_codes = start[n_latents]; /* groups are launched for as many as were expected */
   float sum = 0;
   if (p < n_codes) {
     global const float *r = residual + (size_t)sample[p] * columns, *w = w_dec + (size_t)latent[p] * columns;

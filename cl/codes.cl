@@ -37,11 +37,22 @@ KERNEL scan(global const uint *counts, uint n, global uint *start) {
   if (id == 0) start[n] = total;
 }
 
+/* One group: *all = how many a list has; one with more than `most` becomes empty, so that nothing is written beyond the
+ * room for it. */
+KERNEL limit_list(global uint *start, uint n, uint most, global uint *all, uint at) {
+  uint total = start[n];
+  barrier(CLK_GLOBAL_MEM_FENCE);
+  if (get_local_id(0) == 0) all[at] = total;
+  if (total > most)
+    for (uint i = get_local_id(0); i <= n; i += GROUP) start[i] = 0;
+}
+
 /* One group a sample. */
 KERNEL write_rows(global const float *f, uint n_latents, global const uint *start, global uint *index,
                   global float *value) {
   local uint shared[GROUP];
   uint row = get_group_id(0), to = start[row], total;
+  if (start[get_num_groups(0)] == 0) return; /* none, or too many */
   f += (size_t)row * n_latents;
   for (uint first = 0; first < n_latents; first += GROUP) {
     uint i = first + get_local_id(0);
@@ -77,7 +88,7 @@ KERNEL add_counts(global const uint *counts, uint n_chunks, uint n_latents, glob
 KERNEL write_columns(global const float *f, uint n_samples, uint n_latents, global const uint *start,
                      global const uint *counts, global uint *sample, global uint *latent, global float *value) {
   uint i = get_global_id(0), first = get_group_id(1) * CHUNK, last = min(first + CHUNK, n_samples);
-  if (i >= n_latents) return;
+  if (i >= n_latents || start[n_latents] == 0) return; /* none, or too many */
   uint to = start[i];
   for (uint chunk = 0; chunk < get_group_id(1); chunk++) to += counts[(size_t)chunk * n_latents + i];
   for (uint b = first; b < last; b++) {
@@ -95,4 +106,17 @@ KERNEL scatter(global const uint *start, global const uint *index, global const 
   uint row = get_group_id(0);
   for (uint p = start[row] + get_local_id(0); p < start[row + 1]; p += GROUP)
     f[(size_t)row * n_latents + index[p]] = value[p];
+}
+
+/* A batch out of a window of bf16 samples: x[b, k] = scale of k's checkpoint * window[row[b], k]. */
+KERNEL gather_samples(global const ushort *window, global const uint *row, global const float *scales, uint columns,
+                      uint d_model, global float *x) {
+  uint k = get_global_id(0), b = get_group_id(1);
+  if (k >= columns) return;
+  x[(size_t)b * columns + k] = as_float((uint)window[(size_t)row[b] * columns + k] << 16) * scales[k / d_model];
+}
+
+KERNEL mark_latents(global const uint *positive, uint n_latents, uint stamp, global uint *marks) {
+  uint i = get_global_id(0);
+  if (i < n_latents && positive[i] > 0) marks[i] = stamp;
 }

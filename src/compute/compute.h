@@ -262,6 +262,18 @@ typedef struct xci_backend {
   /* Features of x [n_samples, n_checkpoints, d_model] (already scaled), kept as the current batch and codes. */
   xcoder_status (*coder_encode)(xcoder_device *device, xci_coder *coder, const float *x, size_t n_samples,
                                 const xci_gate *gate, xcoder_error *err);
+  /* A window of raw samples, bf16 [n_rows, n_checkpoints, d_model], for coder_encode_rows; scales [n_checkpoints] are
+   * copied. The caller's array stays as it is as long as it is used: where memory is the host's, no copy is made.
+   * XCODER_MEMORY, and no window, where a device has no room for it beside what else it holds. */
+  xcoder_status (*coder_window)(xcoder_device *device, xci_coder *coder, const uint16_t *samples, size_t n_rows,
+                                const float *scales, xcoder_error *err);
+  /* coder_encode of x[b, c] = scale[c] * window[row[b], c]. */
+  xcoder_status (*coder_encode_rows)(xcoder_device *device, xci_coder *coder, const uint32_t *row, size_t n_samples,
+                                     const xci_gate *gate, xcoder_error *err);
+  /* Remembers `stamp` for every latent with a code above 0 in the batch of the last coder_backward. */
+  xcoder_status (*coder_mark)(xcoder_device *device, xci_coder *coder, uint32_t stamp, xcoder_error *err);
+  /* marks[i], [n_latents]: the last stamp of latent i; 0 where there was none. */
+  xcoder_status (*coder_marks)(xcoder_device *device, xci_coder *coder, uint32_t *marks, xcoder_error *err);
   /* A host view of the current codes, valid until the next call with this coder. */
   xcoder_status (*coder_codes)(xcoder_device *device, xci_coder *coder, xci_codes *codes, xcoder_error *err);
   /* Replaces the current codes (the batch x stays as it is). */

@@ -4,6 +4,7 @@ noinst_LTLIBRARIES += src/libcompute.la
 src_libcompute_la_CFLAGS = $(AM_CFLAGS) -fno-trapping-math
 src_libcompute_la_SOURCES = src/compute/compute.h \
   src/compute/device.c src/compute/dtype.c src/compute/dtype.h src/compute/host_memory.c src/compute/host_memory.h \
+  src/compute/host_samples.c src/compute/host_samples.h \
   src/compute/rotary.h src/compute/self_test.c \
   src/compute/cpu/cpu.h src/compute/cpu/device.c src/compute/cpu/gemm.c src/compute/cpu/gemm.h \
   src/compute/cpu/isa.c src/compute/cpu/isa.h src/compute/cpu/weight.c src/compute/cpu/bf16.c src/compute/cpu/bf16.h \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every operation of a device once against the reference, on data made here. */
+#include "base/half.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "compute/compute.h"
@@ -207,6 +208,29 @@ static void fill_losses(const xci_losses *losses, float out[5]) {
   for (int i = 0; i < 5; i++) out[i] = (float)values[i];
 }
 
+/* Of the batch of the last coder_backward. */
+static xcoder_status mark_latents(side *s, xcoder_error *err) {
+  uint32_t marks[LATENTS];
+  xcoder_status status = s->device->ops->coder_mark(s->device, s->coder, 7, err);
+  if (!status) status = s->device->ops->coder_marks(s->device, s->coder, marks, err);
+  for (size_t i = 0; i < LATENTS && !status; i++) s->out[i] = (float)marks[i];
+  return status;
+}
+
+/* Every row of a window once, and not in order. */
+static xcoder_status encode_rows(test *t, side *s, const xci_gate *gate, xcoder_error *err) {
+  uint16_t window[ROWS * N * D];
+  uint32_t row[ROWS];
+  float scales[N];
+  fill(t->values, ROWS * N * D, 61, 0, 1);
+  xci_f32_to_bf16_array(t->values, window, ROWS * N * D);
+  for (size_t c = 0; c < N; c++) scales[c] = 0.5f + (float)c;
+  for (size_t b = 0; b < ROWS; b++) row[b] = (uint32_t)(b * 7 % ROWS);
+  xcoder_status status = s->device->ops->coder_window(s->device, s->coder, window, ROWS, scales, err);
+  if (!status) status = s->device->ops->coder_encode_rows(s->device, s->coder, row, ROWS, gate, err);
+  return status ? status : read_codes(s, err);
+}
+
 static xcoder_status run_coder(test *t, side *s, size_t step, const char **name, size_t *n, xcoder_error *err) {
   const xci_backend *ops = s->device->ops;
   const xci_gate gate = {.kind = XCI_GATE_RELU};
@@ -265,6 +289,14 @@ static xcoder_status run_coder(test *t, side *s, size_t step, const char **name,
       *n = tensor_values[XCI_B_DEC]; /* its gradient is never so small that Adam's first step could flip */
       status = ops->coder_update(s->device, s->coder, &adam, err);
       return status ? status : ops->coder_read(s->device, s->coder, XCI_B_DEC, XCI_VALUE, s->out, err);
+    case 16:
+      *name = "coder_mark";
+      *n = LATENTS;
+      return mark_latents(s, err);
+    case 17:
+      *name = "coder_encode_rows";
+      *n = ROWS * LATENTS;
+      return encode_rows(t, s, &gate, err);
     default: *name = NULL; return XCODER_OK;
   }
 }

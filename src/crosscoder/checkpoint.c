@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "crosscoder/checkpoint_folder.h"
 #include "crosscoder/rescue.h"
+#include "crosscoder/window.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -186,6 +187,7 @@ static xcoder_status write_folder(xci_trainer *trainer, const char *folder, xcod
   if (!status) status = xci_join_path(folder, "state.safetensors", &state, err);
   if (!status) status = xci_join_path(folder, "manifest.json", &manifest, err);
   if (!status) status = xci_log_sync(trainer, &metrics_bytes, &timing_bytes, err);
+  if (!status) status = xci_window_fetch_fired(trainer, err);
   if (!status) status = write_state(trainer, state, err);
   if (!status) status = write_manifest(trainer, state, metrics_bytes, timing_bytes, manifest, err);
   xci_free(state);

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "crosscoder/checkpoint.h"
+#include "crosscoder/window.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -83,6 +84,7 @@ xcoder_status xci_rescue_copy_if_due(xci_trainer *trainer, xcoder_error *err) {
     for (int s = XCI_VALUE; s <= XCI_MOMENT2 && !status; s++)
       status = trainer->device->ops->coder_read(trainer->device, trainer->coder, (xci_coder_tensor)t,
                                                 (xci_coder_slot)s, copy->values[t][s], err);
+  if (!status) status = xci_window_fetch_fired(trainer, err);
   if (!status) status = xci_log_sync(trainer, &copy->metrics_bytes, &copy->timing_bytes, err);
   if (status) return status;
   memcpy(copy->last_fired, trainer->last_fired, trainer->info.n_latents * sizeof *copy->last_fired);

@@ -6,8 +6,10 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "base/parallel.h"
+#include "base/size.h"
 #include "crosscoder/checkpoint.h"
 #include "crosscoder/rescue.h"
+#include "crosscoder/window.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -68,8 +70,11 @@ static xcoder_status encode(xci_trainer *trainer, xcoder_error *err) {
                                             &gate, err);
 }
 
+/* Only a threshold and an auxiliary term ask for the codes themselves, or for what fired, in every step. */
 static xcoder_status mark_fired(xci_trainer *trainer, xcoder_error *err) {
   xci_codes codes;
+  if (!xci_train_is_ranked(&trainer->options) && trainer->n_steps < UINT32_MAX)
+    return trainer->device->ops->coder_mark(trainer->device, trainer->coder, (uint32_t)(trainer->step + 1), err);
   xcoder_status status = trainer->device->ops->coder_codes(trainer->device, trainer->coder, &codes, err);
   if (status) return status;
   size_t n_codes = codes.start[codes.n_samples];
@@ -90,12 +95,12 @@ static bool is_row(const xci_trainer *trainer) {
 }
 
 /* The batch's features and losses; the row of metrics.csv where one is due; then the update. */
-static xcoder_status learn(xci_trainer *trainer, xci_losses *losses, xcoder_error *err) {
+static xcoder_status learn(xci_trainer *trainer, bool encoded, xci_losses *losses, xcoder_error *err) {
   xcoder_device *device = trainer->device;
   xci_quality quality;
   bool row = is_row(trainer);
   xci_objective objective = {.l1_coefficient = xci_train_lambda(&trainer->options, trainer->step)};
-  xcoder_status status = encode(trainer, err);
+  xcoder_status status = encoded ? XCODER_OK : encode(trainer, err);
   xci_train_find_dead(trainer, &objective);
   if (!status && row) status = device->ops->coder_decode(device, trainer->coder, trainer->xhat, err);
   if (!status && row)
@@ -105,6 +110,7 @@ static xcoder_status learn(xci_trainer *trainer, xci_losses *losses, xcoder_erro
   if (!isfinite(losses->loss)) return reject_batch(trainer, "the loss", losses->loss, err);
   if (!isfinite(losses->gradient_norm)) return reject_batch(trainer, "the gradient's norm", losses->gradient_norm, err);
   status = mark_fired(trainer, err);
+  if (!status && row) status = xci_window_fetch_fired(trainer, err);
   if (!status && row) status = xci_log_train(trainer, losses, &quality, err);
   return status ? status : update(trainer, err);
 }
@@ -120,12 +126,15 @@ static void show_progress(const xci_trainer *trainer, const xci_losses *losses) 
 }
 
 static xcoder_status run_step(xci_trainer *trainer, xcoder_error *err) {
-  bool finite;
+  bool finite = true, encoded = false;
   xci_losses losses = {0};
   size_t count = trainer->options.batch_size;
-  xcoder_status status = xci_train_read(trainer, trainer->train, trainer->step * count, count, &finite, err);
+  xcoder_status status = XCODER_OK;
+  if (!is_row(trainer)) status = xci_window_encode(trainer, &encoded, err); /* rows compare with the batch on the host */
+  if (!status && !encoded)
+    status = xci_train_read(trainer, trainer->train, trainer->step * count, count, &finite, err);
   if (!status) status = xci_log_release(trainer, err);
-  if (!status) status = finite ? learn(trainer, &losses, err) : reject_batch(trainer, "an activation", NAN, err);
+  if (!status) status = finite ? learn(trainer, encoded, &losses, err) : reject_batch(trainer, "an activation", NAN, err);
   if (status) return status;
   trainer->step++;
   show_progress(trainer, &losses);
@@ -244,6 +253,7 @@ static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *devic
   if (!status) status = XCI_ALLOC(&trainer->fired, info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->theta, info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->dead, info->n_latents, err);
+  if (!status) status = XCI_ALLOC(&trainer->row, xci_max_size(batch, info->n_latents), err);
   if (!status) status = XCI_ALLOC(&trainer->last_fired, info->n_latents, err);
   return status;
 }
@@ -311,6 +321,7 @@ static void free_trainer(xci_trainer *trainer) {
   xci_free(trainer->fired);
   xci_free(trainer->theta);
   xci_free(trainer->dead);
+  xci_free(trainer->row);
   xci_free(trainer->last_fired);
 }
 

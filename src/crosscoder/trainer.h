@@ -84,6 +84,9 @@ typedef struct xci_trainer {
   unsigned char *fired; /* [n_latents], in the validation batches */
   float *theta;         /* [n_latents], thresholds of a validation */
   uint32_t *dead;       /* [n_latents] */
+  uint32_t *row;        /* [batch_size or n_latents, the larger]: rows of a window, and work space */
+  uint64_t window_version; /* of the one that was moved to the device last, or looked at; 0: none */
+  bool window_there, window_refused; /* it is on the device; there is no room for one */
 
   uint64_t step;        /* steps done */
   uint64_t saved_step;  /* steps of the newest saved state, 0: none */

@@ -183,6 +183,7 @@ static xcoder_status load_window(xcoder_source *source, size_t window, xcoder_er
                                        source->monitor, err);
   if (status) return status;
   source->loaded = true;
+  source->n_fills++;
   source->loaded_epoch = source->table_epoch;
   source->loaded_window = window;
   return XCODER_OK;
@@ -199,16 +200,38 @@ static size_t find_window(const xcoder_source *source, uint64_t sample) {
   return low;
 }
 
+static uint64_t count_loaded(const xcoder_source *source) {
+  return source->window_sample[source->loaded_window + 1] - source->window_sample[source->loaded_window];
+}
+
+/* Where sample `index` of the shuffled order of the loaded window lies in it. */
+static uint64_t find_row(const xcoder_source *source, uint64_t index) {
+  return xci_permute(source->seed, XCI_STREAM_SAMPLES, source->loaded_epoch << 32 ^ source->loaded_window,
+                     count_loaded(source), index);
+}
+
 /* Copies samples first .. first+count-1 (of the shuffled order of the loaded window). */
 static void copy_samples(const xcoder_source *source, uint64_t first, size_t count, uint16_t *samples) {
   const size_t width = source->n_checkpoints * source->d_model;
-  const uint64_t epoch = source->loaded_epoch, window = source->loaded_window;
-  const uint64_t n = source->window_sample[window + 1] - source->window_sample[window];
 #pragma omp parallel for num_threads(xci_threads()) schedule(static)
   for (size_t i = 0; i < count; i++) {
-    uint64_t row = xci_permute(source->seed, XCI_STREAM_SAMPLES, epoch << 32 ^ window, n, first + i);
+    uint64_t row = find_row(source, first + i);
     memcpy(samples + i * width, source->window + (size_t)row * width, width * sizeof *samples);
   }
+}
+
+/* Loads the window of sample `first`: there it is number *at, and with it come *taken of `count`. */
+static xcoder_status load_sample(xcoder_source *source, uint64_t first, size_t count, uint64_t *at, size_t *taken,
+                                 xcoder_error *err) {
+  uint64_t epoch = first / source->n_samples, sample = first % source->n_samples;
+  xcoder_status status = make_table(source, epoch, err);
+  if (status) return status;
+  size_t window = find_window(source, sample);
+  status = load_window(source, window, err);
+  uint64_t left = source->window_sample[window + 1] - sample;
+  *taken = left < count ? (size_t)left : count;
+  *at = sample - source->window_sample[window];
+  return status;
 }
 
 xcoder_status xcoder_source_read(xcoder_source *source, uint64_t first, size_t count, uint16_t *samples,
@@ -217,18 +240,26 @@ xcoder_status xcoder_source_read(xcoder_source *source, uint64_t first, size_t c
   if (first > UINT64_MAX - count)
     return xci_fail(err, XCODER_USAGE, "sample %llu is beyond the last one", (unsigned long long)first);
   while (count) {
-    uint64_t epoch = first / source->n_samples, sample = first % source->n_samples;
-    xcoder_status status = make_table(source, epoch, err);
+    uint64_t at;
+    size_t taken;
+    xcoder_status status = load_sample(source, first, count, &at, &taken, err);
     if (status) return status;
-    size_t window = find_window(source, sample);
-    status = load_window(source, window, err);
-    if (status) return status;
-    uint64_t left = source->window_sample[window + 1] - sample;
-    size_t taken = left < count ? (size_t)left : count;
-    copy_samples(source, sample - source->window_sample[window], taken, samples);
+    copy_samples(source, at, taken, samples);
     samples += taken * width;
     first += taken;
     count -= taken;
   }
+  return XCODER_OK;
+}
+
+xcoder_status xci_source_locate(xcoder_source *source, uint64_t first, size_t count, xci_window *window, uint32_t *row,
+                                size_t *taken, xcoder_error *err) {
+  uint64_t at;
+  xcoder_status status = load_sample(source, first, count, &at, taken, err);
+  if (status) return status;
+  if (count_loaded(source) > UINT32_MAX) *taken = 0;
+#pragma omp parallel for num_threads(xci_threads()) schedule(static)
+  for (size_t i = 0; i < *taken; i++) row[i] = (uint32_t)find_row(source, at + i);
+  *window = (xci_window){source->window, (size_t)count_loaded(source), source->n_fills};
   return XCODER_OK;
 }

@@ -6,6 +6,7 @@
 #define XCI_HARVEST_SOURCE_H
 
 #include "base/error.h"
+#include "crosscoder/batches.h"
 #include <crosscoder/harvest.h>
 
 enum { XCI_BATCH_TOKENS = 4096, XCI_WINDOW_BATCHES = 128, XCI_SHARD_TOKENS = 65536 };
@@ -53,7 +54,12 @@ struct xcoder_source {
   bool loaded;
   uint64_t loaded_epoch;
   size_t loaded_window;
+  uint64_t n_fills;
 };
+
+/* As `locate` of xci_batches. */
+xcoder_status xci_source_locate(xcoder_source *source, uint64_t first, size_t count, xci_window *window, uint32_t *row,
+                                size_t *taken, xcoder_error *err);
 
 /* Takes over `context` (closed also on failure) and `blocks` (emptied). `label` is for messages. */
 xcoder_status xci_source_make(const xci_source_ops *ops, void *context, xci_blocks *blocks, size_t n_checkpoints,

@@ -9,10 +9,15 @@ static xcoder_status read_source(void *context, uint64_t first, size_t count, ui
   return xcoder_source_read(context, first, count, bf16, err);
 }
 
+static xcoder_status locate(void *context, uint64_t first, size_t count, xci_window *window, uint32_t *row,
+                            size_t *taken, xcoder_error *err) {
+  return xci_source_locate(context, first, count, window, row, taken, err);
+}
+
 static xci_batches adapt(xcoder_source *source) {
   return (xci_batches){.context = source, .n_checkpoints = xcoder_source_checkpoints(source),
                        .d_model = xcoder_source_width(source), .n_samples = xcoder_source_epoch(source),
-                       .read = read_source};
+                       .read = read_source, .locate = locate};
 }
 
 xcoder_status xcoder_train(xcoder_source *source, xcoder_source *validation, const float *scales,

@@ -3,6 +3,7 @@
  * allocations. */
 #include "coder_pair.h"
 
+#include "base/half.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include <check.h>
@@ -319,6 +320,65 @@ START_TEST(test_refusals) {
 }
 END_TEST
 
+/* A batch out of a window has the codes of the batch itself, bit for bit; latents that fired bear the last stamp. */
+START_TEST(test_window) {
+  static const size_t rows = 70;
+  pair p;
+  open_pair(&p, (example){3, 33, 65, 40, 0, 1}, true);
+  const xci_gate gate = {.kind = XCI_GATE_RELU};
+  const xci_objective objective = {.l1_coefficient = 1};
+  float scales[3] = {0.5f, 1.7f, 3.0f}, *values = make_normal(rows * p.columns, 1, 0, 90);
+  uint16_t *window = malloc(rows * p.columns * sizeof *window);
+  uint32_t row[40], marks[65];
+  for (size_t i = 0; i < rows * p.columns; i++) window[i] = xci_f32_to_bf16(values[i]);
+  for (int which = 0; which < 2; which++) {
+    const xci_backend *ops = p.backend[which];
+    xcoder_device *device = p.device[which];
+    xci_coder *coder = p.coder[which];
+    bool fired[2][65] = {{false}};
+    xci_losses losses;
+    xci_codes codes;
+    row[0] = 0;
+    ck_assert_int_eq(ops->coder_encode_rows(device, coder, row, 1, &gate, NULL), XCODER_USAGE); /* no window yet */
+    ck_assert_int_eq(ops->coder_window(device, coder, window, rows, scales, NULL), XCODER_OK);
+    ck_assert_int_eq(ops->coder_marks(device, coder, marks, NULL), XCODER_OK);
+    for (size_t i = 0; i < 65; i++) ck_assert_uint_eq(marks[i], 0);
+    for (size_t batch = 0; batch < 2; batch++) {
+      size_t n = batch == 0 ? 40 : 3;
+      for (size_t b = 0; b < n; b++) row[b] = (uint32_t)((b * 31 + 7 * batch) % rows);
+      for (size_t b = 0; b < n; b++)
+        for (size_t k = 0; k < p.columns; k++)
+          p.x[b * p.columns + k] = xci_bf16_to_f32(window[row[b] * p.columns + k]) * scales[k / 33];
+      ck_assert_int_eq(ops->coder_encode(device, coder, p.x, n, &gate, NULL), XCODER_OK);
+      ck_assert_int_eq(ops->coder_codes(device, coder, &codes, NULL), XCODER_OK);
+      size_t n_codes = codes.start[n];
+      uint32_t *index = malloc((n_codes + 1) * sizeof *index);
+      float *value = malloc((n_codes + 1) * sizeof *value);
+      memcpy(index, codes.index, n_codes * sizeof *index);
+      memcpy(value, codes.value, n_codes * sizeof *value);
+      for (size_t j = 0; j < n_codes; j++) fired[batch][index[j]] = true;
+      ck_assert_int_eq(ops->coder_encode_rows(device, coder, row, n, &gate, NULL), XCODER_OK);
+      ck_assert_int_eq(ops->coder_codes(device, coder, &codes, NULL), XCODER_OK);
+      ck_assert_uint_eq(codes.start[n], n_codes);
+      ck_assert_mem_eq(codes.index, index, n_codes * sizeof *index);
+      ck_assert_mem_eq(codes.value, value, n_codes * sizeof *value);
+      ck_assert_int_eq(ops->coder_backward(device, coder, &objective, &losses, NULL), XCODER_OK);
+      ck_assert_int_eq(ops->coder_mark(device, coder, 5 + (uint32_t)batch, NULL), XCODER_OK);
+      free(index);
+      free(value);
+    }
+    ck_assert_int_eq(ops->coder_marks(device, coder, marks, NULL), XCODER_OK);
+    for (size_t i = 0; i < 65; i++) ck_assert_uint_eq(marks[i], fired[1][i] ? 6 : fired[0][i] ? 5 : 0);
+    row[1] = rows;
+    ck_assert_int_eq(ops->coder_encode_rows(device, coder, row, 2, &gate, NULL), XCODER_USAGE);
+    ck_assert_int_eq(ops->coder_encode_rows(device, coder, row, 41, &gate, NULL), XCODER_USAGE);
+  }
+  free(window);
+  xci_free(values);
+  close_pair(&p);
+}
+END_TEST
+
 START_TEST(test_order) { /* gradients need a batch, updates need gradients; gradients cannot be written */
   pair p;
   xci_losses losses;
@@ -390,6 +450,7 @@ int main(void) {
   tcase_add_test(properties, test_nan);
   tcase_add_test(properties, test_refusals);
   tcase_add_test(properties, test_order);
+  tcase_add_test(properties, test_window);
   tcase_add_test(properties, test_failing_allocations);
   suite_add_tcase(suite, properties);
   SRunner *runner = srunner_create(suite);

@@ -82,11 +82,15 @@ EXTRA_DIST += tests/crosscoder/make_exchange_golden.py \
   tests/crosscoder/golden/saelens-topk-plain/expected.safetensors \
   tests/crosscoder/golden/saelens-topk-plain/sae_weights.safetensors
 
-# A device that fails in the middle of a training.
+# A device that fails in the middle of a training; samples that stay on it.
 if HAVE_CHECK
 if HAVE_OPENCL
-check_PROGRAMS += tests/crosscoder/test_rescue
-TESTS += tests/crosscoder/test_rescue
+check_PROGRAMS += tests/crosscoder/test_rescue tests/crosscoder/test_window
+TESTS += tests/crosscoder/test_rescue tests/crosscoder/test_window
+tests_crosscoder_test_window_SOURCES = tests/crosscoder/test_window.c tests/crosscoder/support.c \
+  tests/crosscoder/support.h
+tests_crosscoder_test_window_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_crosscoder_test_window_LDADD = $(LAYERS_CODER) $(TEST_LIBS)
 tests_crosscoder_test_rescue_SOURCES = tests/crosscoder/test_rescue.c tests/crosscoder/support.c \
   tests/crosscoder/support.h tests/compute/opencl_faults.c tests/compute/opencl_faults.h
 tests_crosscoder_test_rescue_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)

@@ -60,7 +60,7 @@ START_TEST(test_array) {
   ck_assert(xcoder_describe(coder)->d_model == D && xcoder_describe(coder)->scales[1] == scales[1]);
 
   /* The samples of the source, in its order. */
-  xci_batches batches = {source, N, D, SAMPLES, read_source};
+  xci_batches batches = {source, N, D, SAMPLES, read_source, NULL};
   OK(xci_train(&batches, &batches, scales, &options, run, false, NULL, NULL, &same, &error));
   for (int t = 0; t < 4; t++) {
     size_t n;

@@ -10,6 +10,7 @@
 
 #include "compute/compute.h"
 #include "compute/cpu/coder_kernels.h"
+#include "compute/host_samples.h"
 
 /* A grow-only array. */
 typedef struct xci_space {
@@ -34,6 +35,7 @@ struct xci_coder {
   float *tensor[XCI_N_TENSORS][4]; /* by xci_coder_slot; moments and gradients only when training */
   double *norm;                    /* [n_latents][n_checkpoints] */
   bool norm_valid;
+  xci_host_samples samples;
 
   /* The batch. */
   size_t n_samples, n_rows; /* n_rows: rounded up to whole strips */
@@ -144,6 +146,12 @@ xcoder_status xci_cpu_coder_read(xcoder_device *device, const xci_coder *coder, 
 xcoder_status xci_cpu_coder_norms(xcoder_device *device, xci_coder *coder, float *norms, xcoder_error *err);
 xcoder_status xci_cpu_coder_encode(xcoder_device *device, xci_coder *coder, const float *x, size_t n_samples,
                                    const xci_gate *gate, xcoder_error *err);
+xcoder_status xci_cpu_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples, size_t n_rows,
+                                   const float *scales, xcoder_error *err);
+xcoder_status xci_cpu_coder_encode_rows(xcoder_device *device, xci_coder *coder, const uint32_t *row,
+                                        size_t n_samples, const xci_gate *gate, xcoder_error *err);
+xcoder_status xci_cpu_coder_mark(xcoder_device *device, xci_coder *coder, uint32_t stamp, xcoder_error *err);
+xcoder_status xci_cpu_coder_marks(xcoder_device *device, xci_coder *coder, uint32_t *marks, xcoder_error *err);
 xcoder_status xci_cpu_coder_codes(xcoder_device *device, xci_coder *coder, xci_codes *codes, xcoder_error *err);
 xcoder_status xci_cpu_coder_set_codes(xcoder_device *device, xci_coder *coder, const xci_codes *codes,
                                       xcoder_error *err);

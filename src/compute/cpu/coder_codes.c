@@ -86,3 +86,29 @@ xcoder_status xci_cpu_coder_decode(xcoder_device *device, xci_coder *coder, floa
   }
   return XCODER_OK;
 }
+
+xcoder_status xci_cpu_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples, size_t n_rows,
+                                   const float *scales, xcoder_error *err) {
+  (void)device;
+  return xci_host_window(&coder->samples, &coder->shape, samples, n_rows, scales, err);
+}
+
+xcoder_status xci_cpu_coder_encode_rows(xcoder_device *device, xci_coder *coder, const uint32_t *row,
+                                        size_t n_samples, const xci_gate *gate, xcoder_error *err) {
+  const float *x;
+  xcoder_status status = xci_host_gather(&coder->samples, &coder->shape, row, n_samples, &x, err);
+  return status ? status : xci_cpu_coder_encode(device, coder, x, n_samples, gate, err);
+}
+
+xcoder_status xci_cpu_coder_mark(xcoder_device *device, xci_coder *coder, uint32_t stamp, xcoder_error *err) {
+  xci_codes codes;
+  xcoder_status status = xci_cpu_coder_codes(device, coder, &codes, err);
+  return status ? status : xci_host_mark(&coder->samples, &coder->shape, &codes, stamp, err);
+}
+
+xcoder_status xci_cpu_coder_marks(xcoder_device *device, xci_coder *coder, uint32_t *marks, xcoder_error *err) {
+  (void)device;
+  xcoder_status status = xci_host_mark(&coder->samples, &coder->shape, NULL, 0, err);
+  if (!status) memcpy(marks, coder->samples.mark, coder->shape.n_latents * sizeof *marks);
+  return status;
+}

@@ -116,6 +116,7 @@ void xci_cpu_coder_free(xcoder_device *device, xci_coder *coder) {
   if (coder == NULL) return;
   for (int tensor = 0; tensor < XCI_N_TENSORS; tensor++)
     for (int slot = 0; slot < 4; slot++) xci_free(coder->tensor[tensor][slot]);
+  xci_host_samples_free(&coder->samples);
   void *arrays[] = {coder->norm, coder->active, coder->decay, coder->push};
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_free(arrays[i]);
   xci_space spaces[] = {

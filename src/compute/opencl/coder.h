@@ -37,6 +37,13 @@ struct xci_coder {
   cl_mem parts, results;            /* of reductions */
   size_t parts_bytes;
   double gradient_norm;
+  size_t expected;                  /* codes that the next batch is taken to have: see coder_train.c */
+
+  cl_mem window, rows, scales;      /* bf16 [window_rows, columns]; rows of the batch [max_batch]; [n_checkpoints] */
+  size_t window_rows;
+  uint32_t *host_rows;              /* on their way to rows */
+  bool rows_sent;                   /* maybe still on it: nothing has waited for the device since */
+  cl_mem marks;                     /* [n_latents], or NULL: none yet */
 
   size_t *host_start;               /* host view of the codes, and staging of the way in */
   uint32_t *host_index, *host_start32;
@@ -45,16 +52,22 @@ struct xci_coder {
 };
 
 size_t xci_cl_chunks(const xci_coder *coder);
+/* The gate over the batch in x, which becomes the current one. */
+xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *coder, size_t n_samples, const xci_gate *gate,
+                                   xcoder_error *err);
+/* row_start of the current f. */
+xcoder_status xci_cl_start_rows(xcoder_device *device, xci_coder *coder, xcoder_error *err);
 /* row_start of the current f, and how many codes there are (one small transfer, which waits). */
 xcoder_status xci_cl_count_codes(xcoder_device *device, xci_coder *coder, size_t *n_codes, xcoder_error *err);
-/* Lists by sample in index, value. */
+/* Lists by sample in index, value, which get room for n_codes; nothing is written where row_start says that there are no
+ * codes. */
 xcoder_status xci_cl_list_rows(xcoder_device *device, xci_coder *coder, size_t n_codes, xcoder_error *err);
 xcoder_status xci_cl_fill_norms(xcoder_device *device, xci_coder *coder, xcoder_error *err);
 /* Whether so many codes are better treated as a dense matrix; by counts alone. */
 bool xci_cl_is_dense(const xci_coder *coder, size_t n_codes);
-/* out = xhat - x, or xhat. */
-xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *coder, size_t n_codes, bool subtract, cl_mem out,
-                                 xcoder_error *err);
+/* out = xhat - x, or xhat; by a dense product, or lists of at most n_codes. */
+xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *coder, bool dense, size_t n_codes, bool subtract,
+                                 cl_mem out, xcoder_error *err);
 
 /* The crosscoder's dense products, computed as the device was told to. */
 static inline xcoder_status xci_cl_coder_gemm(xcoder_device *device, size_t m, size_t n, size_t k, float alpha,

@@ -76,18 +76,15 @@ static xcoder_status check_batch(const xci_coder *coder, size_t n_samples, xcode
                   coder->shape.max_batch);
 }
 
-xcoder_status xci_cl_coder_encode(xcoder_device *device, xci_coder *c, const float *x, size_t n_samples,
-                                  const xci_gate *gate, xcoder_error *err) {
+xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n_samples, const xci_gate *gate,
+                                   xcoder_error *err) {
   size_t latents = c->shape.n_latents;
-  xcoder_status status = check_batch(c, n_samples, err);
-  if (status) return status;
   c->n_samples = n_samples;
   c->has_x = c->has_codes = c->has_gradient = false;
-  status = xci_cl_write(device, c->x, 0, x, n_samples * c->columns * sizeof *x, err);
-  if (!status)
-    status = xci_cl_coder_gemm(device, n_samples, latents, c->columns, 1, (xci_cl_matrix){c->x, 0, c->columns, false},
-                               (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_VALUE], 0, c->columns, true}, 0,
-                               (xci_cl_matrix){c->f, 0, latents, false}, err);
+  xcoder_status status = xci_cl_coder_gemm(device, n_samples, latents, c->columns, 1,
+                                           (xci_cl_matrix){c->x, 0, c->columns, false},
+                                           (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_VALUE], 0, c->columns, true}, 0,
+                                           (xci_cl_matrix){c->f, 0, latents, false}, err);
   bool thresholds = gate->kind == XCI_GATE_THRESHOLD;
   if (!status && thresholds)
     status = xci_cl_write(device, c->threshold, 0, gate->threshold, latents * sizeof *gate->threshold, err);
@@ -100,7 +97,19 @@ xcoder_status xci_cl_coder_encode(xcoder_device *device, xci_coder *c, const flo
   return status;
 }
 
+xcoder_status xci_cl_coder_encode(xcoder_device *device, xci_coder *c, const float *x, size_t n_samples,
+                                  const xci_gate *gate, xcoder_error *err) {
+  xcoder_status status = check_batch(c, n_samples, err);
+  if (!status) c->has_x = c->has_codes = c->has_gradient = false;
+  if (!status) status = xci_cl_write(device, c->x, 0, x, n_samples * c->columns * sizeof *x, err);
+  return status ? status : xci_cl_encode_loaded(device, c, n_samples, gate, err);
+}
+
 /* ---- Lists ---- */
+
+xcoder_status xci_cl_start_rows(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  return count_rows(device, c, err);
+}
 
 xcoder_status xci_cl_count_codes(xcoder_device *device, xci_coder *c, size_t *n_codes, xcoder_error *err) {
   cl_uint n = 0;

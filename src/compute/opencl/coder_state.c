@@ -69,6 +69,7 @@ xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *
   if (status) return status;
   coder->shape = *shape;
   coder->columns = shape->n_checkpoints * shape->d_model;
+  coder->expected = SIZE_MAX;
   const size_t n_weights = coder->columns * shape->n_latents;
   const size_t n_values[XCI_N_TENSORS] = {n_weights, shape->n_latents, n_weights, coder->columns};
   memcpy(coder->n_values, n_values, sizeof n_values);
@@ -85,9 +86,10 @@ void xci_cl_coder_free(xcoder_device *device, xci_coder *c) {
   cl_mem *arrays[] = {&c->norms, &c->x, &c->f, &c->row_counts, &c->row_start, &c->column_counts, &c->column_totals,
                       &c->column_start, &c->state, &c->histogram, &c->score, &c->threshold, &c->index, &c->value,
                       &c->latent, &c->df, &c->residual, &c->sums, &c->sparsity, &c->push, &c->decay, &c->positive,
-                      &c->positive_start, &c->parts, &c->results};
+                      &c->positive_start, &c->parts, &c->results, &c->window, &c->rows, &c->scales, &c->marks};
+  if (c->rows_sent) xci_cl_finish(device, NULL); /* host_rows may still be read */
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_cl_free(device, arrays[i]);
-  void *host[] = {c->host_start, c->host_start32, c->host_index, c->host_value};
+  void *host[] = {c->host_start, c->host_start32, c->host_index, c->host_value, c->host_rows};
   for (size_t i = 0; i < sizeof host / sizeof *host; i++) xci_free(host[i]);
   xci_free(c);
 }

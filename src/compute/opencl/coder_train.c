@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { DENSE_SHARE = 8 };
+enum { DENSE_SHARE = 8, EXTRA_CODES = 256 };
 
 static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
 static size_t teams_of(size_t n) { return xci_ceil_div(n, XCI_CL_TEAMS); }
@@ -19,10 +19,10 @@ bool xci_cl_is_dense(const xci_coder *c, size_t n_codes) {
   return n_codes > c->n_samples * c->shape.n_latents / DENSE_SHARE;
 }
 
-xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *c, size_t n_codes, bool subtract, cl_mem out,
-                                 xcoder_error *err) {
+xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *c, bool dense, size_t n_codes, bool subtract,
+                                 cl_mem out, xcoder_error *err) {
   cl_mem w_dec = c->tensor[XCI_W_DEC][XCI_VALUE], b_dec = c->tensor[XCI_B_DEC][XCI_VALUE];
-  if (xci_cl_is_dense(c, n_codes)) {
+  if (dense) {
     xcoder_status status = xci_cl_run(device, "start_decode", groups_of(c->columns), c->n_samples, err, "mmuum", b_dec,
                                       c->x, (unsigned)subtract, columns_of(c), out);
     return status ? status
@@ -41,7 +41,7 @@ xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *c, size_t n_c
 xcoder_status xci_cl_coder_decode(xcoder_device *device, xci_coder *c, float *xhat, xcoder_error *err) {
   size_t n_codes;
   xcoder_status status = xci_cl_count_codes(device, c, &n_codes, err);
-  if (!status) status = xci_cl_decode_into(device, c, n_codes, false, c->residual, err);
+  if (!status) status = xci_cl_decode_into(device, c, xci_cl_is_dense(c, n_codes), n_codes, false, c->residual, err);
   return status ? status : xci_cl_read(device, c->residual, 0, xhat, c->n_samples * c->columns * sizeof *xhat, err);
 }
 
@@ -85,7 +85,14 @@ xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *c, cl_mem rows
 
 /* ---- Gradients ---- */
 
-/* Lists by latent in index (samples), latent, value. */
+/* The length of a list becomes a result; a list of more than `most` codes becomes empty. */
+static xcoder_status limit_list(xcoder_device *device, xci_coder *c, cl_mem start, size_t n, size_t most,
+                                xcoder_error *err) {
+  return xci_cl_run(device, "limit_list", 1, 1, err, "muumu", start, (unsigned)n,
+                    (unsigned)xci_min_size(most, UINT32_MAX), c->results, 2u * XCI_CL_COUNT + 1);
+}
+
+/* Lists by latent in index (samples), latent, value, of at most n_codes. */
 static xcoder_status list_columns(xcoder_device *device, xci_coder *c, size_t n_codes, xcoder_error *err) {
   size_t chunks = xci_cl_chunks(c);
   xcoder_status status = xci_cl_reserve(device, &c->latent, &c->latent_bytes, n_codes, sizeof(cl_uint), err);
@@ -98,6 +105,7 @@ static xcoder_status list_columns(xcoder_device *device, xci_coder *c, size_t n_
                         (unsigned)chunks, latents_of(c), c->column_totals);
   if (!status)
     status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->column_totals, latents_of(c), c->column_start);
+  if (!status) status = limit_list(device, c, c->column_start, c->shape.n_latents, n_codes, err);
   if (!status)
     status = xci_cl_run(device, "write_columns", groups_of(c->shape.n_latents), chunks, err, "muummmmm", c->f,
                         (unsigned)c->n_samples, latents_of(c), c->column_start, c->column_counts, c->index, c->latent,
@@ -127,8 +135,9 @@ static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_
                         c->value, latents_of(c), c->sums, 1u, c->positive);
   if (!status) status = weigh(device, c, l1, err);
   if (!status)
-    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "ummmmufmm", (unsigned)n_codes, c->index,
-                        c->latent, c->residual, c->tensor[XCI_W_DEC][XCI_VALUE], columns_of(c), scale, c->push, c->df);
+    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "mummmmufmm", c->column_start, latents_of(c),
+                        c->index, c->latent, c->residual, c->tensor[XCI_W_DEC][XCI_VALUE], columns_of(c), scale,
+                        c->push, c->df);
   if (!status)
     status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start, c->df,
                         latents_of(c), c->tensor[XCI_B_ENC][XCI_GRADIENT], 0u, c->positive);
@@ -175,10 +184,11 @@ static double pair_of(const float *results, size_t slot) {
   return (double)results[2 * slot] + (double)results[2 * slot + 1];
 }
 
+/* The one place in a step that waits. */
 static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_objective *objective,
-                                 xci_losses *losses, xcoder_error *err) {
+                                 xci_losses *losses, size_t *n_codes, xcoder_error *err) {
   float results[2 * XCI_CL_RESULTS];
-  cl_uint positive = 0;
+  cl_uint positive = 0, all = 0;
   double n = (double)c->n_samples, square = 0;
   xcoder_status status = xci_cl_sum_errors(device, c, c->residual, err);
   for (size_t i = 0; i < c->shape.n_checkpoints && !status; i++)
@@ -199,6 +209,9 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
   losses->sparsity = pair_of(results, XCI_CL_SPARSITY) / n;
   for (size_t t = 0; t < XCI_N_TENSORS; t++) square += pair_of(results, XCI_CL_TENSOR_SQUARES + t);
   memcpy(&positive, &results[2 * XCI_CL_COUNT], sizeof positive);
+  memcpy(&all, &results[2 * XCI_CL_COUNT + 1], sizeof all);
+  *n_codes = all;
+  c->rows_sent = false;
   losses->l0 = (double)positive / n;
   losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
                  objective->auxiliary_coefficient * losses->auxiliary;
@@ -206,27 +219,44 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
   return XCODER_OK;
 }
 
+/* Losses and gradients in one form, with room for `most` codes where that is lists; they are right if *n_codes fits. */
+static xcoder_status take_gradients(xcoder_device *device, xci_coder *c, const xci_objective *objective, bool dense,
+                                    size_t most, xci_losses *losses, size_t *n_codes, xcoder_error *err) {
+  double scale = 2.0 / (double)c->n_samples, l1 = objective->l1_coefficient;
+  *losses = (xci_losses){0};
+  xcoder_status status = xci_cl_start_rows(device, c, err);
+  if (!status) status = limit_list(device, c, c->row_start, c->n_samples, dense ? SIZE_MAX : most, err);
+  if (!status) status = xci_cl_decode_into(device, c, dense, most, true, c->residual, err);
+  if (!status)
+    status = xci_cl_sum_columns(device, c, c->residual, c->columns, (float)scale, c->tensor[XCI_B_DEC][XCI_GRADIENT],
+                                err);
+  if (!status)
+    status = dense ? dense_gradients(device, c, l1, scale, err) : sparse_gradients(device, c, most, l1, scale, err);
+  if (!status) status = xci_cl_add_auxiliary(device, c, objective, &losses->auxiliary, err);
+  return status ? status : read_losses(device, c, objective, losses, n_codes, err);
+}
+
+/* The number of codes decides between the forms, but asking the device for it would make everything wait. So the batch
+ * is taken to be like the one before (with a quarter more room); the number comes back with the losses, and where it does
+ * not fit, all is done once more, in the right form. What comes out is a function of the batch alone. */
 xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const xci_objective *objective,
                                     xci_losses *losses, xcoder_error *err) {
-  size_t n_codes;
-  double scale = 2.0 / (double)c->n_samples, l1 = objective->l1_coefficient;
   if (!c->shape.training) return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");
   if (!c->has_codes || !c->has_x || c->n_samples == 0)
     return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
   c->has_gradient = false;
+  size_t n_codes = 0, limit = c->n_samples * c->shape.n_latents / DENSE_SHARE, most = xci_min_size(c->expected, limit);
+  bool dense = xci_cl_is_dense(c, c->expected), fits = false;
   xcoder_status status = xci_cl_fill_norms(device, c, err);
-  if (!status) status = xci_cl_count_codes(device, c, &n_codes, err);
+  while (!status && !fits) {
+    status = take_gradients(device, c, objective, dense, most, losses, &n_codes, err);
+    fits = dense == xci_cl_is_dense(c, n_codes) && (dense || n_codes <= most);
+    dense = xci_cl_is_dense(c, n_codes);
+    most = xci_min_size(n_codes, limit);
+  }
   if (status) return status;
-  status = xci_cl_decode_into(device, c, n_codes, true, c->residual, err);
-  if (!status) status = xci_cl_sum_columns(device, c, c->residual, c->columns, (float)scale,
-                                    c->tensor[XCI_B_DEC][XCI_GRADIENT], err);
-  if (!status)
-    status = xci_cl_is_dense(c, n_codes) ? dense_gradients(device, c, l1, scale, err)
-                                         : sparse_gradients(device, c, n_codes, l1, scale, err);
-  *losses = (xci_losses){0};
-  if (!status) status = xci_cl_add_auxiliary(device, c, objective, &losses->auxiliary, err);
-  if (!status) status = read_losses(device, c, objective, losses, err);
-  if (status) return status;
+  c->expected = n_codes + n_codes / 4 + EXTRA_CODES;
+  if (!dense) c->expected = xci_min_size(c->expected, limit);
   c->gradient_norm = losses->gradient_norm;
   c->has_gradient = true;
   return XCODER_OK;

@@ -56,6 +56,25 @@ xcoder_status xci_cl_write(xcoder_device *device, cl_mem to, size_t offset, cons
   return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, "a transfer to the device", err);
 }
 
+xcoder_status xci_cl_send(xcoder_device *device, cl_mem to, size_t offset, const void *from, size_t n_bytes,
+                          xcoder_error *err) {
+  xcoder_status status = xci_cl_usable(device, err);
+  if (status || n_bytes == 0) return status;
+  double began = xci_cl_begin(device);
+  cl_int code = clEnqueueWriteBuffer(xci_cl_of(device)->queue, to, CL_FALSE, offset, n_bytes, from, 0, NULL, NULL);
+  xci_cl_end(device, began, false);
+  device->traffic.n_up++;
+  device->traffic.bytes_up += n_bytes;
+  return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, "a transfer to the device", err);
+}
+
+xcoder_status xci_cl_finish(xcoder_device *device, xcoder_error *err) {
+  double began = xci_cl_begin(device);
+  cl_int code = clFinish(xci_cl_of(device)->queue);
+  xci_cl_end(device, began, true);
+  return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, "waiting", err);
+}
+
 xcoder_status xci_cl_read(xcoder_device *device, cl_mem from, size_t offset, void *to, size_t n_bytes,
                           xcoder_error *err) {
   xcoder_status status = xci_cl_usable(device, err);

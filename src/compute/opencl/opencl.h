@@ -82,6 +82,10 @@ xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl
 void xci_cl_free(xcoder_device *device, cl_mem *memory); /* NULL allowed; becomes NULL */
 xcoder_status xci_cl_write(xcoder_device *device, cl_mem to, size_t offset, const void *from, size_t n_bytes,
                            xcoder_error *err);
+/* The same without waiting: `from` must stay as it is until something waits. */
+xcoder_status xci_cl_send(xcoder_device *device, cl_mem to, size_t offset, const void *from, size_t n_bytes,
+                          xcoder_error *err);
+xcoder_status xci_cl_finish(xcoder_device *device, xcoder_error *err); /* waits */
 xcoder_status xci_cl_read(xcoder_device *device, cl_mem from, size_t offset, void *to, size_t n_bytes,
                           xcoder_error *err);
 xcoder_status xci_cl_zero(xcoder_device *device, cl_mem memory, size_t offset, size_t n_bytes, xcoder_error *err);
@@ -137,6 +141,12 @@ xcoder_status xci_cl_coder_read(xcoder_device *device, const xci_coder *coder, x
 xcoder_status xci_cl_coder_norms(xcoder_device *device, xci_coder *coder, float *norms, xcoder_error *err);
 xcoder_status xci_cl_coder_encode(xcoder_device *device, xci_coder *coder, const float *x, size_t n_samples,
                                   const xci_gate *gate, xcoder_error *err);
+xcoder_status xci_cl_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples, size_t n_rows,
+                                  const float *scales, xcoder_error *err);
+xcoder_status xci_cl_coder_encode_rows(xcoder_device *device, xci_coder *coder, const uint32_t *row,
+                                       size_t n_samples, const xci_gate *gate, xcoder_error *err);
+xcoder_status xci_cl_coder_mark(xcoder_device *device, xci_coder *coder, uint32_t stamp, xcoder_error *err);
+xcoder_status xci_cl_coder_marks(xcoder_device *device, xci_coder *coder, uint32_t *marks, xcoder_error *err);
 xcoder_status xci_cl_coder_codes(xcoder_device *device, xci_coder *coder, xci_codes *codes, xcoder_error *err);
 xcoder_status xci_cl_coder_set_codes(xcoder_device *device, xci_coder *coder, const xci_codes *codes,
                                      xcoder_error *err);

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "compute/host_samples.h"
 #include <crosscoder/coder.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 struct xci_coder {
   xci_coder_shape shape;
+  xci_host_samples samples;
   size_t n_columns; /* n_checkpoints * d_model */
   size_t n_values[XCI_N_TENSORS];
   double *tensor[XCI_N_TENSORS][4];
@@ -76,6 +78,7 @@ void xci_reference_coder_free(xcoder_device *device, xci_coder *coder) {
   if (coder == NULL) return;
   for (int tensor = 0; tensor < XCI_N_TENSORS; tensor++)
     for (int slot = 0; slot < 4; slot++) xci_free(coder->tensor[tensor][slot]);
+  xci_host_samples_free(&coder->samples);
   void *arrays[] = {coder->x, coder->pre, coder->f, coder->start, coder->index, coder->value, coder};
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_free(arrays[i]);
 }
@@ -250,6 +253,32 @@ static bool codes_fit(const xci_codes *codes, size_t n_latents) {
       if (codes->index[p] >= n_latents || (p > codes->start[b] && codes->index[p] <= codes->index[p - 1])) return false;
   }
   return true;
+}
+
+xcoder_status xci_reference_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples, size_t n_rows,
+                                         const float *scales, xcoder_error *err) {
+  (void)device;
+  return xci_host_window(&coder->samples, &coder->shape, samples, n_rows, scales, err);
+}
+
+xcoder_status xci_reference_coder_encode_rows(xcoder_device *device, xci_coder *coder, const uint32_t *row,
+                                              size_t n_samples, const xci_gate *gate, xcoder_error *err) {
+  const float *x;
+  xcoder_status status = xci_host_gather(&coder->samples, &coder->shape, row, n_samples, &x, err);
+  return status ? status : xci_reference_coder_encode(device, coder, x, n_samples, gate, err);
+}
+
+xcoder_status xci_reference_coder_mark(xcoder_device *device, xci_coder *coder, uint32_t stamp, xcoder_error *err) {
+  xci_codes codes;
+  xcoder_status status = xci_reference_coder_codes(device, coder, &codes, err);
+  return status ? status : xci_host_mark(&coder->samples, &coder->shape, &codes, stamp, err);
+}
+
+xcoder_status xci_reference_coder_marks(xcoder_device *device, xci_coder *coder, uint32_t *marks, xcoder_error *err) {
+  (void)device;
+  xcoder_status status = xci_host_mark(&coder->samples, &coder->shape, NULL, 0, err);
+  if (!status) memcpy(marks, coder->samples.mark, coder->shape.n_latents * sizeof *marks);
+  return status;
 }
 
 xcoder_status xci_reference_coder_set_codes(xcoder_device *device, xci_coder *coder, const xci_codes *codes,
