@@ -47,6 +47,16 @@ sed -e '/^seeds/d' -e '/^layers/d' -e '/^transfer/d' -e 's/^layer: 1/layer: 0/' 
 expect 0 "" "$program" run alone.yaml
 cmp alone/crosscoder.safetensors run/layers/layer-0/crosscoder.safetensors || fail "the store gives other bits"
 
+# A crosscoder with a threshold keeps it in a transfer: the same activations have the same effects, of the same few features.
+sed -e '/^seeds/d' -e '/^layers/d' -e 's/^out: run/out: gated/' plan.yaml >gated.yaml
+printf 'activation: batchtopk\nk: 3\n' >>gated.yaml
+expect 0 "" "$program" run gated.yaml
+grep -q '"spearman": 0.99\|"spearman": 1' gated/transfer/*/transfer.json || fail "a transfer of the same model changes effects under a threshold"
+rows=$(wc -l <gated/effects/pairs-pairs.csv)
+for file in gated/transfer/*/effects/pairs-pairs.csv; do
+  [ "$(wc -l <"$file")" -eq "$rows" ] || fail "a transfer has effects of $(wc -l <"$file") features, the run of $rows"
+done
+
 # Nothing changed: nothing is done again.
 expect 0 "" "$program" run plan.yaml
 grep -q 'starts\|again' stderr && fail "an unchanged plan was worked on"

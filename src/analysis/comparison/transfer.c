@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/size.h"
+#include "crosscoder/object.h"
 #include <crosscoder/harvest.h>
 #include <math.h>
 #include <string.h>
@@ -23,7 +24,8 @@ static xcoder_status find_scale(const xcoder_setting *setting, const xcoder_info
   return status;
 }
 
-/* The crosscoder with another label and scale in one slot; weights as they are, unfolded. */
+/* The crosscoder with another label and scale in one slot; weights, mask and gates as they are, unfolded. A threshold refers
+ * to the unfolded decoder, which does not change, and so do those of single features. */
 static xcoder_status make_coder(const xcoder *from, size_t checkpoint, const char *label, float scale, xcoder **out,
                                 xcoder_error *err) {
   static const xcoder_tensor tensors[] = {XCODER_W_ENC, XCODER_B_ENC, XCODER_W_DEC, XCODER_B_DEC};
@@ -37,8 +39,6 @@ static xcoder_status make_coder(const xcoder *from, size_t checkpoint, const cha
   if (info->folded)
     return xci_fail(err, XCODER_UNSUPPORTED, "transfer: the crosscoder is folded, expected one as trained, whose "
                     "scales can be exchanged");
-  if (info->threshold >= 0)
-    return xci_fail(err, XCODER_UNSUPPORTED, "transfer: the crosscoder has a threshold, expected plain ReLU");
   xcoder_status status = xcoder_create(info->n_checkpoints, info->d_model, info->n_latents, info->layer, labels, scales,
                                        out, err);
   for (int t = 0; !status && t < 4; t++) {
@@ -46,7 +46,11 @@ static xcoder_status make_coder(const xcoder *from, size_t checkpoint, const cha
     const float *x = xcoder_weights((xcoder *)from, tensors[t], &n_values); /* read only */
     memcpy(xcoder_weights(*out, tensors[t], &n_values), x, n_values * sizeof *x);
   }
-  if (!status) xcoder_changed(*out);
+  if (!status) {
+    (*out)->info.mask = info->mask;
+    xcoder_changed(*out);
+    status = xci_coder_set_activation(*out, info->activation, info->k, info->threshold, from->theta, from->score, err);
+  }
   return status;
 }
 
