@@ -7,6 +7,8 @@ ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/
   tests/analysis/golden/scaling.csv tests/analysis/golden/sentences.jsonl tests/analysis/golden/sentences.csv \
   tests/analysis/golden/similarity.csv tests/analysis/golden/select-accuracy.csv \
   tests/analysis/golden/select-similarity.csv tests/analysis/golden/select.csv
+EXTRA_DIST += tests/analysis/make_tasks_golden.py tests/analysis/golden/tasks.csv \
+  tests/analysis/golden/fr_evalset/agreement.txt tests/analysis/golden/fra/data.tsv
 EXTRA_DIST += tests/analysis/make_selection_golden.py
 EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_scaling_golden.py tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
@@ -38,6 +40,11 @@ TESTS += tests/analysis/test_selection
 tests_analysis_test_selection_SOURCES = tests/analysis/test_selection.c tests/analysis/scene.c tests/analysis/scene.h
 tests_analysis_test_selection_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_selection_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
+check_PROGRAMS += tests/analysis/test_tasks
+TESTS += tests/analysis/test_tasks
+tests_analysis_test_tasks_SOURCES = tests/analysis/test_tasks.c
+tests_analysis_test_tasks_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_analysis_test_tasks_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 check_PROGRAMS += tests/analysis/test_sentences
 TESTS += tests/analysis/test_sentences
 tests_analysis_test_sentences_SOURCES = tests/analysis/test_sentences.c
