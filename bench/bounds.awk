@@ -66,7 +66,7 @@ function forward(R, keys, factor,   wide) {
   row("norm, twice", 2, 16 * R * d, 12 * R * d, "o", 0)
   row("products: qkv, output", 2, 4 * R * (d + 3 * d + 2 * d), 2 * R * 4 * d * d, "p", factor)
   row("split_qkv, finish_heads", 3, 32 * R * d, 8 * R * d, "o", 0)
-  row("attend_256", 1, 16 * R * d, 4 * R * keys * d, "a", 0)
+  row("attend_128", 1, 20 * R * d, 6 * R * keys * d, "a", 0) # scores twice: heads of 256 channels
   row("products: up, down", 2, 4 * R * (2 * d + 2 * mlp), 4 * R * d * mlp, "p", factor)
   row("activate", 1, 8 * R * mlp, 15 * R * mlp, "o", 0)
   row("add", 1, 16 * R * d, 4 * R * d, "o", 0)

@@ -19,7 +19,7 @@ fi
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' 0
 for program in CL_FILES CL_TENSOR_FILES; do
-  for file in $(sed -n "s/^$program = //p" "$top/cl/local.mk"); do cat "$top/$file"; done >"$work/all.cl"
+  for file in $(sed -n "s/^$program +*= //p" "$top/cl/local.mk"); do cat "$top/$file"; done >"$work/all.cl"
   "$clang" -x cl -cl-std=CL1.2 -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_80 -Xclang -target-feature \
     -Xclang +ptx70 -cl-no-stdinc -include "$top/bench/nvptx_prelude.h" -DTENSOR_PTX -Wno-pass-failed -O3 -S \
     -o "$work/all.ptx" "$work/all.cl" || exit 1

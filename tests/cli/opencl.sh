@@ -31,6 +31,9 @@ expect 6 "no-such-device" "$program" devices --self-test --device=opencl:no-such
 expect 0 "" "$program" devices --json
 contains '"opencl_devices":[{"number":0'
 
+# The activations are made once; validation runs the models on each device.
+expect 0 "" "$program" harvest --config="$plan" --out=store --max-tokens=40960 --quiet
+set -- "$@" --store=store
 expect 0 "" "$program" "$@" --out=cpu
 expect 0 "" "$program" "$@" --out=opencl --device=opencl
 expect 0 "" "$program" "$@" --device=opencl --estimate
@@ -57,4 +60,16 @@ close() { # STEP TOLERANCE
 }
 close 0 1e-6
 close 99 1e-3
+
+# The models alone: margins of minimal pairs, numbers within 1e-5 and words equal.
+pairs=pairs:$source/examples/tiny-pythia/pairs/en_pp.jsonl
+for device in cpu opencl; do
+  expect 0 "" "$program" accuracy --config="$plan" --task="$pairs" --max-pairs=30 --quiet --out=$device.csv \
+    --device=$device
+done
+paste -d, cpu.csv opencl.csv | awk -F, '
+  { for (i = 1; i <= NF / 2; i++) {
+      a = $i; b = $(i + NF / 2); e = a - b; size = a < 0 ? -a : a
+      if (a + 0 == 0 && b + 0 == 0 ? a "" != b "" : (e < 0 ? -e : e) > 1e-5 * size) { print "column " i ": " a ", " b; bad++ } } }
+  END { exit bad > 0 || NR < 2 }' || fail "accuracy on the device differs from the processor's"
 finish

@@ -50,6 +50,11 @@ static const variant variants[] = {
    false, false, 0, true},
   {"odd mixture", XCI_PARALLEL, 4, 2, 3, 7, 2, XCI_GELU_QUICK, XCI_NORM_RMS, true, true, true, false, true, true, true,
    false, 1.1f, false},
+  /* Heads wider than a tile of a device, shared by several queries and not. */
+  {"wide heads", XCI_SEQUENTIAL, 2, 1, 70, 9, 34, XCI_SILU, XCI_NORM_RMS, true, false, false, false, true, false, false,
+   false, 0, false},
+  {"widest head", XCI_PARALLEL, 1, 1, 258, 3, 6, XCI_GELU_ERF, XCI_NORM_LAYER, true, true, true, true, false, false, true,
+   false, 0, false},
   {"relu", XCI_PARALLEL, 1, 1, 1, 1, 0, XCI_RELU, XCI_NORM_LAYER, true, true, false, false, false, false, false, false,
    0, false},
 };
@@ -131,6 +136,67 @@ static inline void free_block(made *m) {
     xci_backend_cpu.weight_free(NULL, m->weight[i]);
     xci_free(m->values[i]);
   }
+}
+
+/* XCODER_TEST_DEVICE, else "cpu": which backend is held against the reference. */
+static inline const char *tested_device(void) {
+  const char *spec = getenv("XCODER_TEST_DEVICE");
+  return spec != NULL ? spec : "cpu";
+}
+
+/* A device that takes seconds to open stays open for the next test; open_tested(NULL) closes it. */
+static inline xcoder_device *open_tested(const char *spec) {
+  static xcoder_device *kept;
+  xcoder_device *device = kept;
+  if (spec == NULL) {
+    xcoder_device_close(kept);
+    kept = NULL;
+  } else if (strncmp(spec, "opencl", 6) != 0 || kept == NULL) {
+    ck_ok(xcoder_device_open(spec, &device, err));
+    if (strncmp(spec, "opencl", 6) == 0) kept = device;
+  }
+  return device;
+}
+
+static inline void close_tested(xcoder_device *device) {
+  if (strcmp(device->ops->name, "opencl") != 0) xcoder_device_close(device);
+}
+
+/* Weights of a device with memory of its own; the processor and the reference take those of the test. */
+typedef struct copies {
+  xcoder_device *device;
+  xci_weight *weight[MAX_MADE];
+  size_t n;
+} copies;
+
+static inline const xci_weight *copy_weight(copies *c, const xci_weight *w) {
+  const xci_backend *ops = c->device->ops;
+  if (w == NULL || ops == &xci_backend_cpu || ops == &xci_backend_reference) return w;
+  ck_assert(c->n < MAX_MADE);
+  ck_ok(ops->weight_create(c->device, w->source, w->dtype, w->rows, w->columns, &c->weight[c->n], err));
+  return c->weight[c->n++];
+}
+
+static inline xci_norm copy_norm(copies *c, xci_norm norm) {
+  norm.weight = copy_weight(c, norm.weight);
+  norm.bias = copy_weight(c, norm.bias);
+  return norm;
+}
+
+static inline xci_block copy_block(copies *c, const xci_block *block) {
+  xci_block b = *block;
+  xci_linear *linear[] = {&b.query, &b.key, &b.value, &b.output, &b.up, &b.gate, &b.down};
+  xci_norm *norm[] = {&b.norm_attention, &b.norm_mlp, &b.norm_q, &b.norm_k};
+  for (size_t i = 0; i < sizeof linear / sizeof *linear; i++) {
+    linear[i]->weight = copy_weight(c, linear[i]->weight);
+    linear[i]->bias = copy_weight(c, linear[i]->bias);
+  }
+  for (size_t i = 0; i < sizeof norm / sizeof *norm; i++) *norm[i] = copy_norm(c, *norm[i]);
+  return b;
+}
+
+static inline void free_copies(copies *c) {
+  for (size_t i = 0; i < c->n; i++) c->device->ops->weight_free(c->device, c->weight[i]);
 }
 
 static inline double worst_error(const float *x, const float *expected, size_t n) {

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The crosscoder's conformance tests on the first OpenCL device that opens, and every way that products can go: our own
-# kernel, CLBlast, tensor cores as an emulation of their instruction. 77 (skipped) where there is no device.
+# The conformance tests of the crosscoder and the transformer, and the golden models, on the first OpenCL device that
+# opens, and every way that products can go: our own kernel, CLBlast, tensor cores as an emulation of their instruction.
+# 77 (skipped) where there is no device.
 here=${builddir:-.}
 : "${POCL_CACHE_DIR:=$here/test-cache}" "${XDG_CACHE_HOME:=$here/test-cache}"
 mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
@@ -19,8 +20,9 @@ fi
 cat "$here/opencl-test.tmp"
 rm -f "$here/opencl-test.tmp"
 status=0
-for test in test_coder test_coder_properties test_batch_topk; do
-  XCODER_TEST_DEVICE=opencl "$here/tests/compute/$test" || status=1
+for test in compute/test_coder compute/test_coder_properties compute/test_batch_topk compute/test_conformance_block \
+  model/test_golden; do
+  XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done
 for way in own clblast emulated emulated3; do
   XCODER_OPENCL_GEMM=$way "$here/tests/compute/test_opencl_gemm" >"$here/opencl-test.tmp" 2>&1 || status=1

@@ -5,8 +5,8 @@
 #include "compute/opencl/opencl.h"
 
 #include "base/memory.h"
-#include "compute/host_memory.h"
 #include "compute/opencl/host_entries.h"
+#include "compute/opencl/transformer.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -61,6 +61,7 @@ static void close_cl(xcoder_device *device) {
   xci_cl *cl = device->state;
   if (cl == NULL) return;
   for (size_t i = 0; i < sizeof cl->scratch / sizeof *cl->scratch; i++) xci_cl_free(device, &cl->scratch[i]);
+  xci_cl_transformer_close(device);
   stop(device);
   xcoder_device_close(cl->host);
   xci_free(cl);
@@ -87,8 +88,8 @@ static xcoder_status open_cl(const char *which, xcoder_device *device, xcoder_er
   if (!status) status = xcoder_device_open("cpu", &cl->host, err);
   if (status) close_cl(device);
   else
-    snprintf(device->kernels, sizeof device->kernels, "crosscoder on the device, products by %s; transformer on the cpu "
-             "(%.40s)", cl->products, xcoder_device_kernels(cl->host));
+    snprintf(device->kernels, sizeof device->kernels, "products by %s; backward passes on the cpu (%.40s)", cl->products,
+             xcoder_device_kernels(cl->host));
   return status;
 }
 
@@ -100,27 +101,35 @@ static xcoder_status check_compute(xcoder_device *device, xci_compute compute, x
   return status;
 }
 
+/* The backward pass is the processor's, so its tape is, too. */
+static xcoder_status block_forward(xcoder_device *device, const xci_block *block, const xci_rows *rows, xci_buffer *h,
+                                   xci_tape *tape, size_t slot, xcoder_error *err) {
+  if (tape != NULL)
+    return xci_cl_host_block_forward(device, block, rows, h, tape, slot, err);
+  return xci_cl_block_forward(device, block, rows, h, NULL, 0, err);
+}
+
 const xci_backend xci_backend_opencl = {
   .name = "opencl",
   .remote = true,
   .open = open_cl,
   .close = close_cl,
   .check_compute = check_compute,
-  .buffer_create = xci_host_buffer_create,
-  .buffer_free = xci_host_buffer_free,
-  .upload = xci_host_upload,
-  .download = xci_host_download,
-  .weight_create = xci_cl_host_weight_create,
-  .weight_free = xci_host_weight_free,
-  .embed = xci_cl_host_embed,
+  .buffer_create = xci_cl_buffer_create,
+  .buffer_free = xci_cl_buffer_free,
+  .upload = xci_cl_upload,
+  .download = xci_cl_download,
+  .weight_create = xci_cl_weight_create,
+  .weight_free = xci_cl_weight_free,
+  .embed = xci_cl_embed,
   .tape_create = xci_cl_host_tape_create,
   .tape_free = xci_cl_host_tape_free,
-  .block_forward = xci_cl_host_block_forward,
+  .block_forward = block_forward,
   .block_backward = xci_cl_host_block_backward,
-  .head_logits = xci_cl_host_head_logits,
+  .head_logits = xci_cl_head_logits,
   .head_backward = xci_cl_host_head_backward,
-  .head_log_probs = xci_cl_host_head_log_probs,
-  .head_project = xci_cl_host_head_project,
+  .head_log_probs = xci_cl_head_log_probs,
+  .head_project = xci_cl_head_project,
   .coder_create = xci_cl_coder_create,
   .coder_free = xci_cl_coder_free,
   .coder_write = xci_cl_coder_write,

@@ -32,6 +32,7 @@ typedef struct xci_cl {
   bool last_waited;
   cl_mem scratch[4];         /* grow-only work space, by xci_cl_scratch_use */
   size_t scratch_bytes[4];
+  struct xci_cl_transformer *transformer; /* its work space: work.c */
   xcoder_device *host;       /* computes what is not on the device */
 } xci_cl;
 

@@ -7,7 +7,7 @@
 #include "compute/opencl/opencl.h"
 
 /* Queries (and keys) of one tile of attention, and columns of its output in one group: as in cl/attention.cl. */
-enum { XCI_CL_QUERIES = 64, XCI_CL_SLAB = 256 };
+enum { XCI_CL_QUERIES = 64, XCI_CL_SLAB = 128 };
 
 /* ---- weight.c ---- */
 
@@ -29,6 +29,10 @@ cl_mem xci_cl_vector(const xci_weight *weight);
  * the device goes up in part, into work space that the next call overwrites. */
 xcoder_status xci_cl_weight_rows(xcoder_device *device, const xci_weight *weight, size_t row, size_t n, cl_mem *memory,
                                  size_t *first, xci_cl_type *type, xcoder_error *err);
+/* Rows of a matrix by number: the whole matrix, or where it is not on the device (*gathered) the n rows one after the
+ * other, in work space that the next call overwrites. */
+xcoder_status xci_cl_weight_gather(xcoder_device *device, const xci_weight *weight, const uint32_t *rows, size_t n,
+                                   cl_mem *memory, bool *gathered, xci_cl_type *type, xcoder_error *err);
 
 /* ---- work.c: memory that grows and stays until the device closes ---- */
 
@@ -42,7 +46,7 @@ typedef enum xci_cl_use {
   /* embedding and head */
   XCI_CL_IDS, XCI_CL_HEAD_ROWS, XCI_CL_TOKENS, XCI_CL_LOGITS, XCI_CL_RESULTS, XCI_CL_HEAD_WEIGHTS, XCI_CL_HEAD_GRADIENT,
   /* weights on their way: as float32, as in the file */
-  XCI_CL_PANEL, XCI_CL_STREAMED,
+  XCI_CL_PANEL, XCI_CL_STREAMED, XCI_CL_GATHERED,
   /* the plan */
   XCI_CL_POSITIONS, XCI_CL_TASKS, XCI_CL_ANGLES, XCI_CL_SLOPES,
   XCI_CL_N_USES
@@ -98,7 +102,11 @@ xcoder_status xci_cl_find_slot(const xci_block *block, xci_tape *tape, size_t in
  * ldc apart. */
 xcoder_status xci_cl_product(xcoder_device *device, bool transpose, size_t m, cl_mem a, size_t a_first, size_t lda,
                              const xci_weight *w, float beta, cl_mem c, size_t c_first, size_t ldc, xcoder_error *err);
-/* y = x W^T without the bias; y from value y_first on, rows ldy apart. */
+/* The same with rows row .. row + n of w alone, and factors rounded as `compute` says. */
+xcoder_status xci_cl_product_rows(xcoder_device *device, bool transpose, size_t m, cl_mem a, size_t a_first, size_t lda,
+                                  const xci_weight *w, size_t row, size_t n, float beta, cl_mem c, size_t c_first,
+                                  size_t ldc, xci_compute compute, xcoder_error *err);
+/* y = x W^T without the bias, computed as the device is set to; y from value y_first on, rows ldy apart. */
 xcoder_status xci_cl_linear(xcoder_device *device, const xci_linear *linear, cl_mem x, size_t n_rows, cl_mem y,
                             size_t y_first, size_t ldy, xcoder_error *err);
 /* dx [n_rows, in] = dy W + beta dx. */
@@ -126,10 +134,29 @@ xcoder_status xci_cl_split_qkv(xcoder_device *device, const xci_block *block, co
 static inline size_t xci_cl_qkv_width(const xci_block *b) { return (b->n_heads + 2 * b->n_kv_heads) * b->d_head; }
 static inline bool xci_cl_is_gated(const xci_block *b) { return b->gate.weight != NULL; }
 
-/* ---- attention.c ---- */
-
 /* context [n_rows, n_heads d_head] and statistic [n_rows, n_heads, 2]. */
 xcoder_status xci_cl_attend(xcoder_device *device, const xci_block *block, const xci_cl_plan *plan, cl_mem q, cl_mem k,
                             cl_mem v, cl_mem context, cl_mem statistic, xcoder_error *err);
+
+/* ---- head.c ---- */
+
+/* x [n, d_model]: rows of h, normalised if asked; index: their numbers. */
+xcoder_status xci_cl_head_rows(xcoder_device *device, const xci_head *head, const xci_buffer *h, const size_t *row,
+                               size_t n, bool apply_norm, cl_mem *index, cl_mem *x, xcoder_error *err);
+
+/* ---- Entries of the table ---- */
+
+xcoder_status xci_cl_embed(xcoder_device *device, const xci_embedding *embedding, const uint32_t *ids,
+                           const xci_rows *rows, xci_buffer *h, xcoder_error *err);
+xcoder_status xci_cl_block_forward(xcoder_device *device, const xci_block *block, const xci_rows *rows, xci_buffer *h,
+                                   xci_tape *tape, size_t index, xcoder_error *err);
+xcoder_status xci_cl_head_logits(xcoder_device *device, const xci_head *head, const xci_buffer *h, const size_t *row,
+                                 size_t n_rows, const uint32_t *token, size_t n_tokens, float *out,
+                                 float *log_normalizer, xcoder_error *err);
+xcoder_status xci_cl_head_log_probs(xcoder_device *device, const xci_head *head, const xci_buffer *h,
+                                    const size_t *row, size_t n_rows, const uint32_t *target, float *out,
+                                    xcoder_error *err);
+xcoder_status xci_cl_head_project(xcoder_device *device, const xci_head *head, const xci_buffer *h, const size_t *row,
+                                  size_t n_rows, bool apply_norm, float *out, xcoder_error *err);
 
 #endif
