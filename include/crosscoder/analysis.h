@@ -188,6 +188,9 @@ typedef struct xcoder_attribute_options {
   /* What is done is written to effects/TASK.partial.safetensors when as many seconds have passed, so that a process that
    * is killed loses no more; less often where writing takes long. 0: when stopped only. */
   double save_seconds;
+  /* Of the classes in the tables: specific above this share, 0.7; shared from this share, 0.3 (3 times it / n for more than
+   * three checkpoints). 0: these. The authors' classes keep theirs. */
+  double specific_border, shared_border;
 } xcoder_attribute_options;
 
 XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs *task,
@@ -197,11 +200,11 @@ XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const x
 /* When stopped (and every save_seconds), the examples that are done are kept in effects/TASK.partial.safetensors, and the next call with the same
  * setting, task and options goes on behind them, with the same bits as without the stop.
  *
- * effects/TASK.csv and .json anew from effects/TASK.safetensors, without the models: with other resamples and another seed
- * of the intervals, equal to a new attribution with these. Errors: XCODER_MISSING, XCODER_FORMAT, XCODER_MISMATCH (of
+ * effects/TASK.csv and .json anew from effects/TASK.safetensors, without the models: with the bootstrap, seed and borders of
+ * classes of `options`, equal to a new attribution with these. Errors: XCODER_MISSING, XCODER_FORMAT, XCODER_MISMATCH (of
  * another crosscoder). */
-XCODER_API xcoder_status xcoder_retabulate(const xcoder *coder, const char *task, uint64_t bootstrap, uint64_t seed,
-                                           const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
+XCODER_API xcoder_status xcoder_retabulate(const xcoder *coder, const char *task,
+                                           const xcoder_attribute_options *options, const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
 
 /* One attribution of the task for each baseline that it has, and how far their IE agree ->
  * baselines/TASK.csv, baselines/TASK.json; the effects with baseline B go to baselines/B/effects/. Those of

@@ -243,6 +243,7 @@ static json_t *value_to_json(const cli_option *option, const cli_value *value) {
   case CLI_FLAG: return json_boolean(value->integer != 0);
   case CLI_INTEGER: case CLI_COUNT: case CLI_BYTES: return json_integer(value->integer);
   case CLI_LAYER: return value->text ? json_integer(value->integer) : json_null();
+  case CLI_STEPS: return value->integer ? json_integer(value->integer) : json_string("auto");
   case CLI_NUMBER: return json_real(value->number);
   default: return value->text ? json_string(value->text) : json_null();
   }
@@ -330,13 +331,13 @@ char *cli_key_difference(const json_t *old, const json_t *new) {
 }
 
 bool cli_key_same_effects(const json_t *old, const json_t *new) {
-  static const char *const tables[] = {"bootstrap", "seed"};
+  static const char *const tables[] = {"bootstrap", "specific-border", "shared-border", "seed"};
   json_t *copy = json_deep_copy(old), *options = json_object_get(copy, "options");
   const json_t *now = json_object_get(new, "options");
   const char *baseline = json_string_value(json_object_get(now, "baseline"));
   /* The other prompts that resampled paths end at are drawn by the seed. */
   bool drawn = baseline && strcmp(baseline, "resampled") == 0;
-  for (size_t i = 0; i < (drawn ? 1 : 2); i++)
+  for (size_t i = 0; i < (drawn ? 3 : 4); i++)
     json_object_set(options, tables[i], json_object_get(now, tables[i]));
   bool same = copy && json_equal(copy, new);
   json_decref(copy);

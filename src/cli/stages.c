@@ -61,6 +61,8 @@ xcoder_attribute_options cli_attribute_options(const cli_values *values) {
   if (cli_authors(values) && values->value[OPT_QUADRATURE].origin == FROM_DEFAULT)
     options.quadrature = XCODER_LEFT;
   options.n_steps = (size_t)cli_integer(values, OPT_STEPS);
+  options.specific_border = cli_number(values, OPT_SPECIFIC_BORDER);
+  options.shared_border = cli_number(values, OPT_SHARED_BORDER);
   options.save_seconds = cli_number(values, OPT_SAVE_SECONDS);
   options.tolerance = options.n_steps ? 0 : 0.01; /* auto */
   options.baseline = baselines[cli_integer(values, OPT_BASELINE)];
@@ -81,7 +83,7 @@ static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err
   if (job->only_tables) {
     xcoder_status done = cli_need_coder(&job->setting, job->coder_path ? job->coder_path : job->out, err);
     if (!done)
-      done = xcoder_retabulate(job->setting.coder, name, options.bootstrap, options.seed, job->out, &verdicts, err);
+      done = xcoder_retabulate(job->setting.coder, name, &options, job->out, &verdicts, err);
     xcoder_verdicts_free(&verdicts);
     /* Effects of an older version, or files that somebody removed: then from the beginning, unless that was not asked for. */
     bool again = done == XCODER_MISSING || done == XCODER_FORMAT || done == XCODER_MISMATCH;

@@ -81,6 +81,8 @@ static void attribute(const scene *in, const xcoder_pairs *pairs, const xcoder_a
   xcoder_verdicts_free(&verdicts);
 }
 
+static const xcoder_attribute_options ten = {.bootstrap = 10, .seed = 1};
+
 START_TEST(tables_anew_are_those_of_a_new_attribution) {
   static const xcoder_attribute_options cases[] = {
       {.quadrature = XCODER_GAUSS, .n_steps = 3, .bootstrap = 100, .seed = 5},
@@ -96,10 +98,12 @@ START_TEST(tables_anew_are_those_of_a_new_attribution) {
     files wanted = read_files(&in, in.pairs);
     other.bootstrap = 77;
     other.seed = 9;
+    other.specific_border = 0.55;
+    other.shared_border = 0.4;
     attribute(&in, in.pairs, &other);
     files before = read_files(&in, in.pairs);
     ck_assert(before.n_csv != wanted.n_csv || memcmp(before.csv, wanted.csv, wanted.n_csv) != 0);
-    ck_ok(xcoder_retabulate(in.coder, xcoder_pairs_name(in.pairs), cases[i].bootstrap, cases[i].seed, in.run, &verdicts,
+    ck_ok(xcoder_retabulate(in.coder, xcoder_pairs_name(in.pairs), &cases[i], in.run, &verdicts,
                             err));
     ck_assert_uint_eq(verdicts.n, 2 * N);
     xcoder_verdicts_free(&verdicts);
@@ -121,7 +125,7 @@ START_TEST(other_effects_are_refused) {
   char name[200];
   scene_open(&in, NULL);
   const char *task = xcoder_pairs_name(in.pairs);
-  ck_assert_int_eq(xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said), XCODER_MISSING);
+  ck_assert_int_eq(xcoder_retabulate(in.coder, task, &ten, in.run, &verdicts, &said), XCODER_MISSING);
   attribute(&in, in.pairs, NULL);
   char *bytes = read_effects(&in, in.pairs, ".safetensors", &n);
   snprintf(name, sizeof name, "effects/%s.safetensors", task);
@@ -140,7 +144,7 @@ START_TEST(other_effects_are_refused) {
     ck_assert_msg(place != NULL, "%s", words[i][0]);
     memcpy(place, words[i][1], length);
     write_file(scene_path(&in, name), changed, n);
-    ck_assert_msg(xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said) == XCODER_FORMAT, "%s: %s",
+    ck_assert_msg(xcoder_retabulate(in.coder, task, &ten, in.run, &verdicts, &said) == XCODER_FORMAT, "%s: %s",
                   words[i][0], said.message);
     xci_free(changed);
   }
@@ -148,15 +152,15 @@ START_TEST(other_effects_are_refused) {
     char kept = bytes[at];
     bytes[at] = (char)0xff;
     write_file(scene_path(&in, name), bytes, n);
-    if (!xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said)) xcoder_verdicts_free(&verdicts);
+    if (!xcoder_retabulate(in.coder, task, &ten, in.run, &verdicts, &said)) xcoder_verdicts_free(&verdicts);
     bytes[at] = kept;
   }
   write_file(scene_path(&in, name), bytes, n);
-  ck_ok(xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, err));
+  ck_ok(xcoder_retabulate(in.coder, task, &ten, in.run, &verdicts, err));
   xcoder_verdicts_free(&verdicts);
   xcoder_weights(in.coder, XCODER_W_DEC, &n_values)[0] += 1;
   xcoder_changed(in.coder);
-  ck_assert_int_eq(xcoder_retabulate(in.coder, task, 10, 1, in.run, &verdicts, &said), XCODER_MISMATCH);
+  ck_assert_int_eq(xcoder_retabulate(in.coder, task, &ten, in.run, &verdicts, &said), XCODER_MISMATCH);
   xci_free(bytes);
   scene_close(&in);
 }

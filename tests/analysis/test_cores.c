@@ -277,6 +277,11 @@ START_TEST(intervals_make_uncertain) {
   const double far[] = {0.9, 0.06, 0.04}, far_low[] = {0.85, 0.01, 0.01}, far_high[] = {0.95, 0.1, 0.1};
   ck_assert_int_eq(xci_classify_interval(far, far_low, far_high, 3).kind, XCI_CLASS_SPECIFIC);
   const double most[] = {0.6, 0.2, 0.2}; /* the authors have no class for it */
+  const double middle[] = {0.65, 0.2, 0.15};
+  ck_assert_int_eq(xci_classify(middle, 3).kind, XCI_CLASS_MOSTLY);
+  ck_assert_int_eq(xci_classify_by((xci_borders){0.6, 0}, middle, 3).kind, XCI_CLASS_SPECIFIC);
+  ck_assert_int_eq(xci_classify_by((xci_borders){0, 0.2}, middle, 3).kind, XCI_CLASS_SHARED);
+  ck_assert_uint_eq(xci_classify_by((xci_borders){0, 0.2}, middle, 3).members, 3);
   ck_assert_int_eq(xci_classify_authors(most, 3).kind, XCI_CLASS_OTHER);
   const double zero[] = {0, 0, 0};
   ck_assert_int_eq(xci_classify_authors(zero, 3).kind, XCI_CLASS_SHARED); /* 0.5 everywhere, as they print it */

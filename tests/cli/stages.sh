@@ -85,6 +85,12 @@ expect 0 "bootstrap was 50, is 60" "$program" attribute run --steps=4 --bootstra
 cp run/effects/pairs-pairs.csv retabulated.csv
 expect 0 "" "$program" attribute run --steps=4 --bootstrap=60
 cmp retabulated.csv run/effects/pairs-pairs.csv || fail "tables made anew are not those of a new attribution"
+expect 0 "specific-border was 0.7, is 0.6" "$program" attribute run --steps=4 --bootstrap=60 --specific-border=0.6 --retabulate
+cp run/effects/pairs-pairs.csv borders.csv
+rm run/effects/pairs-pairs.safetensors run/stages/attribute-*
+expect 0 "" "$program" attribute run --steps=4 --bootstrap=60 --specific-border=0.6
+cmp borders.csv run/effects/pairs-pairs.csv || fail "classes of other borders are not those of a new attribution"
+expect 0 "" "$program" attribute run --steps=4 --bootstrap=60 --retabulate
 expect 2 "steps was 4, is 5" "$program" attribute run --steps=5 --bootstrap=60 --retabulate
 expect 0 "" "$program" attribute run --steps=4 --baseline=origin --gradients=gradients
 cp run/effects/pairs-pairs.csv first.csv

@@ -260,8 +260,7 @@ xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs
   if (!status) status = attribute_or_save(&r, n, &k, err);
   if (!status) status = save_all(&r, &origin, run_directory, err);
   if (!status)
-    status = xci_effects_write(&bench, &path, xcoder_pairs_name(task), &effects, options->bootstrap, options->seed,
-                               run_directory, &found, err);
+    status = xci_effects_write(&bench, &path, xcoder_pairs_name(task), &effects, options, run_directory, &found, err);
   if (!status) *verdicts = found;
   else xcoder_verdicts_free(&found);
   xci_effects_close(&effects);
@@ -273,8 +272,8 @@ xcoder_status xcoder_attribute(const xcoder_setting *setting, const xcoder_pairs
   return status;
 }
 
-xcoder_status xcoder_retabulate(const xcoder *coder, const char *task, uint64_t bootstrap, uint64_t seed,
-                                const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err) {
+xcoder_status xcoder_retabulate(const xcoder *coder, const char *task, const xcoder_attribute_options *wanted,
+                                 const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err) {
   const xcoder_setting setting = {.coder = coder};
   xcoder_attribute_options options = {0};
   xci_effects_origin origin = {0};
@@ -294,7 +293,7 @@ xcoder_status xcoder_retabulate(const xcoder *coder, const char *task, uint64_t 
     status = xci_fail(err, XCODER_MISMATCH, "%s: effects of another crosscoder (attribute again)", file.bytes);
   if (!status) status = xci_path_open(&options, &path, err);
   if (!status)
-    status = xci_effects_write(&bench, &path, task, &effects, bootstrap, seed, run_directory, &found, err);
+    status = xci_effects_write(&bench, &path, task, &effects, wanted, run_directory, &found, err);
   if (!status) *verdicts = found;
   else xcoder_verdicts_free(&found);
   xci_effects_close(&effects);

@@ -74,8 +74,14 @@ static xcoder_status turn(const xci_effects *e, by_feature *t, xcoder_error *err
   return status;
 }
 
-static xcoder_status add_intervals(const xci_effects *e, const double *total, size_t n_resamples, uint64_t seed,
+static xci_borders take_borders(const xcoder_attribute_options *options) {
+  return (xci_borders){options->specific_border, options->shared_border};
+}
+
+static xcoder_status add_intervals(const xci_effects *e, const double *total, const xcoder_attribute_options *options,
                                    xci_effect_row *rows, size_t n_rows, xcoder_error *err) {
+  const uint64_t seed = options->seed;
+  const size_t n_resamples = (size_t)options->bootstrap;
   const size_t n = e->n, work_size = 2 * n * n_resamples, n_threads = (size_t)xci_threads();
   by_feature t = {0};
   uint16_t *drawn = NULL;
@@ -97,7 +103,7 @@ static xcoder_status add_intervals(const xci_effects *e, const double *total, si
       if (!row->defined) continue;
       xci_bootstrap_interval(drawn, n_resamples, t.example + first, t.effect + first * n, row->n_active, n, total,
                              row->low, row->high, own);
-      if (!isnan(row->low[0])) row->class_norm = xci_classify_interval(row->norm_rel_ie, row->low, row->high, n);
+      if (!isnan(row->low[0])) row->class_norm = xci_classify_interval_by(take_borders(options), row->norm_rel_ie, row->low, row->high, n);
       xci_bootstrap_interval(drawn, n_resamples, t.example + first, t.effect + first * n, row->n_active, n, NULL,
                              row->low, row->high, own);
       row->has_interval = !isnan(row->low[0]);
@@ -111,8 +117,9 @@ static xcoder_status add_intervals(const xci_effects *e, const double *total, si
   return status;
 }
 
-xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *e, uint64_t n_resamples, uint64_t seed,
+xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *e, const xcoder_attribute_options *options,
                               xci_effect_row **rows, size_t *n_rows, xcoder_error *err) {
+  const xci_borders borders = take_borders(options);
   double *norms = NULL, total[XCODER_MAX_CHECKPOINTS];
   size_t count = 0;
   *rows = NULL;
@@ -128,15 +135,15 @@ xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *e, uint
     if (count) qsort(*rows, count, sizeof **rows, compare_rows);
     for (size_t r = 0; r < count; r++)
       (*rows)[r].defined = (*rows)[r].largest > 0 && (*rows)[r].largest >= smallest_share * (*rows)[0].largest;
-    if (n_resamples && count) status = add_intervals(e, total, (size_t)n_resamples, seed, *rows, count, err);
+    if (options->bootstrap && count) status = add_intervals(e, total, options, *rows, count, err);
   }
   xci_free(norms);
   for (size_t r = 0; !status && r < count; r++) {
     xci_effect_row *row = &(*rows)[r];
     if (!row->defined) continue; /* stays XCI_CLASS_NONE */
-    row->class = row->has_interval ? xci_classify_interval(row->rel_ie, row->low, row->high, e->n)
-                                   : xci_classify(row->rel_ie, e->n);
-    if (!row->has_interval) row->class_norm = xci_classify(row->norm_rel_ie, e->n);
+    row->class = row->has_interval ? xci_classify_interval_by(borders, row->rel_ie, row->low, row->high, e->n)
+                                   : xci_classify_by(borders, row->rel_ie, e->n);
+    if (!row->has_interval) row->class_norm = xci_classify_by(borders, row->norm_rel_ie, e->n);
   }
   if (status) {
     xci_free(*rows);

@@ -41,7 +41,7 @@ void xci_effects_summarise(const xci_effects *effects, size_t checkpoint, xci_ef
 
 /* effects/TASK.csv and .json and the verdicts. */
 xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const char *task,
-                                const xci_effects *effects, uint64_t bootstrap, uint64_t seed,
+                                const xci_effects *effects, const xcoder_attribute_options *options,
                                 const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
 
 /* ---- Where paths end at other prompts (donors.c). Lists are freed by the caller, [*n] of xcoder_pairs_count(). ---- */

@@ -133,7 +133,7 @@ static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_p
 }
 
 xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const char *name,
-                                const xci_effects *e, uint64_t bootstrap, uint64_t seed, const char *run_directory,
+                                const xci_effects *e, const xcoder_attribute_options *options, const char *run_directory,
                                 xcoder_verdicts *verdicts, xcoder_error *err) {
   xci_effects_summary all[XCODER_MAX_CHECKPOINTS];
   xci_effect_row *rows = NULL;
@@ -142,7 +142,7 @@ xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, co
   xci_json_out out = {0};
   char *csv_path = NULL, *json_path = NULL;
   for (size_t c = 0; c < bench->n; c++) xci_effects_summarise(e, c, &all[c]);
-  xcoder_status status = xci_effect_rows(bench, e, bootstrap, seed, &rows, &n_rows, err);
+  xcoder_status status = xci_effect_rows(bench, e, options, &rows, &n_rows, err);
   if (!status) status = judge(bench, path, all, verdicts, err);
   if (!status) status = xci_run_path(run_directory, "effects", name, ".csv", &csv_path, err);
   if (!status) status = xci_run_path(run_directory, "effects", name, ".json", &json_path, err);

@@ -6,7 +6,7 @@
 #include "base/random.h"
 #include <math.h>
 
-static const double specific_border = 0.7, shared_border = 0.3;
+static const xci_borders usual = {0.7, 0.3};
 
 bool xci_relative(const double *value, size_t n, double *share) {
   double sum = 0;
@@ -15,13 +15,21 @@ bool xci_relative(const double *value, size_t n, double *share) {
   return sum > 0;
 }
 
-static double sharing_border(size_t n) { return n <= 3 ? shared_border : 0.9 / (double)n; }
+static xci_borders complete(xci_borders borders) {
+  if (!(borders.specific > 0)) borders.specific = usual.specific;
+  if (!(borders.shared > 0)) borders.shared = usual.shared;
+  return borders;
+}
+
+static double sharing_border(xci_borders borders, size_t n) {
+  return n <= 3 ? borders.shared : 3 * borders.shared / (double)n;
+}
 
 static uint32_t bit(size_t c) { return (uint32_t)1 << c; }
 
-static xci_class classify_two(const double *share) {
-  if (share[1] < shared_border) return (xci_class){XCI_CLASS_SPECIFIC, bit(0)};
-  if (share[1] > specific_border) return (xci_class){XCI_CLASS_SPECIFIC, bit(1)};
+static xci_class classify_two(xci_borders borders, const double *share) {
+  if (share[1] < borders.shared) return (xci_class){XCI_CLASS_SPECIFIC, bit(0)};
+  if (share[1] > borders.specific) return (xci_class){XCI_CLASS_SPECIFIC, bit(1)};
   return (xci_class){XCI_CLASS_SHARED, bit(0) | bit(1)};
 }
 
@@ -31,30 +39,39 @@ static xci_class classify_set(uint32_t above) {
   return (xci_class){above & (above - 1) ? XCI_CLASS_SHARED : XCI_CLASS_MOSTLY, above};
 }
 
-xci_class xci_classify(const double *share, size_t n) {
+xci_class xci_classify_by(xci_borders given, const double *share, size_t n) {
+  const xci_borders borders = complete(given);
   uint32_t above = 0;
   size_t largest = 0;
   if (n == 1) return (xci_class){XCI_CLASS_SHARED, bit(0)}; /* nothing to compare with */
-  if (n == 2) return classify_two(share);
+  if (n == 2) return classify_two(borders, share);
   for (size_t c = 0; c < n; c++) {
     if (share[c] > share[largest]) largest = c;
-    if (share[c] >= sharing_border(n)) above |= bit(c);
+    if (share[c] >= sharing_border(borders, n)) above |= bit(c);
   }
-  if (share[largest] > specific_border) return (xci_class){XCI_CLASS_SPECIFIC, bit(largest)};
+  if (share[largest] > borders.specific) return (xci_class){XCI_CLASS_SPECIFIC, bit(largest)};
   return classify_set(above);
 }
 
 static bool spans(double low, double high, double border) { return low < border && border < high; }
 
-xci_class xci_classify_interval(const double *share, const double *low, const double *high, size_t n) {
-  const xci_class class = xci_classify(share, n);
+xci_class xci_classify_interval_by(xci_borders given, const double *share, const double *low, const double *high,
+                                   size_t n) {
+  const xci_borders borders = complete(given);
+  const xci_class class = xci_classify_by(borders, share, n);
   bool uncertain = false;
   if (n == 1) return class;
-  for (size_t c = 0; c < n; c++) uncertain |= spans(low[c], high[c], specific_border);
+  for (size_t c = 0; c < n; c++) uncertain |= spans(low[c], high[c], borders.specific);
   /* Where one checkpoint holds more than 0.7, what the others share of the rest decides nothing. */
   if (class.kind != XCI_CLASS_SPECIFIC || n == 2)
-    for (size_t c = 0; c < n; c++) uncertain |= spans(low[c], high[c], sharing_border(n));
+    for (size_t c = 0; c < n; c++) uncertain |= spans(low[c], high[c], sharing_border(borders, n));
   return uncertain ? (xci_class){XCI_CLASS_UNCERTAIN, 0} : class;
+}
+
+xci_class xci_classify(const double *share, size_t n) { return xci_classify_by(usual, share, n); }
+
+xci_class xci_classify_interval(const double *share, const double *low, const double *high, size_t n) {
+  return xci_classify_interval_by(usual, share, low, high, n);
 }
 
 xci_class xci_classify_authors(const double *effect, size_t n) {

@@ -23,12 +23,20 @@ typedef struct xci_class {
   uint32_t members; /* bit c: checkpoint c */
 } xci_class;
 
+/* Where classes begin: specific above, shared from (of two and three checkpoints; 3 shared / n of more). 0: 0.7, 0.3. */
+typedef struct xci_borders {
+  double specific, shared;
+} xci_borders;
+
 /* The class of shares [n] that sum to 1: specific above 0.7, else the set of checkpoints with at least 0.9 / n (n = 2:
  * neither below 0.3). Every composition of shares has one. */
 xci_class xci_classify(const double *share, size_t n);
+xci_class xci_classify_by(xci_borders borders, const double *share, size_t n);
 
 /* The same, `uncertain` where an interval [low, high] spans a border that matters for it. */
 xci_class xci_classify_interval(const double *share, const double *low, const double *high, size_t n);
+xci_class xci_classify_interval_by(xci_borders borders, const double *share, const double *low, const double *high,
+                                   size_t n);
 
 /* The authors' classes of three: a feature that is mostly of one checkpoint is other. Their reading of a feature
  * without any effect: 0.5 in every component. */
