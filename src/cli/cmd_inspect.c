@@ -80,6 +80,10 @@ static xcoder_status inspect_coder(const char *path, json_t *answer, xcoder_erro
   json_object_set_new(answer, "layer", json_integer(info->layer));
   json_object_set_new(answer, "folded", json_boolean(info->folded));
   json_object_set_new(answer, "first_position_masked", json_boolean(!info->mask.keep_first));
+  static const char *const activations[] = {"relu", "batchtopk", "topk", "jumprelu"};
+  json_object_set_new(answer, "activation", json_string(activations[info->activation]));
+  if (info->k > 0)
+    json_object_set_new(answer, "k", json_integer((json_int_t)info->k));
   if (info->threshold >= 0)
     json_object_set_new(answer, "threshold", json_real((double)info->threshold));
   json_object_set_new(answer, "checkpoints", checkpoints);

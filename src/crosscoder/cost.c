@@ -20,7 +20,7 @@ uint64_t xci_train_result_bytes(size_t n_checkpoints, size_t d_model, size_t n_l
 }
 
 uint64_t xci_train_log_bytes(size_t n_checkpoints, const xcoder_train_options *resolved) {
-  uint64_t n_steps = xci_train_steps(resolved), row = 24 * (13 + (uint64_t)n_checkpoints);
+  uint64_t n_steps = xci_train_steps(resolved), row = 24 * (16 + (uint64_t)n_checkpoints);
   return (n_steps / resolved->log_every + 2) * (row + 100) + (n_steps / resolved->validate_every + 2) * row + 4096;
 }
 
@@ -47,6 +47,14 @@ static uint64_t memory_bytes(size_t n_checkpoints, size_t d_model, size_t n_late
   return state + staging + batches + code_bytes(batch, n_latents, n_checkpoints * n_tiles) + per_latent;
 }
 
+/* Dead features that work on a sample by the auxiliary term, in the mean over the steps. There are none before
+ * dead_tokens have passed; then as many as can be, though in a good run few features die. */
+static double auxiliary_features(const xcoder_train_options *resolved) {
+  if (!xci_train_is_ranked(resolved) || resolved->auxiliary_coefficient <= 0) return 0;
+  double left = 1 - (double)resolved->dead_tokens / (double)resolved->n_tokens;
+  return fmax(0, left) * (double)xci_min_size(resolved->n_auxiliary, resolved->n_latents);
+}
+
 xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
                                 xcoder_cost *cost, xcoder_error *err) {
   xcoder_train_options resolved;
@@ -54,6 +62,8 @@ xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcod
   if (status) return status;
   uint64_t batch = resolved.batch_size, n_latents = resolved.n_latents;
   cost->memory_bytes = memory_bytes(n_checkpoints, d_model, resolved.n_latents, batch);
+  if (auxiliary_features(&resolved) > 0) /* the residual, its gradient, and a list of codes */
+    cost->memory_bytes += batch * (8 * (uint64_t)n_checkpoints * d_model + 32 * (uint64_t)resolved.n_auxiliary);
   cost->disk_bytes = (resolved.keep_checkpoints + 1) *
                          xci_train_state_bytes(n_checkpoints, d_model, resolved.n_latents) +
                      (1 + resolved.n_snapshots) *
@@ -67,6 +77,7 @@ xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcod
    * (all of them at the start). The optimizer touches every parameter. */
   double row = (double)n_checkpoints * (double)d_model, n_steps = (double)xci_train_steps(&resolved);
   double active = n_latents < 64 ? (double)n_latents : 64;
+  if (xci_train_is_ranked(&resolved)) active = (double)resolved.k + auxiliary_features(&resolved);
   cost->flops = n_steps * (2 * (double)batch * row * ((double)n_latents + 4 * active) +
                            12 * (double)parameters(n_checkpoints, d_model, resolved.n_latents));
   return XCODER_OK;

@@ -13,7 +13,7 @@
 
 typedef struct row {
   const char *split;
-  double rate, lambda, loss, reconstruction, sparsity, l0, dead_share, gradient_norm;
+  double rate, lambda, loss, reconstruction, sparsity, l0, dead_share, gradient_norm, auxiliary, k;
   const xci_quality *quality;
 } row;
 
@@ -65,7 +65,7 @@ static xcoder_status open_log(xci_trainer *trainer, const char *name, uint64_t k
 xcoder_status xci_log_open(xci_trainer *trainer, xcoder_error *err) {
   xci_text header = {0};
   xci_text_add(&header, "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,"
-                        "ev_mean,gradient_norm");
+                        "ev_mean,gradient_norm,auxiliary,k,threshold");
   for (size_t c = 0; c < trainer->info.n_checkpoints; c++) {
     xci_text column = {0};
     xci_text_format(&column, "ev_pooled_%s", trainer->info.labels[c]);
@@ -109,8 +109,10 @@ static xcoder_status make_row(const xci_trainer *trainer, const row *r, xci_text
   xci_text text = {0};
   xci_text_format(&text, "%" PRIu64 ",%s,%" PRIu64, trainer->step, r->split,
                   trainer->step * trainer->options.batch_size);
+  const double threshold = trainer->info.threshold < 0 ? NAN : (double)trainer->info.threshold;
   const double fields[] = {r->rate,       r->lambda,  r->loss, r->reconstruction, r->sparsity,
-                           r->l0, r->dead_share, r->quality->ev_pooled, r->quality->ev_mean, r->gradient_norm};
+                           r->l0, r->dead_share, r->quality->ev_pooled, r->quality->ev_mean, r->gradient_norm,
+                           r->auxiliary, r->k,        threshold};
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) add_field(&text, fields[i]);
   for (size_t c = 0; c < trainer->info.n_checkpoints; c++) add_field(&text, r->quality->ev_checkpoint[c]);
   xci_text_add(&text, "\n");
@@ -145,7 +147,12 @@ xcoder_status xci_log_train(xci_trainer *trainer, const xci_losses *losses, cons
   row r = {.split = "train", .rate = xci_train_rate(&trainer->options, trainer->step),
            .lambda = xci_train_lambda(&trainer->options, trainer->step), .loss = losses->loss,
            .reconstruction = losses->reconstruction, .sparsity = losses->sparsity, .l0 = losses->l0,
-           .dead_share = share_dead(trainer), .gradient_norm = losses->gradient_norm, .quality = quality};
+           .dead_share = share_dead(trainer), .gradient_norm = losses->gradient_norm, .auxiliary = NAN, .k = NAN,
+           .quality = quality};
+  if (xci_train_is_ranked(&trainer->options)) {
+    r.auxiliary = losses->auxiliary;
+    r.k = (double)xci_train_k(&trainer->options, trainer->step);
+  }
   trainer->last_ev = quality->ev_pooled;
   xci_text text = {0};
   xcoder_status status = make_row(trainer, &r, &text, err);
@@ -234,7 +241,7 @@ xcoder_status xci_log_validation(xci_trainer *trainer, xcoder_error *err) {
   row r = {.split = "validation", .rate = NAN, .lambda = xci_train_lambda(&trainer->options, trainer->step),
            .reconstruction = all.quality.reconstruction, .sparsity = all.sparsity / all.n_batches,
            .l0 = all.l0 / all.n_batches, .dead_share = (double)n_dead / (double)n_latents, .gradient_norm = NAN,
-           .quality = &all.quality};
+           .auxiliary = NAN, .k = gate.kind == XCI_GATE_TOPK ? (double)gate.k : NAN, .quality = &all.quality};
   r.loss = r.reconstruction + r.lambda * r.sparsity;
   xci_text_clear(&trainer->held);
   return make_row(trainer, &r, &trainer->held, err);

@@ -160,6 +160,7 @@ static double at_density(const double phase[2], double few, double l0) { return 
  * example with different penalties and numbers of steps, within a factor of 1.5. */
 static double expected_l0(const xcoder_train_options *o, size_t d_model, double step) {
   double half = (double)o->n_latents / 2;
+  if (xci_train_is_ranked(o)) return (double)xci_train_k(o, (uint64_t)step);
   double slow = 2 * o->decoder_init_norm / sqrt((double)d_model) / o->learning_rate;
   double turn = fmax(1, 0.6 * o->warmup_share * (double)xci_train_steps(o) + slow);
   return fmin(half, fmax(half * turn / fmax(step, 1), fmin(FEW, half)));
@@ -172,8 +173,11 @@ static double sum_steps(const xcoder_train_options *o, size_t d_model, const pha
   double checks = (double)o->validation_batches / (double)o->validate_every;
   for (double piece = 0; piece < n_pieces; piece++) {
     double l0 = expected_l0(o, d_model, (piece + 0.5) * n_steps / n_pieces);
-    double decode = at_density(t->decode, few, l0);
-    sum += t->encode + at_density(t->learn, few, l0) + t->update + rows * decode + checks * (t->encode + decode);
+    double decode = at_density(t->decode, few, l0), step = (piece + 0.5) * n_steps / n_pieces;
+    bool may_be_dead = xci_train_is_ranked(o) && o->auxiliary_coefficient > 0 &&
+                       step * (double)o->batch_size >= (double)o->dead_tokens;
+    double learning = l0 + (may_be_dead ? (double)o->n_auxiliary : 0); /* as many dead features as can work */
+    sum += t->encode + at_density(t->learn, few, learning) + t->update + rows * decode + checks * (t->encode + decode);
   }
   return sum * n_steps / n_pieces;
 }

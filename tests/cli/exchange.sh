@@ -17,6 +17,13 @@ for form in standard jumprelu topk topk-plain; do
   expect 0 "" "$program" import "$golden/saelens-$form/sae_weights.safetensors" --out="saelens-$form.safetensors"
   contains "weights     folded"
 done
+expect 0 "" "$program" inspect saelens-topk.safetensors
+contains "activation: topk"
+contains "k: 3"
+expect 0 "" "$program" inspect authors-batchtopk.safetensors
+contains "activation: batchtopk"
+contains "k: 4"
+contains "threshold: 1.7"
 for form in plain new topk batchtopk jumprelu; do
   expect 0 "" "$program" import "$golden/autoencoder-$form/ae.pt" --out="autoencoder-$form.safetensors"
   contains "form        dictionary-learning-sae"

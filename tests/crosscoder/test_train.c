@@ -274,7 +274,7 @@ START_TEST(test_run) {
   size_t n;
   char *csv = read_whole(in_folder("deep/run/metrics.csv"), &n);
   const char *header = "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,"
-                       "ev_mean,gradient_norm,ev_pooled_one,\"ev_pooled_two, or so\",ev_pooled_three\n";
+                       "ev_mean,gradient_norm,auxiliary,k,threshold,ev_pooled_one,\"ev_pooled_two, or so\",ev_pooled_three\n";
   ck_assert_int_eq(strncmp(csv, header, strlen(header)), 0);
   double first = csv_value(csv, "loss", "train", 1), last = csv_value(csv, "loss", "train", 13);
   ck_assert_msg(last < 0.5 * first, "loss %g, then %g", first, last);
@@ -426,6 +426,13 @@ START_TEST(test_cost) {
   xcoder_cost longer;
   OK(xcoder_train_cost(3, 2048, &o, &longer, &error));
   ck_assert(longer.memory_bytes == small.memory_bytes && longer.flops > 1.9 * small.flops);
+  o.activation = XCODER_BATCH_TOPK; /* k of 200, and up to d/2 dead features of a sample */
+  xcoder_cost with, without;
+  OK(xcoder_train_cost(3, 2048, &o, &with, &error));
+  o.auxiliary_coefficient = 0;
+  OK(xcoder_train_cost(3, 2048, &o, &without, &error));
+  double extra = (1 - 1e7 / (double)o.n_tokens) * 1024 * 8 * 3 * 2048 * (double)o.n_tokens;
+  ck_assert(fabs(with.flops - without.flops - extra) < 0.01 * extra && with.memory_bytes > without.memory_bytes);
 }
 END_TEST
 
@@ -462,11 +469,11 @@ START_TEST(test_ranked_options) {
 END_TEST
 
 /* At its k the reconstruction is good, inference keeps about k features, and the file says how. */
-START_TEST(test_ranked) {
+static void train_ranked(size_t n_checkpoints) {
   static const xcoder_activation kinds[] = {XCODER_BATCH_TOPK, XCODER_TOPK};
   world w;
   xcoder_train_options o;
-  make_world(&w, 3, 12, 10, 0.2, 3);
+  make_world(&w, n_checkpoints, 12, 10, 0.2, 3);
   xci_batches train = world_batches(&w, 50000), held_out = world_batches(&w, 200);
   for (size_t a = 0; a < 2; a++) {
     xcoder *coder;
@@ -484,6 +491,21 @@ START_TEST(test_ranked) {
     double l0 = csv_value(csv, "l0", "validation", 6), ev = csv_value(csv, "ev_pooled", "validation", 6);
     ck_assert_msg(l0 > 1.5 && l0 < 4.5, "kind %d: L0 %g", (int)kinds[a], l0);
     ck_assert_msg(ev > 0.8, "kind %d: explained variance %g", (int)kinds[a], ev);
+    /* What only these have: k as it falls, the threshold's average once it has begun, the auxiliary term. */
+    const bool batch = kinds[a] == XCODER_BATCH_TOPK;
+    xcoder_train_options resolved;
+    OK(xci_train_resolve(&o, n_checkpoints, 12, &resolved, &error));
+    for (size_t row = 1; row < 6; row++) {
+      double k = csv_value(csv, "k", "train", row), step = csv_value(csv, "step", "train", row);
+      ck_assert_double_eq(k, (double)xci_train_k(&resolved, (uint64_t)step));
+      double sum = csv_value(csv, "reconstruction", "train", row) +
+                   resolved.auxiliary_coefficient * csv_value(csv, "auxiliary", "train", row);
+      ck_assert_double_eq_tol(csv_value(csv, "loss", "train", row), sum, 1e-6 * sum);
+    }
+    ck_assert(isnan(csv_value(csv, "auxiliary", "validation", 6)));
+    ck_assert(isnan(csv_value(csv, "k", "validation", 6)) == batch);
+    double threshold = csv_value(csv, "threshold", "validation", 6);
+    ck_assert(batch ? fabs(threshold - (double)info->threshold) <= 1e-6 * threshold : isnan(threshold));
     xci_free(csv);
     OK(xcoder_save(coder, in_folder("again.safetensors"), &error));
     ck_assert(same_file(in_folder("again.safetensors"), in_folder("ranked/crosscoder.safetensors")));
@@ -491,12 +513,22 @@ START_TEST(test_ranked) {
   }
   free_world(&w);
 }
+
+START_TEST(test_ranked) {
+  train_ranked(3);
+}
+END_TEST
+
+START_TEST(test_ranked_alone) { /* a plain autoencoder */
+  train_ranked(1);
+}
 END_TEST
 
 int main(void) {
   Suite *suite = suite_create("crosscoder training");
   TCase *tests = tcase_create("train");
   tcase_add_checked_fixture(tests, make_test_folder, remove_test_folder);
+  tcase_add_test(tests, test_ranked_alone);
   tcase_add_test(tests, test_schedules);
   tcase_add_test(tests, test_bad_options);
   tcase_add_test(tests, test_spread);
