@@ -67,6 +67,7 @@ void xci_page_check_links(xci_page *page) {
     bool there;
     const char *id, *title;
   } links[] = {{ablated, "ablation", "Ablation"}, {run->evolution, "evolution", "Coming and going"},
+               {run->chain, "chain", "All windows"},
                {run->known, "known", "Found against known"}, {seeds, "seeds", "Another seed"},
                {run->compare_layers, "layers", "Layers"}, {run->n_transfers > 0, "transfer", "Another revision"},
                {run->compare && !seeds, "models", "Other models"}};

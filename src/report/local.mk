@@ -16,5 +16,5 @@ src_libreport_la_SOURCES += src/report/axis.c src/report/axis.h src/report/selec
   src/report/class_agreement.h
 src_libreport_la_SOURCES += src/report/scaling.c
 src_libreport_la_SOURCES += src/report/cost.c
-src_libreport_la_SOURCES += src/report/ablation.c src/report/checks.c src/report/class_shares.c src/report/comparison.c src/report/over_runs.c \
+src_libreport_la_SOURCES += src/report/ablation.c src/report/checks.c src/report/class_shares.c src/report/comparison.c src/report/over_runs.c src/report/chain.c \
   src/report/comparison.h src/report/grid.c src/report/grid.h src/report/transfer.c

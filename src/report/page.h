@@ -32,6 +32,7 @@ typedef struct xci_run_files {
   json_t *eval, *known, *features, *evolution, *convergence;
   xci_csv sweep;               /* sweep/sweep.csv */
   json_t *manifest;
+  json_t *chain;               /* chain/chain.json */
   json_t *compare, *compare_layers; /* compare.json of the folders of these names */
   xci_csv stability, seeds;         /* compare/stability.csv, compare/seeds.csv */
   size_t n_transfers;
@@ -100,6 +101,8 @@ void xci_page_task(xci_page *page, size_t task);
 void xci_page_cards(xci_page *page);
 void xci_page_known(xci_page *page);
 void xci_page_evolution(xci_page *page);
+/* Chains of windows (chain.c). */
+void xci_page_chain(xci_page *page);
 /* Snapshots, baselines, sweep. */
 void xci_page_cost(xci_page *page);
 void xci_page_ablation(xci_page *page);

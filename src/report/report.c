@@ -72,6 +72,7 @@ static void build_page(xci_page *page, const xcoder_report_options *options, con
   xci_page_overlap(page);
   xci_page_ablation(page);
   xci_page_evolution(page);
+  xci_page_chain(page);
   xci_page_known(page);
   xci_page_seeds(page);
   xci_page_layers(page);

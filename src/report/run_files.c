@@ -191,6 +191,7 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   if (!status) status = read_csv(run, "evolution.csv", &files->evolution_csv, err);
   if (!status) status = read_json(run, "features/features.json", &files->features, err);
   if (!status) status = read_json(run, "manifest.json", &files->manifest, err);
+  if (!status) status = read_json(run, "chain/chain.json", &files->chain, err);
   if (!status) status = read_json(run, "compare/compare.json", &files->compare, err);
   if (!status) status = read_json(run, "compare-layers/compare.json", &files->compare_layers, err);
   if (!status) status = read_csv(run, "compare/stability.csv", &files->stability, err);
@@ -223,6 +224,7 @@ void xci_run_files_free(xci_run_files *files) {
   json_decref(files->known);
   json_decref(files->features);
   json_decref(files->evolution);
+  json_decref(files->chain);
   json_decref(files->convergence);
   xci_csv_close(&files->sweep);
   xci_csv_close(&files->evolution_csv);

@@ -129,6 +129,11 @@ START_TEST(figures_and_tables_of_labelled_features) {
                                  "4,A,B,9,0.5,1,1,1,1\n4,B,A,9,0.2,0.2,0.25,0.1,0.1\n"
                                  "5,A,B,9,0.5,,,,\n5,B,A,9,0.25,-1,,-1,\n");
   put("many/features/features.json", "{\"features\":[{\"feature\":3}]}");
+  put("many/chain/chain.json", "{\"format\":1,\"labels\":[\"A\",\"B\",\"<i>C\"],\"runs\":[\"w1\",\"<b>w2\"],\"strongest_by\":\"effects\","
+      "\"links\":[{\"a\":\"w1\",\"b\":\"<b>w2\",\"n_pairs\":9,\"n_above\":5,\"above_by_chance\":0.09,\"n_mutual\":4,"
+      "\"mean_similarity\":0.9,\"null_high\":0.8}],\"lengths\":[{\"windows\":1,\"n\":7},{\"windows\":2,\"n\":5}],"
+      "\"cycles\":[{\"by\":\"effects\",\"windows\":\"all\",\"cycle\":\"emerging\",\"observed\":3,\"expected\":1,\"low\":0,"
+      "\"high\":2,\"p\":0.01}],\"strongest\":[{\"trajectory\":17,\"features\":[3,8],\"share\":[0.1,0.2,0.7]}]}");
   put("many/labels.csv", "feat_id,description,languages,annotator\n3,\"50% of {a_b} & </title><script>\",en,anna\n3,x,,ben\n");
   ck_assert_int_eq(xci_join_path(folder, "many", &run, NULL), XCODER_OK);
   ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
@@ -143,6 +148,19 @@ START_TEST(figures_and_tables_of_labelled_features) {
   xci_free(text);
   text = read_out("many/report/tables/overlap-top10-B.csv");
   ck_assert_uint_eq(count(text, "pairs-x,pairs-y,2,2,2,1\n"), 1);
+  xci_free(text);
+  text = read_out("many/report/tables/chain-cycles.csv");
+  ck_assert_uint_eq(count(text, "effects,all,emerging,3,1,0,2,0.01\n"), 1);
+  xci_free(text);
+  text = read_out("many/report/tables/chain-strongest.csv");
+  ck_assert_uint_eq(count(text, "17,w1,3\n17,<b>w2,8\n"), 1);
+  xci_free(text);
+  text = read_out("many/report/tables/chain-links.csv");
+  ck_assert_uint_eq(count(text, "w1,<b>w2,9,5,0.09,4,0.9,0.8\n"), 1);
+  xci_free(text);
+  text = read_out("many/report/figures/chain-lives.svg");
+  ck_assert_uint_eq(count(text, "<polyline"), 1);
+  ck_assert_uint_eq(count(text, "<i>"), 0);
   xci_free(text);
   text = read_out("many/report/tables/confusion-pairs-x.csv");
   ck_assert_uint_eq(count(text, "B,A+B,1\n"), 1);   /* feature 3 */
