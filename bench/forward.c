@@ -60,7 +60,8 @@ static void compare(const char *path, const float *hidden, size_t n) {
   FILE *file = fopen(path, "rb");
   if (file == NULL) {
     file = fopen(path, "wb");
-    if (file == NULL || fwrite(hidden, sizeof *hidden, n, file) != n) fprintf(stderr, "forward: cannot write %s\n", path);
+    if (file == NULL || fwrite(hidden, sizeof *hidden, n, file) != n)
+      fprintf(stderr, "forward: cannot write %s\n", path);
     if (file != NULL) fclose(file);
     return;
   }
@@ -114,7 +115,8 @@ int main(int argc, char **argv) {
   getrusage(RUSAGE_SELF, &usage);
   printf("kernels %s, threads %d, peak memory %.2f GiB\n", xcoder_device_kernels(device), xcoder_threads(),
          (double)usage.ru_maxrss / 1048576);
-  printf("total %.6f\ncpu %.6f\nrate %.3f\nmemory %.3f\n", best, best_cpu, rate / 1e9, (double)usage.ru_maxrss / 1048576);
+  printf("total %.6f\ncpu %.6f\nrate %.3f\nmemory %.3f\n", best, best_cpu, rate / 1e9,
+         (double)usage.ru_maxrss / 1048576);
   if (peak > 0) printf("peak %.3f\nshare %.3f\n", peak / 1e9, rate / peak);
   if (file != NULL) compare(file, hidden, n_rows * info->d_model);
   for (size_t m = 0; m < n_models; m++) xcoder_model_close(models[m]);

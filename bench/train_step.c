@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Time of one training step of the crosscoder: encode, backward, update. Synthetic weights and activations. The device is
- * that of BENCH_DEVICE, else the processor. */
+/* Time of one training step of the crosscoder: encode, backward, update. Synthetic weights and activations. The device
+ * is that of BENCH_DEVICE, else the processor. */
 #include "base/half.h"
 #include "base/memory.h"
 #include "base/random.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzzes tables of commas: the reader of all of them, and labels that annotators wrote. What is accepted is a table
- * of texts; merged labels are sorted, each of a feature and annotator of its own, and survive being written and read. */
+ * of texts; merged labels are sorted, each of a feature and annotator of its own, and survive being written and
+ * read. */
 #include "fuzz_file.h"
 
 #include "report/labels.h"

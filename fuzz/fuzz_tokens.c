@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzzes files of tokens: the first byte says how long the index of a pair is, the rest of the input is its .bin; and the
- * whole as a file without a name. What is accepted has the shape that was asked for. */
+/* Fuzzes files of tokens: the first byte says how long the index of a pair is, the rest of the input is its .bin; and
+ * the whole as a file without a name. What is accepted has the shape that was asked for. */
 #include "fuzz_file.h"
 
 #include <crosscoder.h>

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Starts the plans of examples/paper on checkpoints of the real shape with random weights: --estimate, 20 training steps,
-# attribution of 20 prompts. Peak memory must be within 10 % of the estimate, processor time (user and system) within 30 %
-# of what is expected of it; wall-clock times are printed. Usage: tests/paper.sh BUILD-FOLDER [FAMILY...]     the paper's three unless some are named; pythia-70m is the quick one
-# $TMPDIR takes 6 (Pythia), 15 (OLMo) or 6 GB (BLOOM) for one family after the other, and 5 GB for its run; give them on a
-# real disk. $PAPER_TOKENS (8192) tokens are run through the models and shuffled together: the plan's 524288 take hours on
-# two cores. $PAPER_BATCH (the plan's 4096) is the batch. $PAPER_KEEP keeps the checkpoints and the run in that folder.
-# Needs Python 3 and GNU time.
+# Starts the plans of examples/paper on checkpoints of the real shape with random weights: --estimate, 20 training
+# steps, attribution of 20 prompts. Peak memory must be within 10 % of the estimate, processor time (user and system)
+# within 30 % of what is expected of it; wall-clock times are printed.
+# Usage: tests/paper.sh BUILD-FOLDER [FAMILY...]    the paper's three unless some are named; pythia-70m is the quick one
+# $TMPDIR takes 6 (Pythia), 15 (OLMo) or 6 GB (BLOOM) for one family after the other, and 5 GB for its run; give them on
+# a real disk. $PAPER_TOKENS (8192) tokens are run through the models and shuffled together: the plan's 524288 take
+# hours on two cores. $PAPER_BATCH (the plan's 4096) is the batch. $PAPER_KEEP keeps the checkpoints and the run in that
+# folder. Needs Python 3 and GNU time.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 1 ] || { echo "usage: $0 BUILD-FOLDER [FAMILY...]"; exit 2; }
@@ -27,8 +28,8 @@ work=$(cd "$work" && pwd)
 [ -n "${PAPER_KEEP:-}" ] || trap 'rm -rf "$work"' EXIT
 failed=
 
-# STAGE ESTIMATE.json: compares with what /usr/bin/time wrote. The processors' time counts, since other work on the machine
-# stretches the other.
+# STAGE ESTIMATE.json: compares with what /usr/bin/time wrote. The processors' time counts, since other work on the
+# machine stretches the other.
 compare() {
   python3 - "$1" "$2" "$work/time" <<'END' || failed="$failed $1"
 import json, sys
@@ -57,7 +58,8 @@ for family; do
   done
   head -n 20 "$example/pairs/en_simple.jsonl" >"$work/prompts.jsonl"
   # The plan with other inputs: its keys that name files and revisions are left out, and a few numbers come behind.
-  awk '/^[a-z]/ { skip = /^(checkpoints|tokens-seen|tokenizer|corpus|heldout|max-tokens|tokens|batch-size|task|out):/ } !skip' \
+  awk '/^[a-z]/ { skip = /^(checkpoints|tokens-seen|tokenizer|corpus|heldout|max-tokens|tokens|batch-size|task|out):/ }
+    !skip' \
     "$top/examples/paper/$family.yaml" >"$work/plan.yaml"
   cat >>"$work/plan.yaml" <<END
 checkpoints: {a: "$work/$family/1", b: "$work/$family/2", c: "$work/$family/3"}

@@ -37,14 +37,15 @@ typedef struct xcoder_accuracy {
 XCODER_API xcoder_status xcoder_measure_accuracy(xcoder_model *model, const xcoder_pairs *pairs, uint8_t *correct,
                                                  double *difference, xcoder_accuracy *result,
                                                  const xcoder_monitor *monitor, xcoder_error *err);
-/* What the score of a whole sentence, the sum of the log-probabilities of its tokens over the whole vocabulary, is divided
- * by. XCODER_SUM is lm-evaluation-harness's acc, XCODER_PER_CHARACTER its acc_norm, XCODER_PER_BYTE its acc_bytes. */
+/* What the score of a whole sentence, the sum of the log-probabilities of its tokens over the whole vocabulary, is
+ * divided by. XCODER_SUM is lm-evaluation-harness's acc, XCODER_PER_CHARACTER its acc_norm, XCODER_PER_BYTE its
+ * acc_bytes. */
 typedef enum xcoder_normalization { XCODER_SUM, XCODER_PER_CHARACTER, XCODER_PER_BYTE, XCODER_PER_TOKEN }
   xcoder_normalization;
 
 /* Scores of pairs that were loaded as sentences: good[n], bad[n], not divided. */
-XCODER_API xcoder_status xcoder_score_sentences(xcoder_model *model, const xcoder_pairs *pairs, double *good, double *bad,
-                                                const xcoder_monitor *monitor, xcoder_error *err);
+XCODER_API xcoder_status xcoder_score_sentences(xcoder_model *model, const xcoder_pairs *pairs, double *good,
+                                                double *bad, const xcoder_monitor *monitor, xcoder_error *err);
 
 /* A table of accuracies that grows model by model, so that no two need to be open at once. Its CSV has the columns
  * "checkpoint,task,language,group,n,correct,accuracy,low,high,log_prob_difference,scoring,tokens_seen"; `scoring` is
@@ -73,15 +74,15 @@ typedef struct xcoder_similarity_options {
   long layer;
   xcoder_mask mask;
   size_t max_tokens;    /* of the sample: whole sequences evenly over the text; 0: all */
-  uint64_t max_memory;  /* bytes of activations held in memory; more lies in a nameless file in `scratch`; 0: no limit */
+  uint64_t max_memory; /* bytes of activations held in memory; more lies in a nameless file in `scratch`; 0: no limit */
   const char *scratch;  /* folder; NULL: memory only */
 } xcoder_similarity_options;
 
 /* `tokens` must outlive the object. Checkpoints are added oldest first, each model once and none beside another; their
  * activations are kept rounded to bf16. */
 XCODER_API xcoder_status xcoder_similarity_create(const xcoder_tokens *tokens, size_t n_checkpoints,
-                                                  const xcoder_similarity_options *options, xcoder_similarity **similarity,
-                                                  xcoder_error *err);
+                                                  const xcoder_similarity_options *options,
+                                                  xcoder_similarity **similarity, xcoder_error *err);
 XCODER_API xcoder_status xcoder_similarity_add(xcoder_similarity *similarity, xcoder_model *model, const char *label,
                                                double tokens_seen, const xcoder_monitor *monitor, xcoder_error *err);
 /* For every pair of checkpoints the mean over tokens of cosine and Pearson correlation of a_c, with their standard
@@ -174,22 +175,22 @@ typedef struct xcoder_attribute_options {
   uint64_t bootstrap;           /* resamples for the intervals of RelIE, 1000 */
   uint64_t seed;
   /* The authors' average instead of the mean over examples of sums over positions: effects of single tokens up to 0.1
-   * are dropped, the rest is averaged over all positions of each batch of four prompts, padding included, the averages are
-   * multiplied by `batch_keys`, added up, and divided by the number of prompts. */
+   * are dropped, the rest is averaged over all positions of each batch of four prompts, padding included, the averages
+   * are multiplied by `batch_keys`, added up, and divided by the number of prompts. */
   bool authors;
   size_t batch_keys;            /* columns of their data set; 0: 17 for BLiMP, 6 for CLAMS, else 1 */
-  /* A folder in which average gradients are kept, found by what they depend on: another crosscoder of the same models and
-   * layer reads them instead of integrating again, with the same bits. Used where the path does not depend on the
+  /* A folder in which average gradients are kept, found by what they depend on: another crosscoder of the same models
+   * and layer reads them instead of integrating again, with the same bits. Used where the path does not depend on the
    * crosscoder (XCODER_ORIGIN, _COUNTERFACTUAL, _RESAMPLED); NULL: none. */
   const char *gradients;
-  /* > 0: n_steps are doubled, up to 320, for every example whose effects miss the change of the metric by more than this
-   * share of it (or of the mean |metric| at both ends, where that is larger). 0: n_steps for all. */
+  /* > 0: n_steps are doubled, up to 320, for every example whose effects miss the change of the metric by more than
+   * this share of it (or of the mean |metric| at both ends, where that is larger). 0: n_steps for all. */
   double tolerance;
-  /* What is done is written to effects/TASK.partial.safetensors when as many seconds have passed, so that a process that
-   * is killed loses no more; less often where writing takes long. 0: when stopped only. */
+  /* What is done is written to effects/TASK.partial.safetensors when as many seconds have passed, so that a process
+   * that is killed loses no more; less often where writing takes long. 0: when stopped only. */
   double save_seconds;
-  /* Of the classes in the tables: specific above this share, 0.7; shared from this share, 0.3 (3 times it / n for more than
-   * three checkpoints). 0: these. The authors' classes keep theirs. */
+  /* Of the classes in the tables: specific above this share, 0.7; shared from this share, 0.3 (3 times it / n for more
+   * than three checkpoints). 0: these. The authors' classes keep theirs. */
   double specific_border, shared_border;
 } xcoder_attribute_options;
 
@@ -197,14 +198,15 @@ XCODER_API xcoder_status xcoder_attribute(const xcoder_setting *setting, const x
                                           const xcoder_attribute_options *options, const char *run_directory,
                                           xcoder_verdicts *verdicts, xcoder_error *err);
 
-/* When stopped (and every save_seconds), the examples that are done are kept in effects/TASK.partial.safetensors, and the next call with the same
- * setting, task and options goes on behind them, with the same bits as without the stop.
+/* When stopped (and every save_seconds), the examples that are done are kept in effects/TASK.partial.safetensors, and
+ * the next call with the same setting, task and options goes on behind them, with the same bits as without the stop.
  *
- * effects/TASK.csv and .json anew from effects/TASK.safetensors, without the models: with the bootstrap, seed and borders of
- * classes of `options`, equal to a new attribution with these. Errors: XCODER_MISSING, XCODER_FORMAT, XCODER_MISMATCH (of
- * another crosscoder). */
+ * effects/TASK.csv and .json anew from effects/TASK.safetensors, without the models: with the bootstrap, seed and
+ * borders of classes of `options`, equal to a new attribution with these. Errors: XCODER_MISSING, XCODER_FORMAT,
+ * XCODER_MISMATCH (of another crosscoder). */
 XCODER_API xcoder_status xcoder_retabulate(const xcoder *coder, const char *task,
-                                           const xcoder_attribute_options *options, const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
+                                           const xcoder_attribute_options *options, const char *run_directory,
+                                           xcoder_verdicts *verdicts, xcoder_error *err);
 
 /* One attribution of the task for each baseline that it has, and how far their IE agree ->
  * baselines/TASK.csv, baselines/TASK.json; the effects with baseline B go to baselines/B/effects/. Those of
@@ -227,10 +229,10 @@ typedef struct xcoder_convergence_options {
 XCODER_API xcoder_status xcoder_write_convergence(const xcoder *coder, const char *run, const double *shares,
                                                   size_t n_shares, const xcoder_convergence_options *options,
                                                   xcoder_error *err);
-/* Mean over tasks, checkpoints and the `n_top` features of `run` with the largest |IE| there of |RelIE - RelIE in `other`|,
- * where a feature without a RelIE in `other` counts 1. NaN where there is nothing to compare. */
-XCODER_API xcoder_status xcoder_attribution_change(const xcoder *coder, const char *run, const char *other, size_t n_top,
-                                                   double *change, xcoder_error *err);
+/* Mean over tasks, checkpoints and the `n_top` features of `run` with the largest |IE| there of |RelIE - RelIE in
+ * `other`|, where a feature without a RelIE in `other` counts 1. NaN where there is nothing to compare. */
+XCODER_API xcoder_status xcoder_attribution_change(const xcoder *coder, const char *run, const char *other,
+                                                   size_t n_top, double *change, xcoder_error *err);
 /* Effects of one prompt on every feature, for `show --text`: JSON text, freed with xcoder_free(). */
 XCODER_API xcoder_status xcoder_explain(const xcoder_setting *setting, const uint32_t *ids, size_t n_ids,
                                         const uint32_t *right, const uint32_t *wrong, size_t n_top, char **json,
@@ -259,7 +261,8 @@ XCODER_API void xcoder_ablate_defaults(xcoder_ablate_options *options);
 
 /* Replaces each of `features` alone, then all of them together, at every unmasked position; the reconstruction error
  * stays. Rank correlations of |change| / sum |change| with RelIE and RelDec have intervals from a bootstrap over
- * features. The curves ablate the k features of largest |IE| of each checkpoint, and all others. `options` may be NULL. */
+ * features. The curves ablate the k features of largest |IE| of each checkpoint, and all others. `options` may be NULL.
+ */
 XCODER_API xcoder_status xcoder_ablate(const xcoder_setting *setting, const xcoder_pairs *task,
                                        const uint32_t *features, size_t n_features,
                                        const xcoder_ablate_options *options, const char *run_directory,
@@ -338,8 +341,8 @@ typedef struct xcoder_compare_options {
 XCODER_API void xcoder_compare_defaults(xcoder_compare_options *options);
 
 /* Features of crosscoders of other seeds, layers, checkpoints or models are matched one to one on the same text
- * (optimal assignment), and their RelIE and classes compared. `documents`: one document a sequence (XCODER_DOCUMENTS), the
- * same ones for every run, in the tokens of that run; positions meet by the bytes of text. Effects and features are
+ * (optimal assignment), and their RelIE and classes compared. `documents`: one document a sequence (XCODER_DOCUMENTS),
+ * the same ones for every run, in the tokens of that run; positions meet by the bytes of text. Effects and features are
  * read from `run_directory`. The setting is not needed after the call. Errors: XCODER_MISMATCH, XCODER_USAGE. */
 XCODER_API xcoder_status xcoder_comparison_open(xcoder_comparison **comparison, xcoder_error *err);
 XCODER_API xcoder_status xcoder_comparison_add(xcoder_comparison *comparison, const char *name,
@@ -357,20 +360,20 @@ typedef struct xcoder_chain_options {
   uint64_t seed;
 } xcoder_chain_options;
 
-/* Runs over overlapping windows of checkpoints, added in the order of training, as one chain -> chain.csv, chain-links.csv,
- * chain.json in `folder`. Features of neighbours are matched one to one by the cosine of their decoders at the
- * checkpoints in common; a pair above the 99 % quantile of such pairs among random mixtures of the decoders is a link. The
- * shares of a trajectory are |IE| (raw, and over each checkpoint's total) and decoder norms, the mean of both windows where
- * they meet, 0 where no window has the feature. `options` may be NULL. Errors: XCODER_USAGE for windows that do not
- * meet, XCODER_MISMATCH for a label of two models. */
+/* Runs over overlapping windows of checkpoints, added in the order of training, as one chain -> chain.csv,
+ * chain-links.csv, chain.json in `folder`. Features of neighbours are matched one to one by the cosine of their
+ * decoders at the checkpoints in common; a pair above the 99 % quantile of such pairs among random mixtures of the
+ * decoders is a link. The shares of a trajectory are |IE| (raw, and over each checkpoint's total) and decoder norms,
+ * the mean of both windows where they meet, 0 where no window has the feature. `options` may be NULL. Errors:
+ * XCODER_USAGE for windows that do not meet, XCODER_MISMATCH for a label of two models. */
 XCODER_API xcoder_status xcoder_comparison_chain(const xcoder_comparison *comparison,
                                                  const xcoder_chain_options *options, const char *folder,
                                                  xcoder_error *err);
 
-/* Transfer -> FOLDER/transfer.json, FOLDER/effects/: the activations of `other`, called `label`, take slot `checkpoint` of
- * the crosscoder; its scale is estimated anew on `tokens`, the other slots and all weights stay. Effects of `tasks` are
- * taken as in xcoder_attribute() and compared with those of `run_directory`: rank correlation of |IE| over features with
- * an effect in either, the share of the `n_top` strongest that stay, and that share for random features of about
+/* Transfer -> FOLDER/transfer.json, FOLDER/effects/: the activations of `other`, called `label`, take slot `checkpoint`
+ * of the crosscoder; its scale is estimated anew on `tokens`, the other slots and all weights stay. Effects of `tasks`
+ * are taken as in xcoder_attribute() and compared with those of `run_directory`: rank correlation of |IE| over features
+ * with an effect in either, the share of the `n_top` strongest that stay, and that share for random features of about
  * their density. Errors: XCODER_UNSUPPORTED for a folded crosscoder. */
 XCODER_API xcoder_status xcoder_transfer(const xcoder_setting *setting, size_t checkpoint, xcoder_model *other,
                                          const char *label, const xcoder_tokens *tokens,

@@ -29,8 +29,9 @@ XCODER_API const char *xcoder_device_kernels(const xcoder_device *device);
 /* How later forward passes through transformer blocks compute their linear products: "fp32" (the default), or
  * "bf16": activations and weights are rounded to bfloat16 (8 bits of significand) and the products summed in float32,
  * in the order of k. Attention, norms, the head, backward passes and crosscoders stay as they are. Bits depend on the
- * choice, never on threads. "bf16-all", on OpenCL devices alone: also the dense products of crosscoders. Errors: XCODER_USAGE for another word, XCODER_DEVICE where the device cannot, saying what
- * it lacks (the processor needs AVX512_BF16). */
+ * choice, never on threads. "bf16-all", on OpenCL devices alone: also the dense products of crosscoders. Errors:
+ * XCODER_USAGE for another word, XCODER_DEVICE where the device cannot, saying what it lacks (the processor needs
+ * AVX512_BF16). */
 XCODER_API xcoder_status xcoder_device_set_compute(xcoder_device *device, const char *compute, xcoder_error *err);
 
 /* What a device with memory of its own was asked to do since it was opened, and what crossed the bus. */
@@ -49,8 +50,8 @@ XCODER_API bool xcoder_device_traffic(const xcoder_device *device, xcoder_traffi
 
 /* Lets the processor take the place of `device` if that fails in the middle of work: the call that failed is done again
  * from what the host holds, a training goes on from its newest host copy, and `device` is the processor from then on
- * (also by name). `notice` (NULL: none) is called once, with one line. Without this, calls end with XCODER_DEVICE; "auto"
- * implies it. Nothing happens for devices that are the processor. */
+ * (also by name). `notice` (NULL: none) is called once, with one line. Without this, calls end with XCODER_DEVICE;
+ * "auto" implies it. Nothing happens for devices that are the processor. */
 XCODER_API void xcoder_device_set_fallback(xcoder_device *device, void (*notice)(void *context, const char *message),
                                            void *context);
 

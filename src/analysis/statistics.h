@@ -30,17 +30,17 @@ xcoder_status xci_auc(const double *score, const uint8_t *label, size_t n, doubl
 /* 95 % interval of an area under the curve (Hanley and McNeil 1982), cut to [0, 1]. */
 void xci_auc_interval(double auc, size_t n_positive, size_t n_negative, double *low, double *high);
 
-/* Two-sided p of Student's t with `df` degrees of freedom, and the 97.5 % quantile: Wallace's transformation to a normal
- * value (Annals of Mathematical Statistics 30, 1959), good to 1e-3 from df = 3 on; the quantile is exact for df = 1 to 5. df < 1
- * counts as 1. */
+/* Two-sided p of Student's t with `df` degrees of freedom, and the 97.5 % quantile: Wallace's transformation to a
+ * normal value (Annals of Mathematical Statistics 30, 1959), good to 1e-3 from df = 3 on; the quantile is exact for df
+ * = 1 to 5. df < 1 counts as 1. */
 double xci_student_p(double t, double df);
 double xci_student_975(double df);
 
 /* Mean of x with Student's 95 % interval; NaN for n == 0, NaN limits for n < 2. */
 void xci_mean_interval(const double *x, size_t n, double *mean, double *low, double *high);
 
-/* Difference of the means of y and x, its 95 % interval and two-sided p after Welch (Biometrika 34, 1947), which does not
- * ask for equal variances. NaN for fewer than two values on a side. */
+/* Difference of the means of y and x, its 95 % interval and two-sided p after Welch (Biometrika 34, 1947), which does
+ * not ask for equal variances. NaN for fewer than two values on a side. */
 void xci_welch(const double *x, size_t n_x, const double *y, size_t n_y, double *difference, double *low, double *high,
                double *p);
 

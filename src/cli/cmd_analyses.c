@@ -74,7 +74,8 @@ static xcoder_status run_stages(cli_call *call, uint32_t wanted, uint32_t verdic
     return XCODER_OK;
   }
   if (!status)
-    status = cli_check_memory(&call->values, job.estimate.memory_bytes, "shorter --length, fewer --eval-sequences", err);
+    status =
+        cli_check_memory(&call->values, job.estimate.memory_bytes, "shorter --length, fewer --eval-sequences", err);
   if (!status)
     status = cli_job_begin(&job, err);
   if (!status)

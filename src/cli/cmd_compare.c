@@ -24,7 +24,8 @@ static void side_close(side *s) {
   free(s->name);
 }
 
-/* The last part of the path that tells the run from others: its folder's name, with the parent's for seeds and layers. */
+/* The last part of the path that tells the run from others: its folder's name, with the parent's for seeds and
+ * layers. */
 static char *name_of(const char *run) {
   size_t n = strlen(run);
   while (n > 1 && run[n - 1] == '/')
@@ -280,10 +281,10 @@ static double at(const json_t *object, const char *key) { return json_number_val
 static void print_links(const json_t *whole) {
   const json_t *row;
   size_t i;
-  json_array_foreach(json_object_get(whole, "links"), i, row)
-    printf("%s to %s: %.0f of %.0f pairs of features above the null (cosine > %.2f; by chance %.0f), mean cosine %.2f\n",
-           json_string_value(json_object_get(row, "a")), json_string_value(json_object_get(row, "b")), at(row, "n_above"),
-           at(row, "n_pairs"), at(row, "null_high"), at(row, "above_by_chance"), at(row, "mean_similarity"));
+  json_array_foreach(json_object_get(whole, "links"), i, row) printf(
+      "%s to %s: %.0f of %.0f pairs of features above the null (cosine > %.2f; by chance %.0f), mean cosine %.2f\n",
+      json_string_value(json_object_get(row, "a")), json_string_value(json_object_get(row, "b")), at(row, "n_above"),
+      at(row, "n_pairs"), at(row, "null_high"), at(row, "above_by_chance"), at(row, "mean_similarity"));
   json_array_foreach(json_object_get(whole, "lengths"), i, row)
     printf("%s%.0f", i ? ", " : "trajectories of 1, 2, ... windows: ", at(row, "n"));
   printf("\n");
@@ -313,8 +314,9 @@ static void print_task(const json_t *task) {
   json_array_foreach(json_object_get(task, "checkpoints"), i, row) {
     const json_t *rho = json_object_get(row, "rel_ie_spearman");
     printf("    %-24s %-12s top %2.0f: %3.0f %% again (by chance %2.0f %%), RelIE of %3.0f matched: rank correlation ",
-           i ? "" : json_string_value(json_object_get(task, "task")), json_string_value(json_object_get(row, "label_a")),
-           at(row, "n_top"), 100 * at(row, "share"), 100 * at(row, "share_by_chance"), at(row, "n_rel_ie"));
+           i ? "" : json_string_value(json_object_get(task, "task")),
+           json_string_value(json_object_get(row, "label_a")), at(row, "n_top"), 100 * at(row, "share"),
+           100 * at(row, "share_by_chance"), at(row, "n_rel_ie"));
     if (json_is_number(rho))
       printf("%.2f\n", json_number_value(rho));
     else

@@ -22,9 +22,9 @@ static void print_agreement(const json_t *file, const char *field, const char *t
   const json_t *pair;
   size_t i;
   bool any = false;
-  json_array_foreach(json_object_get(file, "cohen"), i, pair)
-    any = any || (json_integer_value(json_object_get(pair, "n")) > 0 && json_string_value(json_object_get(pair, "field")) &&
-                  strcmp(json_string_value(json_object_get(pair, "field")), field) == 0);
+  json_array_foreach(json_object_get(file, "cohen"), i, pair) any =
+      any || (json_integer_value(json_object_get(pair, "n")) > 0 && json_string_value(json_object_get(pair, "field")) &&
+              strcmp(json_string_value(json_object_get(pair, "field")), field) == 0);
   if (!any)
     return;
   printf("\nAgreement on %s\n", title);

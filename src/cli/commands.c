@@ -16,9 +16,11 @@ const cli_command cli_commands[] = {
    "A stage that is done is skipped as long as its options, the content of its inputs and the stages before it are "
    "unchanged: a changed l1 repeats train and what follows, a changed title the report only. The run can be stopped "
    "at any time (interrupt key, SIGTERM) and is continued by the same command, with the same result, bit for bit.\n\n"
-   "With --snapshots the crosscoder is also kept as it was earlier in the training, and its effects are compared with the "
-   "final ones; --stop-when-stable ends the training when they no longer change. doc/cost.md says what that measures.\n\n"
-   "With --sweep it is also trained and evaluated with other values of one option, for the frontier of L0 against dCE.\n\n"
+   "With --snapshots the crosscoder is also kept as it was earlier in the training, and its effects are compared with "
+   "the final ones; --stop-when-stable ends the training when they no longer change. doc/cost.md says what that "
+   "measures.\n\n"
+   "With --sweep it is also trained and evaluated with other values of one option, for the frontier of L0 against "
+   "dCE.\n\n"
    "Every key of a plan is also an option; the command line wins over the plan.",
    "run.yaml\tthe plan as run, every default spelled out\nreport/index.html\tthe report, one page without network\n"
    "stages/\twhat was done with which options and inputs\nlog.jsonl\twhat happened when\n"
@@ -28,7 +30,8 @@ const cli_command cli_commands[] = {
    "  Do what the plan says, or what of it is still to be done:\n    crosscoder run plan.yaml\n"
    "  What will it need?\n    crosscoder run plan.yaml --estimate\n"
    "  The same plan with another seed, into another directory:\n    crosscoder run plan.yaml --seed=2 --out=run-2\n"
-   "  How early were its effects what they are at the end?\n    crosscoder run plan.yaml --snapshots=0.01,0.05,0.25,0.5\n"
+   "  How early were its effects what they are at the end?\n    crosscoder run plan.yaml "
+   "--snapshots=0.01,0.05,0.25,0.5\n"
    "  L0 against dCE for other values of lambda:\n    crosscoder run plan.yaml --sweep=l1:0.2,0.4,0.8\n"},
   {"init", IN_INIT, "Write a commented plan for given checkpoints", "[CHECKPOINT...]", 0, 32, cli_init,
    "Checkpoints are given as operands, oldest first, as --checkpoints, or as --model with --revisions. The plan names "
@@ -72,9 +75,9 @@ const cli_command cli_commands[] = {
    "  Everything that a plan names:\n    crosscoder accuracy --config=plan.yaml --out=accuracy.csv\n"},
   {"audit", IN_AUDIT, "Check revisions before anything is computed", "", 0, 0, cli_audit,
    "Reads all weights of every revision and says which are byte-identical, equal in every value, equal to main, "
-   "incomplete, not finite, or of other shapes than config.json says. With --heldout or --corpus also the perplexity on "
-   "that text, with outliers marked: the largest set of revisions over which the loss never rises by more than 0.2 nats "
-   "from one to the next is taken as the course of training. Revisions before --min-tokens are warned of.\n\n"
+   "incomplete, not finite, or of other shapes than config.json says. With --heldout or --corpus also the perplexity "
+   "on that text, with outliers marked: the largest set of revisions over which the loss never rises by more than 0.2 "
+   "nats from one to the next is taken as the course of training. Revisions before --min-tokens are warned of.\n\n"
    "Every finding is a WARN line; the exit status is 0 with findings, and 3 when a revision cannot be read, after all "
    "have been looked at.",
    NULL,
@@ -95,9 +98,9 @@ const cli_command cli_commands[] = {
   {"select", IN_SELECT, "Propose the checkpoints to compare, with reasons", "", 0, 0, cli_select,
    "Cuts the revisions into --count consecutive blocks that explain as much as possible of how accuracies and "
    "activations differ, and names the most typical revision of each block; change points come with intervals. The "
-   "criterion is stated in doc/selecting.md. With --out a folder gets the checkpoints of each proposal as keys of a plan "
-   "and a report with accuracy over tokens and heat maps. With --runs it also says how far the classes of features agree "
-   "between runs of different proposals.",
+   "criterion is stated in doc/selecting.md. With --out a folder gets the checkpoints of each proposal as keys of a "
+   "plan and a report with accuracy over tokens and heat maps. With --runs it also says how far the classes of "
+   "features agree between runs of different proposals.",
    "proposal-N.yaml\tkeys of a plan\nselection.json\twhat was chosen and why\nreport/index.html\tthe report\n",
    "  From the tables of the two commands before:\n    crosscoder select --accuracy=accuracy.csv "
    "--similarity=similarity.csv --model=EleutherAI/pythia-70m --out=selection\n"
@@ -123,7 +126,8 @@ const cli_command cli_commands[] = {
    "to its cross-entropy and to the tasks. With --gold also how well features tell what is known of each sentence. "
    "Ends with verdict lines, PASS or WARN; each WARN names a remedy.\n\n"
    "RUN is a run directory (its run.yaml gives all options that are not given here) or a crosscoder file.",
-   "eval.json, eval.csv\tthe measures\nlatent-scaling.csv\twhether other checkpoints have a feature\nknown.json, known.csv\twith --gold\n",
+   "eval.json, eval.csv\tthe measures\nlatent-scaling.csv\twhether other checkpoints have a feature\nknown.json, "
+   "known.csv\twith --gold\n",
    "  A run, with the options it was made with:\n    crosscoder eval run\n"
    "  On other text:\n    crosscoder eval run --heldout=other.jsonl --eval-batches=100\n"},
   {"attribute", IN_ATTRIBUTE, "Measure the indirect effect of every feature at every checkpoint", analysis_operand,
@@ -138,7 +142,8 @@ const cli_command cli_commands[] = {
    "  Do the effects depend on the baseline?\n    crosscoder attribute run --compare-baselines\n"
    "  One task as the paper's code does it:\n    crosscoder attribute run --task=blimp:blimp/data "
    "--conventions=authors\n"
-   "  More resamples for the intervals, without the models:\n    crosscoder attribute run --bootstrap=10000 --retabulate\n"},
+   "  More resamples for the intervals, without the models:\n    crosscoder attribute run --bootstrap=10000 "
+   "--retabulate\n"},
   {"ablate", IN_ABLATE, "Ablate single features and see what changes", analysis_operand, 0, 1, cli_ablate,
    "Sets each of the features with the largest effects to zero, one at a time, and measures accuracy and "
    "log-probability difference at every checkpoint. Needs attribute before it, unless --feature names the features.",
@@ -147,10 +152,10 @@ const cli_command cli_commands[] = {
    "  Two features:\n    crosscoder ablate run --feature=17,402\n"},
   {"features", IN_FEATURES, "Describe every feature by contexts, tokens and logits", analysis_operand, 0, 1,
    cli_features,
-   "One pass over the held-out text (or the corpus) describes every feature that fires: density, strongest, typical and "
-   "negative contexts, the tokens it fires on, as a whole and by checkpoint of origin, its activity by task and by "
-   "language, the tokens its decoder promotes at each checkpoint, and its nearest features. The features with the largest "
-   "effects, those of --feature, or all, also get a card.\n\n"
+   "One pass over the held-out text (or the corpus) describes every feature that fires: density, strongest, typical "
+   "and negative contexts, the tokens it fires on, as a whole and by checkpoint of origin, its activity by task and by "
+   "language, the tokens its decoder promotes at each checkpoint, and its nearest features. The features with the "
+   "largest effects, those of --feature, or all, also get a card.\n\n"
    "--token-labels names a file with labels of tokens: JSON lines with \"ids\" or \"tokens\" and lists of labels as "
    "long as these, or CoNLL-U. Then every feature also gets the label that it tells best at each checkpoint.",
    "features/database.safetensors\tevery feature\nfeatures/features.csv\tthe same as a table\n"
@@ -162,11 +167,11 @@ const cli_command cli_commands[] = {
    "From the effects and the database of features of a run, without the models: the life cycle of every feature "
    "(emerging, persisting, vanishing, re-emerging, transient) with its onset and how sure that is, flows between the "
    "states of features against what they would be if time had no order, whether late features are less bound to single "
-   "tokens than early ones, and which features languages share. Needs attribute before it; with features before it also "
-   "compares token-specificity by class.\n\n"
-   "Several runs are windows of checkpoints that overlap, in the order of training. Their features are matched one to one "
-   "by their decoders at the checkpoints in common, and pairs more similar than any that chance gives are joined into "
-   "lives over all checkpoints. This needs the models and the held-out text.",
+   "tokens than early ones, and which features languages share. Needs attribute before it; with features before it "
+   "also compares token-specificity by class.\n\n"
+   "Several runs are windows of checkpoints that overlap, in the order of training. Their features are matched one to "
+   "one by their decoders at the checkpoints in common, and pairs more similar than any that chance gives are joined "
+   "into lives over all checkpoints. This needs the models and the held-out text.",
    "evolution.csv\tthe life of each feature, for all tasks and for each\n"
    "evolution.json\tcounts, flows, classes, languages, with their tests\n"
    "evolution-languages.csv\tlanguages of the strongest features\n"
@@ -187,8 +192,8 @@ const cli_command cli_commands[] = {
    "correlation of activations. Printed: how many features recur, how many of the top features of one run are top "
    "features of the other, and how far their RelIE and classes agree; beside it the same where nothing can match.\n\n"
    "Tokenizers may differ: positions meet by the bytes of text that they end at.\n\n"
-   "With --transfer the activations of another checkpoint take one slot of a run's crosscoder, nothing retrained, and its "
-   "effects are compared with those of the run.",
+   "With --transfer the activations of another checkpoint take one slot of a run's crosscoder, nothing retrained, and "
+   "its effects are compared with those of the run.",
    "transfer/NAME/transfer.json, effects/\twith --transfer, in the run's folder\n"
    "compare.json\tper pair of runs and task\nmatches.csv\tfeature by feature\nstability.csv\tper feature, how often "
    "it recurs; with the first run's report on its cards\n"
@@ -200,18 +205,24 @@ const cli_command cli_commands[] = {
    "One HTML page that needs no network, its figures as SVG and its tables as CSV. Works on an unfinished run, too: "
    "the page says what is missing.",
    "report/index.html\tthe page\nreport/figures/\tevery figure as SVG\nreport/tables/\tevery number as CSV\n",
-   "  Into RUN/report:\n    crosscoder report run\n  With the quality of two more seeds beside it:\n    crosscoder report run --beside=run-2,run-3\n  Elsewhere:\n    crosscoder report run --out=/tmp/page\n"},
-  {"labels", IN_LABELS, "Merge what annotators called the features, and say how far they agree", "RUN [FILE...]", 1, SIZE_MAX,
+   "  Into RUN/report:\n    crosscoder report run\n  With the quality of two more seeds beside it:\n    crosscoder "
+   "report run --beside=run-2,run-3\n  Elsewhere:\n    crosscoder report run --out=/tmp/page\n"},
+  {"labels", IN_LABELS, "Merge what annotators called the features, and say how far they agree", "RUN [FILE...]", 1,
+   SIZE_MAX,
    cli_merge_labels,
-   "Takes files that annotators saved from the report (labels.csv) or wrote in a spreadsheet: CSV with the columns feat_id "
-   "and description, and if there languages, annotator and confidence (low, medium, high); other columns are passed over. "
-   "Without an annotator a file counts as that of the person it is named after (anna.csv). They are merged into RUN, one label "
-   "a feature and annotator; of several files the last counts. One wrong line, and nothing is changed.\n\n"
-   "Prints Cohen's kappa of each pair of annotators over the features that both have labelled, Fleiss' kappa over those that all "
-   "have, and the features on which they differ. Labels count as equal regardless of case and spaces, languages also of order. "
-   "Without FILE nothing is merged. The labels are on the cards, figures and tables of the next report.",
-   "labels.csv\tone row a feature and annotator, columns as in the authors' files\nlabels.json\tagreement, disagreements\n",
-   "  What two people saved, then the page with it:\n    crosscoder labels run anna.csv ben.csv\n    crosscoder report run\n"
+   "Takes files that annotators saved from the report (labels.csv) or wrote in a spreadsheet: CSV with the columns "
+   "feat_id and description, and if there languages, annotator and confidence (low, medium, high); other columns are "
+   "passed over. Without an annotator a file counts as that of the person it is named after (anna.csv). They are "
+   "merged into RUN, one label a feature and annotator; of several files the last counts. One wrong line, and nothing "
+   "is changed.\n\n"
+   "Prints Cohen's kappa of each pair of annotators over the features that both have labelled, Fleiss' kappa over "
+   "those that all have, and the features on which they differ. Labels count as equal regardless of case and spaces, "
+   "languages also of order. Without FILE nothing is merged. The labels are on the cards, figures and tables of the "
+   "next report.",
+   "labels.csv\tone row a feature and annotator, columns as in the authors' files\nlabels.json\tagreement, "
+   "disagreements\n",
+   "  What two people saved, then the page with it:\n    crosscoder labels run anna.csv ben.csv\n    crosscoder "
+   "report run\n"
    "  How far do they agree?\n    crosscoder labels run --json\n"},
   {"import", IN_IMPORT, "Read a crosscoder of another program", "PATH", 1, 1, cli_import,
    "PATH is a file of weights or the folder of one: the paper's code and the replication it grew from (.pt with "

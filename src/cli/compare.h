@@ -9,8 +9,8 @@
 xcoder_status cli_compare_runs(const cli_call *call, char *const *runs, size_t n_runs, const char *out,
                                xcoder_error *err);
 
-/* The runs, windows of checkpoints in the order of training, as one chain: chain.csv, chain-links.csv, chain.json in OUT or
- * in the folder chain of the first run; prints what was found. */
+/* The runs, windows of checkpoints in the order of training, as one chain: chain.csv, chain-links.csv, chain.json in
+ * OUT or in the folder chain of the first run; prints what was found. */
 xcoder_status cli_chain(const cli_call *call, xcoder_error *err);
 
 /* Slots of a run taken by other checkpoints (--transfer): OUT/transfer/LABEL-by-NAME/. */
@@ -19,7 +19,8 @@ xcoder_status cli_transfer_run(const cli_call *call, const char *run, const char
 xcoder_status cli_check_further(const cli_call *call, xcoder_error *err);
 /* run: the runs of other seeds and layers inside `out`, compared with it, and transfers. */
 xcoder_status cli_run_further(const cli_call *call, const char *out, xcoder_error *err);
-/* One more run inside `main_run`: its plan with another value of one option. `bare`: trained and evaluated, no tasks. */
+/* One more run inside `main_run`: its plan with another value of one option. `bare`: trained and evaluated, no
+ * tasks. */
 xcoder_status cli_run_beside(const cli_call *call, const char *main_run, cli_id id, const char *value,
                              const char *store, bool bare, const char *out, xcoder_error *err);
 /* sweep.c: OUT/sweep/KEY-VALUE/ for each value, and OUT/sweep/sweep.csv; *changed tells that the table is another. */

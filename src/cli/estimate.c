@@ -202,7 +202,8 @@ xcoder_status cli_estimate_harvest(cli_job *job, size_t n_layers, long highest, 
   double tokens = s.corpus_tokens, row = 2 * s.n * s.width, layers = (double)n_layers;
   double asked = (double)cli_integer(values, OPT_SHARD_TOKENS); /* 0: what xcoder_harvest() chooses */
   double shard = fmin(asked > 0 ? asked : floor(65536 / layers), tokens);
-  double stage_bytes = (layers + 1) * row * shard + cli_forward_bytes(&setting->infos[0], s.n, cli_pass_rows(values, tokens));
+  double stage_bytes =
+      (layers + 1) * row * shard + cli_forward_bytes(&setting->infos[0], s.n, cli_pass_rows(values, tokens));
   *e = (cli_estimate){.disk_bytes = row * tokens * layers + 5 * tokens};
   e->memory_bytes = cli_process_bytes() + cli_weight_bytes(setting, &s, CLI_PARTS_BELOW) + 4 * tokens + stage_bytes;
   e->flops[STAGE_TRAIN] = tokens * 2 * s.n * s.below; /* all layers in one pass */

@@ -53,7 +53,8 @@ double cli_text_tokens(const cli_setting *setting, cli_id which);
 
 double cli_process_bytes(void);
 /* Weights stay in their files, which are mapped; the pages that are used count as memory of the process: those up to
- * the layer with the rows of the embedding that the text can have, all, or (where prompts are few and two logits are enough) the blocks alone. */
+ * the layer with the rows of the embedding that the text can have, all, or (where prompts are few and two logits are
+ * enough) the blocks alone. */
 typedef enum cli_parts { CLI_PARTS_BELOW, CLI_PARTS_ALL, CLI_PARTS_BLOCKS } cli_parts;
 double cli_weight_bytes(const cli_setting *setting, const cli_sizes *s, cli_parts which);
 double cli_forward_bytes(const xcoder_model_info *info, double n_models, double rows);

@@ -85,7 +85,8 @@ double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double t
   bool live = !cli_is_set(values, OPT_STORE);
   double row = 2 * s->n * s->width, most = 0; /* bf16 */
   if (wanted & 1u << STAGE_TRAIN)
-    most = train_bytes + row * (s->window + s->held_window) + live * forward_bytes(setting, s, cli_pass_rows(values, fmax(s->corpus_tokens, s->heldout_tokens)));
+    most = train_bytes + row * (s->window + s->held_window) +
+           live * forward_bytes(setting, s, cli_pass_rows(values, fmax(s->corpus_tokens, s->heldout_tokens)));
   if (wanted & 1u << STAGE_ACCURACY)
     most = fmax(most, forward_bytes(setting, s, fmin(4096, s->prompt_tokens)));
   if (wanted & analyses)

@@ -184,7 +184,8 @@ static bool is_stamped(const char *path, const char *stamp) {
 /* Compares unless the stamp beside the last result is the same; *changed tells. */
 static xcoder_status compare_runs(const cli_call *call, char *const *runs, size_t n_runs, const char *out,
                                   bool *changed, xcoder_error *err) {
-  char *stamp = make_stamp(call, runs, n_runs), *path = cli_join(out, "stamp.txt"), *result = cli_join(out, "compare.json");
+  char *stamp = make_stamp(call, runs, n_runs), *path = cli_join(out, "stamp.txt"),
+       *result = cli_join(out, "compare.json");
   xcoder_run *lock = NULL;
   xcoder_status status = stamp && path && result ? XCODER_OK : cli_fail_memory(err);
   if (!status && !(cli_exists(result) && is_stamped(path, stamp))) {
@@ -203,9 +204,9 @@ static xcoder_status compare_runs(const cli_call *call, char *const *runs, size_
 }
 
 /* The main run and those of the list; the main run's own seed or layer is it. */
-static xcoder_status run_list(const cli_call *call, const char *main_run, cli_id list, cli_id single, const char *folder,
-                              const char *name, const char *results, const char *store, bool *changed,
-                              xcoder_error *err) {
+static xcoder_status run_list(const cli_call *call, const char *main_run, cli_id list, cli_id single,
+                              const char *folder, const char *name, const char *results, const char *store,
+                              bool *changed, xcoder_error *err) {
   const cli_value *items = &call->values.value[list];
   char **runs = calloc(items->n_items + 1, sizeof *runs);
   size_t n_runs = 0;
@@ -248,8 +249,10 @@ xcoder_status cli_run_further(const cli_call *call, const char *out, xcoder_erro
     free(store);
   }
   if (!status && values->value[OPT_TRANSFER].n_items) {
-    char *stamp = make_stamp(call, (char *const[]){(char *)(uintptr_t)out}, 1), *path = cli_join(out, "transfer/stamp.txt");
-    char *list = cli_join_items(&values->value[OPT_TRANSFER]), *whole = stamp && list ? cli_format("%s%s\n", stamp, list) : NULL;
+    char *stamp = make_stamp(call, (char *const[]){(char *)(uintptr_t)out}, 1), *path = cli_join(out, "transfer/"
+                                                                                                      "stamp.txt");
+    char *list = cli_join_items(&values->value[OPT_TRANSFER]),
+         *whole = stamp && list ? cli_format("%s%s\n", stamp, list) : NULL;
     status = whole && path ? XCODER_OK : cli_fail_memory(err);
     if (!status && !is_stamped(path, whole)) {
       changed = true;

@@ -31,7 +31,7 @@ typedef struct cli_job {
   bool hashes_changed;
   bool is_new;         /* the directory was not there before */
   bool force;          /* do the stage even if it is done */
-  bool only_tables;    /* of the attribution in hand: its effects are there, resamples or seed of the tables are others */
+  bool only_tables; /* of the attribution in hand: its effects are there, resamples or seed of the tables are others */
   cli_estimate estimate;
   uint32_t done;       /* mask of stages that need no more time */
   double *shares;      /* [n_shares] of --snapshots, checked */

@@ -151,9 +151,10 @@ void cli_note_traffic(cli_progress *progress, const char *what, const xcoder_dev
   char up[32], down[32];
   if (!device || !xcoder_device_traffic(device, &t) || t.n_launches == before->n_launches)
     return;
-  cli_note(progress, "%s: on the device %llu commands, %llu transfers up (%s), %llu down (%s), %llu waits (%.1f s, then "
-           "%.1f s with nothing queued), %.1f s between commands", what,
-           (unsigned long long)(t.n_launches - before->n_launches), (unsigned long long)(t.n_up - before->n_up),
+  cli_note(progress,
+           "%s: on the device %llu commands, %llu transfers up (%s), %llu down (%s), %llu waits (%.1f s, then "
+           "%.1f s with nothing queued), %.1f s between commands",
+           what, (unsigned long long)(t.n_launches - before->n_launches), (unsigned long long)(t.n_up - before->n_up),
            cli_size((double)(t.bytes_up - before->bytes_up), up), (unsigned long long)(t.n_down - before->n_down),
            cli_size((double)(t.bytes_down - before->bytes_down), down),
            (unsigned long long)(t.n_waits - before->n_waits), t.wait_seconds - before->wait_seconds,

@@ -85,7 +85,8 @@ static xcoder_status work_attribute(cli_job *job, size_t task, xcoder_error *err
     if (!done)
       done = xcoder_retabulate(job->setting.coder, name, &options, job->out, &verdicts, err);
     xcoder_verdicts_free(&verdicts);
-    /* Effects of an older version, or files that somebody removed: then from the beginning, unless that was not asked for. */
+    /* Effects of an older version, or files that somebody removed: then from the beginning, unless that was not asked
+     * for. */
     bool again = done == XCODER_MISSING || done == XCODER_FORMAT || done == XCODER_MISMATCH;
     if (!again || cli_flag(job->setting.values, OPT_RETABULATE))
       return done;
@@ -171,8 +172,8 @@ static xcoder_status work_ablate(cli_job *job, size_t task, xcoder_error *err) {
   cli_stage_clear(job, STAGE_ABLATE, name);
   xcoder_status status = cli_analysis_setting(job, &setting, err);
   if (!status)
-    status = choose_features(job, name, (size_t)cli_integer(values, OPT_ABLATE_FEATURES), &features, &n_features, &owned,
-                             err);
+    status = choose_features(job, name, (size_t)cli_integer(values, OPT_ABLATE_FEATURES), &features, &n_features,
+                             &owned, err);
   if (!status)
     status = xcoder_ablate(&setting, job->setting.tasks[task], features, n_features, &options, job->out, &verdicts,
                            err);

@@ -71,8 +71,10 @@ static xcoder_status sweep_read(const cli_values *values, sweep *s, xcoder_error
     if (cli_find(text, (size_t)(colon - text)) == keys[i])
       s->id = keys[i];
   if (s->id == N_OPTIONS)
-    return cli_fail(err, XCODER_USAGE, "--sweep: '%.100s' was found, expected l1, latents, learning-rate or k, a colon, "
-                    "and values", text);
+    return cli_fail(err, XCODER_USAGE,
+                    "--sweep: '%.100s' was found, expected l1, latents, learning-rate or k, a colon, "
+                    "and values",
+                    text);
   s->point = calloc(MOST_VALUES + 1, sizeof *s->point);
   xcoder_status status = s->point ? XCODER_OK : cli_fail_memory(err);
   for (const char *rest = colon + 1; !status && rest;) {

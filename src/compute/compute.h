@@ -53,7 +53,12 @@ typedef struct xci_linear { /* y = x W^T + b, W [out, in], b may be NULL */
 } xci_linear;
 
 typedef enum xci_activation {
-  XCI_GELU_ERF, XCI_GELU_TANH /* sqrt(2/pi) */, XCI_GELU_BLOOM /* constant 0.79788456 */, XCI_GELU_QUICK, XCI_SILU, XCI_RELU
+  XCI_GELU_ERF,
+  XCI_GELU_TANH /* sqrt(2/pi) */,
+  XCI_GELU_BLOOM /* constant 0.79788456 */,
+  XCI_GELU_QUICK,
+  XCI_SILU,
+  XCI_RELU
 } xci_activation;
 
 typedef enum xci_residual {
@@ -137,9 +142,9 @@ typedef struct xci_codes {
 
 typedef struct xci_objective {
   double l1_coefficient; /* lambda(t) */
-  /* The auxiliary term, auxiliary_coefficient * mean_b ||e - sum_j f_j W_dec[j]||^2 / mean_b ||e - mean_b e||^2: of each
-   * sample the n_auxiliary largest positive pre-activations f_j of the latents dead[0 .. n_dead-1] (ascending; ties:
-   * lowest index) reconstruct the residual e = x - xhat, which is a constant here. n_dead 0: no such term. */
+  /* The auxiliary term, auxiliary_coefficient * mean_b ||e - sum_j f_j W_dec[j]||^2 / mean_b ||e - mean_b e||^2: of
+   * each sample the n_auxiliary largest positive pre-activations f_j of the latents dead[0 .. n_dead-1] (ascending;
+   * ties: lowest index) reconstruct the residual e = x - xhat, which is a constant here. n_dead 0: no such term. */
   double auxiliary_coefficient;
   const uint32_t *dead;
   size_t n_dead, n_auxiliary;
@@ -251,7 +256,8 @@ typedef struct xci_backend {
                                 size_t n_rows, bool apply_norm, float *out, xcoder_error *err);
 
   /* Crosscoder. Host arrays in file order: W_enc [n,d,D], b_enc [D], W_dec [D,n,d], b_dec [n,d]. */
-  xcoder_status (*coder_create)(xcoder_device *device, const xci_coder_shape *shape, xci_coder **coder, xcoder_error *err);
+  xcoder_status (*coder_create)(xcoder_device *device, const xci_coder_shape *shape, xci_coder **coder,
+                                xcoder_error *err);
   void (*coder_free)(xcoder_device *device, xci_coder *coder);
   xcoder_status (*coder_write)(xcoder_device *device, xci_coder *coder, xci_coder_tensor tensor, xci_coder_slot slot,
                                const float *values, xcoder_error *err);

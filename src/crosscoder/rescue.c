@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Training on a device that may fail: a copy of the state in the host's memory, taken now and then, and going on from it
- * (or from a newer one on disk) with the processor, or saving it where that is not allowed. Nothing is read from a
+/* Training on a device that may fail: a copy of the state in the host's memory, taken now and then, and going on from
+ * it (or from a newer one on disk) with the processor, or saving it where that is not allowed. Nothing is read from a
  * device after it has failed: its context may be poisoned. */
 #include "crosscoder/rescue.h"
 

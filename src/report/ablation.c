@@ -34,8 +34,10 @@ static void add_spearman(xci_page *page) {
       xci_grid_text(&grid, xci_json_text_at(row, "label"));
       xci_grid_text(&grid, xci_json_text_at(info, "value"));
       xci_grid_number(&grid, xci_json_number_at(row, "n"));
-      xci_grid_interval(&grid, xci_json_number_at(row, "rel_ie"), xci_json_number_at(row, "rel_ie_low"), xci_json_number_at(row, "rel_ie_high"));
-      xci_grid_interval(&grid, xci_json_number_at(row, "rel_dec"), xci_json_number_at(row, "rel_dec_low"), xci_json_number_at(row, "rel_dec_high"));
+      xci_grid_interval(&grid, xci_json_number_at(row, "rel_ie"), xci_json_number_at(row, "rel_ie_low"),
+                        xci_json_number_at(row, "rel_ie_high"));
+      xci_grid_interval(&grid, xci_json_number_at(row, "rel_dec"), xci_json_number_at(row, "rel_dec_low"),
+                        xci_json_number_at(row, "rel_dec_high"));
       xci_grid_end_row(&grid);
     }
   }
@@ -43,11 +45,13 @@ static void add_spearman(xci_page *page) {
 }
 
 static void add_joint(xci_page *page) {
-  static const xci_head heads[] = {
-      {XCI_CELL_TEXT, "task", "task"}, {XCI_CELL_TEXT, "checkpoint", "checkpoint"}, {XCI_CELL_NUMBER, "features", "n_features"},
-      {XCI_CELL_NUMBER, "accuracy", "accuracy_clean"}, {XCI_CELL_NUMBER, "without them", "accuracy_ablated"},
-      {XCI_CELL_NUMBER, "log-probability difference", "log_prob_difference_clean"},
-      {XCI_CELL_NUMBER, "without them", "log_prob_difference_ablated"}};
+  static const xci_head heads[] = {{XCI_CELL_TEXT, "task", "task"},
+                                   {XCI_CELL_TEXT, "checkpoint", "checkpoint"},
+                                   {XCI_CELL_NUMBER, "features", "n_features"},
+                                   {XCI_CELL_NUMBER, "accuracy", "accuracy_clean"},
+                                   {XCI_CELL_NUMBER, "without them", "accuracy_ablated"},
+                                   {XCI_CELL_NUMBER, "log-probability difference", "log_prob_difference_clean"},
+                                   {XCI_CELL_NUMBER, "without them", "log_prob_difference_ablated"}};
   xci_grid grid;
   xci_grid_open(&grid, page, heads, sizeof heads / sizeof *heads, false);
   for (size_t t = 0; t < page->run->n_tasks; t++) {
@@ -92,7 +96,8 @@ static void read_curve(const xci_csv *csv, const char *label, const char *kind, 
   if (out->n) out->width /= (double)out->n;
 }
 
-static void add_curves(xci_page *page, const xci_task_files *task, const char *kind, const char *title, const char *caption) {
+static void add_curves(xci_page *page, const xci_task_files *task, const char *kind, const char *title,
+                       const char *caption) {
   const xci_run_files *run = page->run;
   const size_t n = run->n_labels;
   curve *curves;
@@ -105,16 +110,32 @@ static void add_curves(xci_page *page, const xci_task_files *task, const char *k
   for (size_t c = 0; c < n && c < XCODER_MAX_CHECKPOINTS; c++) {
     read_curve(&task->curves, run->labels[c], kind, &curves[c]);
     if (!(curves[c].width <= widest)) {
-      xci_text_format(&words, "%s%s", n_left_out++ ? ", " : " Not drawn, since there is too little to explain there: ", run->labels[c]);
+      xci_text_format(&words, "%s%s",
+                      n_left_out++ ? ", " : " Not drawn, since there is too little to explain there: ", run->labels[c]);
       continue;
     }
-    series[n_series++] = (xci_series){.name = run->labels[c], .color = xci_checkpoint_color(c, n), .n = curves[c].n, .x = curves[c].k,
-                                      .y = curves[c].share, .low = curves[c].low, .high = curves[c].high, .line = true, .points = true};
+    series[n_series++] = (xci_series){.name = run->labels[c],
+                                      .color = xci_checkpoint_color(c, n),
+                                      .n = curves[c].n,
+                                      .x = curves[c].k,
+                                      .y = curves[c].share,
+                                      .low = curves[c].low,
+                                      .high = curves[c].high,
+                                      .line = true,
+                                      .points = true};
   }
   if (n_left_out) xci_text_add(&words, ".");
-  const xci_chart chart = {.title = title, .x_title = "features, strongest |IE| first", .y_title = "share of the behaviour", .width = 440,
-                           .height = 280, .log_x = true, .y_zero = true, .reference = 1, .reference_name = "",
-                           .series = series, .n_series = n_series};
+  const xci_chart chart = {.title = title,
+                           .x_title = "features, strongest |IE| first",
+                           .y_title = "share of the behaviour",
+                           .width = 440,
+                           .height = 280,
+                           .log_x = true,
+                           .y_zero = true,
+                           .reference = 1,
+                           .reference_name = "",
+                           .series = series,
+                           .n_series = n_series};
   xci_chart_svg(&chart, &svg);
   xci_text_format(&file, "%s-%s", kind, task->name);
   xci_page_figure(page, file.bytes ? file.bytes : kind, &svg, words.bytes ? words.bytes : "");
@@ -136,9 +157,12 @@ static void add_all_curves(xci_page *page) {
     const xci_task_files *task = &page->run->task[t];
     if (task->curves.n_rows == 0) continue;
     if (first)
-      xci_page_raw(page, "<h3>How many features carry the behaviour?</h3>\n<p>Faithfulness: what is left of the mean log-probability difference "
-                         "when only the strongest features are kept. Completeness: what is left when they alone are removed. A small "
-                         "circuit is faithful soon and leaves nothing soon; above 1, what was removed worked against the answer.</p>\n");
+      xci_page_raw(page, "<h3>How many features carry the behaviour?</h3>\n<p>Faithfulness: what is left of the mean "
+                         "log-probability difference "
+                         "when only the strongest features are kept. Completeness: what is left when they alone are "
+                         "removed. A small "
+                         "circuit is faithful soon and leaves nothing soon; above 1, what was removed worked against "
+                         "the answer.</p>\n");
     xci_text_format(&page->html, "<details%s><summary>", first ? " open" : "");
     first = false;
     xci_page_text(page, xci_task_short(task->name));
@@ -158,8 +182,10 @@ void xci_page_ablation(xci_page *page) {
   if (!value) return;
   xci_page_raw(page, "<h2 id=\"ablation\">Does removing features do what their effects say?</h2>\n<p>Features are ");
   xci_page_raw(page, value_in_words(value));
-  xci_page_raw(page, ", one at a time, in each checkpoint. Rank correlation, over these features, of each checkpoint's share of the change "
-                     "in log-probability difference with RelIE and with RelDec, with 95 % intervals over features: the larger, the better "
+  xci_page_raw(page, ", one at a time, in each checkpoint. Rank correlation, over these features, of each checkpoint's "
+                     "share of the change "
+                     "in log-probability difference with RelIE and with RelDec, with 95 % intervals over features: the "
+                     "larger, the better "
                      "the share tells where the feature matters.</p>\n");
   add_spearman(page);
   xci_page_raw(page, "<details><summary>All these features removed together</summary>\n");

@@ -157,7 +157,8 @@ static xcoder_status categorize(table *t, bool languages, xcoder_error *err) {
   return status;
 }
 
-static xcoder_status add_pair(const table *t, const char *what, size_t p, size_t q, xci_json_out *out, xcoder_error *err) {
+static xcoder_status add_pair(const table *t, const char *what, size_t p, size_t q, xci_json_out *out,
+                              xcoder_error *err) {
   uint32_t *a = NULL, *b = NULL;
   size_t n = 0;
   double agreement = NAN, kappa = NAN;

@@ -31,8 +31,8 @@ static int compare_rows(const void *a, const void *b) {
 /* The fields of a row: class, feature, RelIE of each checkpoint, and of each annotator what he says. */
 static void add_row(xci_page *page, const xci_csv *effects, const row *r, const size_t *rel, const xci_label *label,
                     xci_text *csv, xci_text *tex) {
-  const char *const said[] = {label ? label->description : "", label ? label->languages : "", label ? label->annotator : "",
-                              label ? label->confidence : ""};
+  const char *const said[] = {label ? label->description : "", label ? label->languages : "",
+                              label ? label->annotator : "", label ? label->confidence : ""};
   const size_t n = page->run->n_labels;
   xci_page_raw(page, "<tr>");
   xci_page_cell_text(page, r->group);
@@ -70,10 +70,12 @@ static void add_row(xci_page *page, const xci_csv *effects, const row *r, const 
 
 static void add_heads(xci_page *page, xci_text *csv, xci_text *tex) {
   const xci_run_files *run = page->run;
-  xci_page_raw(page, "<details><summary>Annotation table</summary><div class=\"scroll\"><table class=\"sortable\"><thead><tr>"
+  xci_page_raw(page, "<details><summary>Annotation table</summary><div class=\"scroll\"><table "
+                     "class=\"sortable\"><thead><tr>"
                      "<th class=\"t\">class</th><th>feature</th>");
   xci_text_add(csv, "class,feature");
-  xci_text_add(tex, "% needs \\usepackage[utf8]{inputenc}, \\usepackage[T1]{fontenc}, \\usepackage{textcomp}\n\\begin{tabular}{r");
+  xci_text_add(tex, "% needs \\usepackage[utf8]{inputenc}, \\usepackage[T1]{fontenc}, "
+                    "\\usepackage{textcomp}\n\\begin{tabular}{r");
   for (size_t c = 0; c < run->n_labels; c++) xci_text_add(tex, "r");
   xci_text_add(tex, "p{7cm}ll}\n\\hline\nFeature");
   for (size_t c = 0; c < run->n_labels; c++) {
@@ -88,7 +90,8 @@ static void add_heads(xci_page *page, xci_text *csv, xci_text *tex) {
     xci_text_latex(tex, run->labels[c]);
     xci_text_clear(&name);
   }
-  xci_page_raw(page, "<th class=\"t\">label</th><th class=\"t\">languages</th><th class=\"t\">annotator</th><th class=\"t\">confidence</th>"
+  xci_page_raw(page, "<th class=\"t\">label</th><th class=\"t\">languages</th><th class=\"t\">annotator</th><th "
+                     "class=\"t\">confidence</th>"
                      "</tr></thead><tbody>\n");
   xci_text_add(csv, ",description,languages,annotator,confidence\n");
   xci_text_add(tex, " & Description & Languages & Annotator \\\\\n");
@@ -100,7 +103,8 @@ void xci_page_annotation(xci_page *page, const xci_task_files *task) {
   size_t ie[XCODER_MAX_CHECKPOINTS], rel[XCODER_MAX_CHECKPOINTS], n_rows = 0;
   bool *wanted = NULL;
   row *rows = NULL;
-  if (page->status || !xci_effect_columns(run, effects, "ie", ie) || !xci_effect_columns(run, effects, "rel_ie", rel)) return;
+  if (page->status || !xci_effect_columns(run, effects, "ie", ie) || !xci_effect_columns(run, effects, "rel_ie", rel))
+    return;
   page->status = XCI_ALLOC(&wanted, effects->n_rows, page->err);
   if (!page->status) page->status = XCI_ALLOC(&rows, effects->n_rows, page->err);
   for (size_t c = 0; !page->status && c < run->n_labels; c++) mark_strongest(task, ie[c], wanted);

@@ -11,7 +11,8 @@
 static void open_token(xci_page *page, const char *rgb, double strength, const char *title, double value) {
   strength = strength < 0 || !isfinite(strength) ? 0 : strength > 1 ? 1 : strength;
   xci_page_raw(page, "<i");
-  if (strength > 0.004) xci_text_format(&page->html, " style=\"background:rgba(%s,%.2f)\"", rgb, 0.08 + 0.72 * strength);
+  if (strength > 0.004)
+    xci_text_format(&page->html, " style=\"background:rgba(%s,%.2f)\"", rgb, 0.08 + 0.72 * strength);
   if (isfinite(value) && value != 0) xci_text_format(&page->html, " title=\"%s %.3g\"", title, value);
   xci_page_raw(page, ">");
 }
@@ -66,7 +67,8 @@ static void add_contexts(xci_page *page, const json_t *feature) {
   for (size_t k = 0; k < json_array_size(contexts); k++) {
     const json_t *context = json_array_get(contexts, k), *tokens = json_object_get(context, "tokens");
     if (k == 3) xci_page_raw(page, "<details><summary class=\"muted\">more contexts</summary>\n");
-    add_token_row(page, "activation", tokens, json_object_get(context, "activation"), max, "213,94,0", "activation", SIZE_MAX);
+    add_token_row(page, "activation", tokens, json_object_get(context, "activation"), max, "213,94,0", "activation",
+                  SIZE_MAX);
     const json_t *rows = json_object_get(context, "per_checkpoint");
     for (size_t c = 0; k < 2 && c < json_array_size(rows) && c < run->n_labels; c++)
       add_token_row(page, run->labels[c], tokens, json_array_get(rows, c), scale[c < 32 ? c : 31], "0,114,178",
@@ -226,9 +228,12 @@ static void add_stability(xci_page *page, int id) {
 void xci_page_cards(xci_page *page) {
   const json_t *features = json_object_get(page->run->features, "features");
   if (!features) return;
-  xci_page_raw(page, "<h2 id=\"cards\">Features</h2>\n<p>One card for each of the strongest features. Orange: activation of the feature, which all "
-                     "checkpoints share. Blue: what each checkpoint contributes to it (its share of the pre-activation, one scale for all).</p>\n"
-                     "<div class=\"tool\"><input id=\"filter\" type=\"search\" placeholder=\"show cards that contain ...\" "
+  xci_page_raw(page, "<h2 id=\"cards\">Features</h2>\n<p>One card for each of the strongest features. Orange: "
+                     "activation of the feature, which all "
+                     "checkpoints share. Blue: what each checkpoint contributes to it (its share of the "
+                     "pre-activation, one scale for all).</p>\n"
+                     "<div class=\"tool\"><input id=\"filter\" type=\"search\" placeholder=\"show cards that contain "
+                     "...\" "
                      "aria-label=\"show cards that contain\"> <span id=\"shown\" class=\"muted\"></span></div>\n"
                      "<p class=\"paper muted\">On paper: the first 24 cards.</p>\n");
   xci_page_label_tools(page);
@@ -246,7 +251,8 @@ void xci_page_cards(xci_page *page) {
     add_effects(page, id);
     add_contexts(page, feature);
     xci_page_card_samples(page, feature);
-    xci_page_raw(page, "<details><summary class=\"muted\">tokens it promotes and suppresses through each checkpoint's unembedding</summary>\n");
+    xci_page_raw(page, "<details><summary class=\"muted\">tokens it promotes and suppresses through each checkpoint's "
+                       "unembedding</summary>\n");
     add_tokens(page, "promotes", json_object_get(feature, "promoted"));
     add_tokens(page, "suppresses", json_object_get(feature, "suppressed"));
     xci_page_raw(page, "</details></section>\n");

@@ -19,7 +19,8 @@ static void add_histogram(xci_page *page, const json_t *feature) {
   for (size_t k = 0; k < n; k++) largest = fmax(largest, json_number_value(json_array_get(counts, k)));
   xci_page_raw(page, "<div><span class=\"who\">activations</span>");
   xci_text_format(&page->html,
-                  "<svg width=\"%zu\" height=\"%d\" role=\"img\" aria-label=\"histogram of activations\"><g fill=\"#d55e00\">",
+                  "<svg width=\"%zu\" height=\"%d\" role=\"img\" aria-label=\"histogram of activations\"><g "
+                  "fill=\"#d55e00\">",
                   n * BAR, HEIGHT);
   for (size_t k = 0; k < n; k++) {
     const double height = log1p(json_number_value(json_array_get(counts, k))) / log1p(fmax(1, largest)) * HEIGHT;
@@ -37,7 +38,8 @@ static void add_vector(xci_page *page, const char *title, const json_t *values) 
   xci_text_format(&page->html, "<span>%s", title);
   for (size_t c = 0; c < n; c++) {
     xci_text_format(&page->html, " <b style=\"color:%s\">", xci_checkpoint_color(c, n));
-    xci_page_number(page, json_is_number(json_array_get(values, c)) ? json_number_value(json_array_get(values, c)) : NAN);
+    xci_page_number(page,
+                    json_is_number(json_array_get(values, c)) ? json_number_value(json_array_get(values, c)) : NAN);
     xci_page_raw(page, "</b>");
   }
   xci_page_raw(page, "</span>");

@@ -36,7 +36,8 @@ static void add_answer(xci_page *page, const json_t *compare, const char *what) 
   double sum = 0, chance = 0;
   json_t *pair;
   json_array_foreach(json_object_get(compare, "pairs"), i, pair) {
-    const double share = xci_json_number_at(pair, "share_recurring"), null = xci_json_number_at(pair, "null_share_recurring");
+    const double share = xci_json_number_at(pair, "share_recurring"), null = xci_json_number_at(pair, "null_share_"
+                                                                                                      "recurring");
     if (!isfinite(share)) continue;
     sum += share;
     chance += isfinite(null) ? null : 0;
@@ -49,12 +50,16 @@ static void add_answer(xci_page *page, const json_t *compare, const char *what) 
   const double again = mean_of(compare, "share", true), by_chance = mean_of(compare, "share_by_chance", true);
   const double spearman = mean_of(compare, "rel_ie_spearman", true), kappa = mean_of(compare, "class_kappa", false);
   if (isfinite(again))
-    xci_text_format(&page->html, " Of the %.0f strongest for a task at a checkpoint, %.0f %% are again among the %.0f strongest "
-                    "(%.1f %% by chance).", xci_json_number_at(compare, "n_top"), 100 * again,
-                    xci_json_number_at(compare, "n_top"), 100 * by_chance);
+    xci_text_format(&page->html,
+                    " Of the %.0f strongest for a task at a checkpoint, %.0f %% are again among the %.0f strongest "
+                    "(%.1f %% by chance).",
+                    xci_json_number_at(compare, "n_top"), 100 * again, xci_json_number_at(compare, "n_top"),
+                    100 * by_chance);
   if (isfinite(spearman))
-    xci_text_format(&page->html, " RelIE of matched features has a rank correlation of %.2f; their classes agree with kappa %.2f "
-                    "(means over tasks%s).", spearman, kappa, n > 1 ? " and pairs" : "");
+    xci_text_format(&page->html,
+                    " RelIE of matched features has a rank correlation of %.2f; their classes agree with kappa %.2f "
+                    "(means over tasks%s).",
+                    spearman, kappa, n > 1 ? " and pairs" : "");
   xci_page_raw(page, "</p>\n");
 }
 
@@ -78,8 +83,10 @@ void xci_page_check_links(xci_page *page) {
 void xci_page_seeds(xci_page *page) {
   const json_t *compare = page->run->compare;
   if (!compare || xci_comparison_find_kind(compare) != XCI_OTHER_SEEDS) return;
-  xci_page_raw(page, "<h2 id=\"seeds\">Would another seed find it?</h2>\n<p>The same models and text, the crosscoder trained anew. Features "
-                     "of two runs are matched one to one; a match as similar as the threshold counts as found again. Each card below "
+  xci_page_raw(page, "<h2 id=\"seeds\">Would another seed find it?</h2>\n<p>The same models and text, the crosscoder "
+                     "trained anew. Features "
+                     "of two runs are matched one to one; a match as similar as the threshold counts as found again. "
+                     "Each card below "
                      "says in how many runs its feature was found again.</p>\n");
   add_answer(page, compare, "of one run are found again in another");
   xci_page_recurring(page, compare, "seeds");
@@ -92,7 +99,8 @@ void xci_page_models(xci_page *page) {
   size_t i;
   json_t *run;
   if (!compare || xci_comparison_find_kind(compare) == XCI_OTHER_SEEDS) return;
-  xci_page_raw(page, "<h2 id=\"models\">Other models and checkpoints</h2>\n<p>Crosscoders of other models, or of other checkpoints, on the same "
+  xci_page_raw(page, "<h2 id=\"models\">Other models and checkpoints</h2>\n<p>Crosscoders of other models, or of other "
+                     "checkpoints, on the same "
                      "text: their features are matched by how their activations go together, token for token. Runs: ");
   json_array_foreach(json_object_get(compare, "runs"), i, run) {
     const json_t *labels = json_object_get(run, "labels");
@@ -138,7 +146,8 @@ static xcoder_status read_entropies(const char *folder, layer_run *run, xcoder_e
 }
 
 /* The first run of the comparison is this one, the others are in layers/. */
-static xcoder_status read_layer(const xci_page *page, size_t index, const char *name, layer_run *run, xcoder_error *err) {
+static xcoder_status read_layer(const xci_page *page, size_t index, const char *name, layer_run *run,
+                                xcoder_error *err) {
   char *folders = NULL, *folder = NULL, *path = NULL;
   xcoder_status status = XCODER_OK;
   if (strchr(name, '/') || name[0] == '.' || !*name) return XCODER_OK; /* not a name that run gives */
@@ -195,12 +204,14 @@ static void add_entropy_figure(xci_page *page, const layer_run *run, size_t n) {
     snprintf(names[r], sizeof names[r], "layer %.0f", run[r].layer);
     name[r] = names[r];
   }
-  const xci_series series = {.color = "#0072b2", .n = n, .x = x, .y = mean, .low = low, .high = high, .line = true, .points = true};
+  const xci_series series = {
+      .color = "#0072b2", .n = n, .x = x, .y = mean, .low = low, .high = high, .line = true, .points = true};
   const xci_chart chart = {.title = "Bound to tokens, or abstract?", .x_title = "", .y_title = "mean token entropy",
                            .categories = name, .n_categories = n, .reference = NAN, .series = &series, .n_series = 1};
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
-  xci_page_figure(page, "layers-tokens", &svg, "All features that fire, with 95 % interval of the mean. 0: one token only; 1: any token. "
+  xci_page_figure(page, "layers-tokens", &svg,
+                  "All features that fire, with 95 % interval of the mean. 0: one token only; 1: any token. "
                   "The axis does not begin at 0.");
 }
 
@@ -214,10 +225,12 @@ static void add_entropy_table(xci_page *page, const layer_run *run, size_t n) {
   double difference, low, high, p, mean[2], sd;
   xci_welch(run[0].entropy, run[0].n, run[n - 1].entropy, run[n - 1].n, &difference, &low, &high, &p);
   if (isfinite(difference))
-    xci_text_format(&page->html, "<p><b>From layer %.0f to layer %.0f the mean token entropy %s by %.3f</b> (95 %% interval of the "
-                    "difference %.3f to %.3f): features of the %s are more bound to single tokens%s.</p>\n", run[0].layer,
-                    run[n - 1].layer, difference < 0 ? "falls" : "rises", fabs(difference), low, high,
-                    difference < 0 ? "later layer" : "earlier layer", low <= 0 && high >= 0 ? ", if at all: the interval holds 0" : "");
+    xci_text_format(&page->html,
+                    "<p><b>From layer %.0f to layer %.0f the mean token entropy %s by %.3f</b> (95 %% interval of the "
+                    "difference %.3f to %.3f): features of the %s are more bound to single tokens%s.</p>\n",
+                    run[0].layer, run[n - 1].layer, difference < 0 ? "falls" : "rises", fabs(difference), low, high,
+                    difference < 0 ? "later layer" : "earlier layer",
+                    low <= 0 && high >= 0 ? ", if at all: the interval holds 0" : "");
   xci_grid_open(&grid, page, heads, sizeof heads / sizeof *heads, false);
   for (size_t a = 0; a < n; a++)
     for (size_t b = a + 1; b < n; b++) {
@@ -260,8 +273,10 @@ void xci_page_layers(xci_page *page) {
   }
   if (!page->status) {
     sort_layers(run, n);
-    xci_page_raw(page, "<h2 id=\"layers\">Layers side by side</h2>\n<p>The same analysis at other layers, from one pass over the text. Early "
-                       "layers are often bound to single tokens, middle ones to grammar: read the quality first, then where classes "
+    xci_page_raw(page, "<h2 id=\"layers\">Layers side by side</h2>\n<p>The same analysis at other layers, from one "
+                       "pass over the text. Early "
+                       "layers are often bound to single tokens, middle ones to grammar: read the quality first, then "
+                       "where classes "
                        "and tokens differ.</p>\n");
     xci_page_raw(page, "<div class=\"figures\">\n");
     add_entropy_figure(page, run, n);

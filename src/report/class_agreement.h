@@ -8,10 +8,10 @@
 
 enum { XCI_AGREEMENT_TOP = 20 };
 
-/* Features of two runs matched one to one by the optimal assignment (xci_assign, as compare does). Checkpoints stand for
- * each other by place, and decoders are compared over all of them, the parts of each checkpoint one after the other:
- * <W_a[i], W_b[j]> / (|W_a[i]| |W_b[j]|), which is exact where the runs share checkpoints and close where the checkpoints
- * of a place are close. */
+/* Features of two runs matched one to one by the optimal assignment (xci_assign, as compare does). Checkpoints stand
+ * for each other by place, and decoders are compared over all of them, the parts of each checkpoint one after the
+ * other: <W_a[i], W_b[j]> / (|W_a[i]| |W_b[j]|), which is exact where the runs share checkpoints and close where the
+ * checkpoints of a place are close. */
 typedef struct xci_agreement_match {
   size_t n_latents;
   int64_t *partner;     /* [n_latents] */

@@ -29,7 +29,9 @@ static const json_t *find_row(const json_t *compare, const char *run, const char
   size_t i, t, k;
   json_t *pair, *of_task, *row;
   json_array_foreach(json_object_get(compare, "pairs"), i, pair) {
-    *side = strcmp(xci_json_text_at(pair, "a"), run) == 0 ? 'a' : strcmp(xci_json_text_at(pair, "b"), run) == 0 ? 'b' : 0;
+    *side = strcmp(xci_json_text_at(pair, "a"), run) == 0   ? 'a'
+            : strcmp(xci_json_text_at(pair, "b"), run) == 0 ? 'b'
+                                                            : 0;
     if (!*side) continue;
     json_array_foreach(json_object_get(pair, "tasks"), t, of_task) {
       if (strcmp(xci_json_text_at(of_task, "task"), task) != 0) continue;
@@ -49,7 +51,8 @@ static estimate find_share(const json_t *compare, const char *run, const char *t
 static estimate find_entropy(const json_t *compare, const char *run, const char *task, const char *class) {
   char side;
   const json_t *row = find_row(compare, run, task, "classes", "class", class, &side);
-  return row ? read_side(row, side, "token_entropy", "token_entropy_low", "token_entropy_high") : (estimate){NAN, NAN, NAN};
+  return row ? read_side(row, side, "token_entropy", "token_entropy_low", "token_entropy_high")
+             : (estimate){NAN, NAN, NAN};
 }
 
 /* ---- Which classes there are ---- */
@@ -83,7 +86,10 @@ static void abbreviate(const xci_run_files *run, const char *class, char out[40]
 
 /* Specific classes first, then shared ones, then what has no checkpoint. */
 static int rank_of(const char *class) {
-  return strncmp(class, "specific:", 9) == 0 ? 0 : strncmp(class, "mostly:", 7) == 0 ? 1 : strncmp(class, "shared:", 7) == 0 ? 2 : 3;
+  return strncmp(class, "specific:", 9) == 0 ? 0
+         : strncmp(class, "mostly:", 7) == 0 ? 1
+         : strncmp(class, "shared:", 7) == 0 ? 2
+                                             : 3;
 }
 
 static void add_class(class_list *list, const xci_run_files *run, const char *class, double share) {
@@ -134,7 +140,8 @@ typedef struct side_by_side {
   finder *find;
 } side_by_side;
 
-static void add_figure(xci_page *page, const json_t *compare, const char *prefix, const char *task, const side_by_side *f) {
+static void add_figure(xci_page *page, const json_t *compare, const char *prefix, const char *task,
+                       const side_by_side *f) {
   const xci_comparison_kind kind = xci_comparison_find_kind(compare);
   const json_t *runs = json_object_get(compare, "runs");
   const size_t n = json_array_size(runs) < XCI_MOST_RUNS ? json_array_size(runs) : XCI_MOST_RUNS;
@@ -155,8 +162,16 @@ static void add_figure(xci_page *page, const json_t *compare, const char *prefix
     series[r] = (xci_series){.name = names[r], .color = xci_checkpoint_color(r, n), .n = f->n, .x = x[r], .y = y[r],
                              .low = low[r], .high = high[r], .points = true};
   }
-  const xci_chart chart = {.title = f->title, .x_title = f->x_title, .y_title = f->y_title, .y_zero = true, .y_max = f->y_max,
-                           .categories = f->shown, .n_categories = f->n, .reference = NAN, .series = series, .n_series = n};
+  const xci_chart chart = {.title = f->title,
+                           .x_title = f->x_title,
+                           .y_title = f->y_title,
+                           .y_zero = true,
+                           .y_max = f->y_max,
+                           .categories = f->shown,
+                           .n_categories = f->n,
+                           .reference = NAN,
+                           .series = series,
+                           .n_series = n};
   xci_text svg = {0}, file = {0};
   xci_chart_svg(&chart, &svg);
   xci_text_format(&file, "%s-%s-%s", prefix, f->file, task);
@@ -171,7 +186,8 @@ static estimate find_onset(const json_t *compare, const char *run, const char *t
 }
 
 static void add_task(xci_page *page, const json_t *compare, const char *prefix, const json_t *of_task) {
-  const char *task = xci_json_text_at(of_task, "task"), *names[MOST_CLASSES], *shown[MOST_CLASSES], *labels[MOST_CLASSES];
+  const char *task = xci_json_text_at(of_task, "task"), *names[MOST_CLASSES], *shown[MOST_CLASSES],
+             *labels[MOST_CLASSES];
   const json_t *onsets = json_object_get(of_task, "onsets");
   class_list list;
   xci_text caption = {0};
@@ -189,10 +205,25 @@ static void add_task(xci_page *page, const json_t *compare, const char *prefix, 
   xci_text_add(&caption, "; ~A: mostly A, AB: shared. 95 % intervals; classes of less than 2 % stand in the table.");
   const side_by_side shares = {"shares", "Classes of features", "class", "share of features with an effect",
                                caption.bytes ? caption.bytes : "", names, shown, n, 0, find_share};
-  const side_by_side entropies = {"tokens", "How many tokens they fire on", "class", "token entropy",
-                                  "Mean with 95 % interval. 0: one token only; 1: any token.", names, shown, n, 0, find_entropy};
-  const side_by_side starts = {"onsets", "Where effects begin", "first checkpoint with the effect", "share of features",
-                               "Of the features that are present somewhere; 95 % intervals.", labels, labels, n_labels, 0,
+  const side_by_side entropies = {"tokens",
+                                  "How many tokens they fire on",
+                                  "class",
+                                  "token entropy",
+                                  "Mean with 95 % interval. 0: one token only; 1: any token.",
+                                  names,
+                                  shown,
+                                  n,
+                                  0,
+                                  find_entropy};
+  const side_by_side starts = {"onsets",
+                               "Where effects begin",
+                               "first checkpoint with the effect",
+                               "share of features",
+                               "Of the features that are present somewhere; 95 % intervals.",
+                               labels,
+                               labels,
+                               n_labels,
+                               0,
                                find_onset};
   xci_page_raw(page, "<div class=\"figures\">\n");
   if (n) add_figure(page, compare, prefix, task, &shares);
@@ -203,7 +234,9 @@ static void add_task(xci_page *page, const json_t *compare, const char *prefix, 
 }
 
 static void add_share_table(xci_page *page, const json_t *compare, const char *prefix, const json_t *tasks) {
-  static const xci_head heads[] = {{XCI_CELL_TEXT, "task", "task"}, {XCI_CELL_TEXT, "class", "class"}, {XCI_CELL_TEXT, "run", "run"},
+  static const xci_head heads[] = {{XCI_CELL_TEXT, "task", "task"},
+                                   {XCI_CELL_TEXT, "class", "class"},
+                                   {XCI_CELL_TEXT, "run", "run"},
                                    {XCI_CELL_INTERVAL, "share", "share"},
                                    {XCI_CELL_INTERVAL, "token entropy", "token_entropy"}};
   const xci_comparison_kind kind = xci_comparison_find_kind(compare);

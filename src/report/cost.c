@@ -87,10 +87,12 @@ static void add_convergence(xci_page *page) {
   const double stopped = xci_json_number_at(convergence, "stopped");
   xci_text csv = {0};
   if (n == 0 || n > MOST_POINTS || page->run->n_labels > MOST_LABELS) return;
-  xci_page_raw(page, "<h3 id=\"convergence\">How early were the effects what they are at the end?</h3>\n<p>The crosscoder as it was "
+  xci_page_raw(page, "<h3 id=\"convergence\">How early were the effects what they are at the end?</h3>\n<p>The "
+                     "crosscoder as it was "
                      "earlier in its training, on the same tasks, against its end: for the ");
   xci_page_number(page, xci_json_number_at(convergence, "n_top"));
-  xci_page_raw(page, " features with the largest |IE| at the end, the rank correlation and the mean difference of their RelIE, "
+  xci_page_raw(page, " features with the largest |IE| at the end, the rank correlation and the mean difference of "
+                     "their RelIE, "
                      "the share with the same class, and the share that was among as many top features already.");
   if (isfinite(stopped)) {
     xci_page_raw(page, " The training was ended at ");
@@ -103,9 +105,12 @@ static void add_convergence(xci_page *page) {
   add_curves(page, snapshots, "rel_ie_spearman", "convergence-spearman", "RelIE of a snapshot against the end",
              "rank correlation");
   if (!page->status)
-    add_curves(page, snapshots, "rel_ie_difference", "convergence-difference", "RelIE still to change", "mean |dRelIE|");
-  xci_page_raw(page, "</div>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th>% of tokens</th><th class=\"t\">checkpoint</th>"
-                     "<th>Spearman of RelIE</th><th>mean |dRelIE|</th><th>same class</th><th>top already</th></tr></thead><tbody>\n");
+    add_curves(page, snapshots, "rel_ie_difference", "convergence-difference", "RelIE still to change",
+               "mean |dRelIE|");
+  xci_page_raw(page, "</div>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th>% of tokens</th><th "
+                     "class=\"t\">checkpoint</th>"
+                     "<th>Spearman of RelIE</th><th>mean |dRelIE|</th><th>same class</th><th>top "
+                     "already</th></tr></thead><tbody>\n");
   xci_text_add(&csv, "share,checkpoint,rel_ie_spearman,rel_ie_difference,class_agreement,share_again\n");
   if (!page->status) add_convergence_rows(page, snapshots, &csv);
   xci_page_raw(page, "</tbody></table></div>\n");
@@ -145,10 +150,14 @@ static void add_baselines(xci_page *page) {
   for (size_t t = 0; t < page->run->n_tasks; t++)
     n = add_to_pairs(json_object_get(page->run->task[t].baselines, "pairs"), sum, n);
   if (n == 0) return;
-  xci_page_raw(page, "<h3 id=\"baselines\">Do the effects depend on the baseline?</h3>\n<p>The rank correlation of IE between two baselines, over "
-                     "the top features of either, and how many top features they have in common: means over tasks and checkpoints, "
-                     "and the least correlation. Each is in baselines/ of the run.</p>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr>"
-                     "<th class=\"t\">baseline</th><th class=\"t\">against</th><th>Spearman of IE</th><th>least</th><th>top in common</th>"
+  xci_page_raw(page, "<h3 id=\"baselines\">Do the effects depend on the baseline?</h3>\n<p>The rank correlation of IE "
+                     "between two baselines, over "
+                     "the top features of either, and how many top features they have in common: means over tasks and "
+                     "checkpoints, "
+                     "and the least correlation. Each is in baselines/ of the run.</p>\n<div class=\"scroll\"><table "
+                     "class=\"sortable\"><thead><tr>"
+                     "<th class=\"t\">baseline</th><th class=\"t\">against</th><th>Spearman of "
+                     "IE</th><th>least</th><th>top in common</th>"
                      "</tr></thead><tbody>\n");
   xci_text_add(&csv, "a,b,n,ie_spearman,ie_spearman_least,overlap\n");
   for (size_t k = 0; k < n; k++) {

@@ -25,7 +25,8 @@ bool xci_effect_columns(const xci_run_files *run, const xci_csv *csv, const char
 }
 
 /* Puts a figure under KIND-TASK.svg and its numbers under KIND-TASK.csv. */
-static void add_both(xci_page *page, const char *kind, const char *task, xci_text *svg, const char *caption, xci_text *csv) {
+static void add_both(xci_page *page, const char *kind, const char *task, xci_text *svg, const char *caption,
+                     xci_text *csv) {
   xci_text name = {0};
   xci_text_format(&name, "%s-%s", kind, task);
   xci_page_figure(page, name.bytes ? name.bytes : kind, svg, caption);
@@ -66,11 +67,17 @@ static void add_distribution(xci_page *page, const xci_task_files *task, const s
       rank[r] = (double)(r + 1);
     }
     qsort(own, n_rows, sizeof *own, compare_falling);
-    series[c] = (xci_series){.name = run->labels[c], .color = xci_checkpoint_color(c, n), .n = n_rows, .x = rank, .y = own,
-                             .line = true};
+    series[c] = (xci_series){
+        .name = run->labels[c], .color = xci_checkpoint_color(c, n), .n = n_rows, .x = rank, .y = own, .line = true};
   }
-  xci_chart chart = {.title = "Strength of effects by rank", .x_title = "rank at that checkpoint", .y_title = "|IE| (logits)", .log_x = true,
-                     .y_zero = true, .reference = NAN, .series = series, .n_series = n};
+  xci_chart chart = {.title = "Strength of effects by rank",
+                     .x_title = "rank at that checkpoint",
+                     .y_title = "|IE| (logits)",
+                     .log_x = true,
+                     .y_zero = true,
+                     .reference = NAN,
+                     .series = series,
+                     .n_series = n};
   xci_text svg = {0}, csv = {0};
   xci_chart_svg(&chart, &svg);
   xci_text_add(&csv, "rank");
@@ -101,11 +108,21 @@ static void add_histogram(xci_page *page, const xci_task_files *task, const size
       const size_t bin = (size_t)(share * BINS);
       count[c][bin < BINS ? bin : BINS - 1]++;
     }
-    series[c - first] = (xci_series){.name = run->labels[c], .color = xci_checkpoint_color(c, n), .n = BINS, .x = middle,
-                                     .y = count[c], .line = true, .points = true};
+    series[c - first] = (xci_series){.name = run->labels[c],
+                                     .color = xci_checkpoint_color(c, n),
+                                     .n = BINS,
+                                     .x = middle,
+                                     .y = count[c],
+                                     .line = true,
+                                     .points = true};
   }
-  xci_chart chart = {.title = "Distribution of RelIE", .x_title = "RelIE: share of |IE| at the checkpoint", .y_title = "features",
-                     .y_zero = true, .reference = NAN, .series = series, .n_series = n - first};
+  xci_chart chart = {.title = "Distribution of RelIE",
+                     .x_title = "RelIE: share of |IE| at the checkpoint",
+                     .y_title = "features",
+                     .y_zero = true,
+                     .reference = NAN,
+                     .series = series,
+                     .n_series = n - first};
   xci_text svg = {0}, csv = {0};
   xci_chart_svg(&chart, &svg);
   xci_text_add(&csv, "low,high");
@@ -152,11 +169,18 @@ static void add_scatter(xci_page *page, const xci_task_files *task, const size_t
     series[c - first] = (xci_series){.name = run->labels[c], .color = xci_checkpoint_color(c, n), .n = n_points,
                                      .x = x + c * n_points, .y = y + c * n_points, .points = true};
   }
-  xci_chart chart = {.title = "RelIE against RelDec", .x_title = "RelDec", .y_title = "RelIE", .reference = NAN, .y_min = -0.02,
-                     .y_max = 1.02, .height = 360, .series = series, .n_series = n - first};
+  xci_chart chart = {.title = "RelIE against RelDec",
+                     .x_title = "RelDec",
+                     .y_title = "RelIE",
+                     .reference = NAN,
+                     .y_min = -0.02,
+                     .y_max = 1.02,
+                     .height = 360,
+                     .series = series,
+                     .n_series = n - first};
   xci_chart_svg(&chart, &svg);
-  add_both(page, "relie-reldec", task->name, &svg, "The 100 strongest features: where a direction is written, and where it is used.",
-           &csv);
+  add_both(page, "relie-reldec", task->name, &svg,
+           "The 100 strongest features: where a direction is written, and where it is used.", &csv);
   xci_free(x);
 }
 
@@ -182,7 +206,8 @@ static size_t find_class(classes *met, const double *share, size_t n) {
   if (colon && strncmp(name, "mostly:", 7) == 0) *colon-- = '~'; /* "~A" for mostly A, "A" for specific */
   size_t at = 0;
   while (at < met->n && strcmp(met->name[at], colon ? colon + 1 : name)) at++;
-  if (at == met->n && at < MOST_CLASSES) snprintf(met->name[met->n++], sizeof met->name[0], "%s", colon ? colon + 1 : name);
+  if (at == met->n && at < MOST_CLASSES)
+    snprintf(met->name[met->n++], sizeof met->name[0], "%s", colon ? colon + 1 : name);
   xci_text_clear(&text);
   return at < MOST_CLASSES ? at : MOST_CLASSES - 1; /* the rest of many classes together */
 }
@@ -219,10 +244,18 @@ static void add_confusion(xci_page *page, const xci_task_files *task, const size
       xci_text_format(&csv, "%s,%s,%.0f\n", met.name[i], met.name[k], count[i * most + k]);
     }
   }
-  xci_heat_map map = {.title = "Classes: RelIE (rows) against RelDec (columns)", .rows = name, .columns = name, .n_rows = met.n,
-                      .n_columns = met.n, .values = values, .low = 0, .high = largest, .decimals = 0};
+  xci_heat_map map = {.title = "Classes: RelIE (rows) against RelDec (columns)",
+                      .rows = name,
+                      .columns = name,
+                      .n_rows = met.n,
+                      .n_columns = met.n,
+                      .values = values,
+                      .low = 0,
+                      .high = largest,
+                      .decimals = 0};
   xci_heat_map_svg(&map, &svg);
-  for (size_t c = 0; c < n && c < 26; c++) xci_text_format(&caption, "%s%c %s", c ? ", " : "", (char)('A' + c), run->labels[c]);
+  for (size_t c = 0; c < n && c < 26; c++)
+    xci_text_format(&caption, "%s%c %s", c ? ", " : "", (char)('A' + c), run->labels[c]);
   xci_text_add(&caption, "; ~A: mostly A; without intervals. Numbers of features.");
   add_both(page, "confusion", task->name, &svg, caption.bytes ? caption.bytes : "", &csv);
   xci_text_clear(&caption);
@@ -230,7 +263,8 @@ static void add_confusion(xci_page *page, const xci_task_files *task, const size
 
 void xci_page_effect_figures(xci_page *page, const xci_task_files *task) {
   size_t ie[XCODER_MAX_CHECKPOINTS], rel[XCODER_MAX_CHECKPOINTS], dec[XCODER_MAX_CHECKPOINTS];
-  if (page->run->n_labels < 2 || task->effects.n_rows == 0 || !xci_effect_columns(page->run, &task->effects, "ie", ie) ||
+  if (page->run->n_labels < 2 || task->effects.n_rows == 0 ||
+      !xci_effect_columns(page->run, &task->effects, "ie", ie) ||
       !xci_effect_columns(page->run, &task->effects, "rel_ie", rel) ||
       !xci_effect_columns(page->run, &task->effects, "rel_dec", dec))
     return;
@@ -270,8 +304,8 @@ static size_t count_common(const uint32_t *a, size_t n_a, const uint32_t *b, siz
   return n;
 }
 
-static void add_overlap(xci_page *page, size_t c, size_t k, const size_t (*column)[XCODER_MAX_CHECKPOINTS], uint32_t *top,
-                        size_t *n_top, double *values, const char **names) {
+static void add_overlap(xci_page *page, size_t c, size_t k, const size_t (*column)[XCODER_MAX_CHECKPOINTS],
+                        uint32_t *top, size_t *n_top, double *values, const char **names) {
   const xci_run_files *run = page->run;
   const size_t n = run->n_tasks;
   xci_text svg = {0}, csv = {0}, title = {0}, name = {0};
@@ -294,8 +328,15 @@ static void add_overlap(xci_page *page, size_t c, size_t k, const size_t (*colum
     }
   xci_text_format(&title, "Top %zu at %s", k, run->labels[c]);
   xci_text_format(&name, "overlap-top%zu-%s", k, run->labels[c]);
-  xci_heat_map map = {.title = title.bytes ? title.bytes : "", .rows = names, .columns = names, .n_rows = n, .n_columns = n,
-                      .values = values, .low = 0, .high = (double)k, .decimals = 0};
+  xci_heat_map map = {.title = title.bytes ? title.bytes : "",
+                      .rows = names,
+                      .columns = names,
+                      .n_rows = n,
+                      .n_columns = n,
+                      .values = values,
+                      .low = 0,
+                      .high = (double)k,
+                      .decimals = 0};
   xci_heat_map_svg(&map, &svg);
   xci_page_figure(page, name.bytes ? name.bytes : "overlap", &svg, "");
   xci_page_table(page, name.bytes ? name.bytes : "overlap", &csv);
@@ -321,7 +362,8 @@ void xci_page_overlap(xci_page *page) {
   bool complete = !status;
   for (size_t t = 0; complete && t < n; t++) complete = xci_effect_columns(run, &run->task[t].effects, "ie", column[t]);
   if (complete) {
-    xci_page_raw(page, "<h3 id=\"overlap\">Features that tasks have in common</h3>\n<p>Of the features with the largest |IE| at a checkpoint, "
+    xci_page_raw(page, "<h3 id=\"overlap\">Features that tasks have in common</h3>\n<p>Of the features with the "
+                       "largest |IE| at a checkpoint, "
                        "how many are among the largest of both tasks.</p>\n");
     for (size_t s = 0; s < 2; s++) {
       xci_page_raw(page, "<div class=\"figures\">\n");

@@ -54,9 +54,12 @@ static void add_cycles(xci_page *page, const json_t *tasks) {
   static const char *const numbers[] = {"observed", "certain", "expected", "low", "high", "p"};
   xci_text csv = {0};
   xci_text_add(&csv, "task,cycle,observed,certain,expected,low,high,p\n");
-  xci_page_raw(page, "<p>A feature is present at a checkpoint that holds at least 0.3 of its effect (0.9 / n for more than three "
-                     "checkpoints). <em>Certain</em>: the same life in 95 % of the resamples of the examples. <em>By chance</em>: what "
-                     "there would be if the order of the checkpoints meant nothing. <em>Normalised</em>: effects divided by the "
+  xci_page_raw(page, "<p>A feature is present at a checkpoint that holds at least 0.3 of its effect (0.9 / n for more "
+                     "than three "
+                     "checkpoints). <em>Certain</em>: the same life in 95 % of the resamples of the examples. <em>By "
+                     "chance</em>: what "
+                     "there would be if the order of the checkpoints meant nothing. <em>Normalised</em>: effects "
+                     "divided by the "
                      "total of their checkpoint, since all effects grow with time.</p>\n");
   static const char heads[] = "<th class=\"t\">task</th><th class=\"t\">life</th><th>features</th><th>certain</th>"
                               "<th>by chance</th><th>2.5 %</th><th>97.5 %</th><th>p</th>";
@@ -83,9 +86,12 @@ static void add_words(xci_page *page, const json_t *task) {
   xci_text csv = {0};
   if (json_array_size(json_object_get(task, "words")) == 0) return;
   xci_text_add(&csv, "effects,class,observed,expected,low,high,p\n");
-  xci_page_raw(page, "<details><summary>By class: specific and shared, all tasks together</summary>\n<p>Persisting is every "
-                     "feature that checkpoints share; below it by whom: all, a set with the last two, one with the first two, any other.</p>\n");
-  open_table(page, "<th class=\"t\">effects</th><th class=\"t\">class</th><th>features</th><th>by chance</th><th>2.5 %</th>"
+  xci_page_raw(page, "<details><summary>By class: specific and shared, all tasks together</summary>\n<p>Persisting is "
+                     "every "
+                     "feature that checkpoints share; below it by whom: all, a set with the last two, one with the "
+                     "first two, any other.</p>\n");
+  open_table(page, "<th class=\"t\">effects</th><th class=\"t\">class</th><th>features</th><th>by chance</th><th>2.5 "
+                   "%</th>"
                    "<th>97.5 %</th><th>p</th>");
   add_rows(page, &csv, "as they are", json_object_get(task, "words"), texts, 1, numbers, 5);
   add_rows(page, &csv, "normalised", json_object_get(task, "norm_words"), texts, 1, numbers, 5);
@@ -101,7 +107,8 @@ static void add_flows(xci_page *page, const json_t *task, const char *key, const
   xci_text_add(&csv, "from_checkpoint,to_checkpoint,from,to,observed,expected,low,high,p\n");
   xci_page_raw(page, "<details>");
   xci_page_tag(page, "summary", summary);
-  open_table(page, "<th class=\"t\">from</th><th class=\"t\">to</th><th class=\"t\">state</th><th class=\"t\">state then</th>"
+  open_table(page, "<th class=\"t\">from</th><th class=\"t\">to</th><th class=\"t\">state</th><th class=\"t\">state "
+                   "then</th>"
                    "<th>features</th><th>by chance</th><th>2.5 %</th><th>97.5 %</th><th>p</th>");
   add_rows(page, &csv, NULL, json_object_get(task, key), texts, 4, numbers, 5);
   close_table(page, name, &csv);
@@ -124,16 +131,30 @@ static void add_cycle_figure(xci_page *page, const json_t *task) {
     low[n] = xci_json_number_at(row, "low");
     high[n] = xci_json_number_at(row, "high");
   }
-  const xci_series series[] = {
-      {.name = "found", .color = "#0072b2", .n = n, .x = x, .y = observed, .points = true},
-      {.name = "certain", .color = "#009e73", .n = n, .x = x, .y = certain, .points = true},
-      {.name = "by chance, 95 %", .color = "#888888", .n = n, .x = x, .y = expected, .low = low, .high = high, .points = true}};
-  const xci_chart chart = {.title = "Lives of features, all tasks", .x_title = "life", .y_title = "features", .width = 560,
-                           .y_zero = true, .categories = names, .n_categories = n, .reference = NAN, .series = series,
+  const xci_series series[] = {{.name = "found", .color = "#0072b2", .n = n, .x = x, .y = observed, .points = true},
+                               {.name = "certain", .color = "#009e73", .n = n, .x = x, .y = certain, .points = true},
+                               {.name = "by chance, 95 %",
+                                .color = "#888888",
+                                .n = n,
+                                .x = x,
+                                .y = expected,
+                                .low = low,
+                                .high = high,
+                                .points = true}};
+  const xci_chart chart = {.title = "Lives of features, all tasks",
+                           .x_title = "life",
+                           .y_title = "features",
+                           .width = 560,
+                           .y_zero = true,
+                           .categories = names,
+                           .n_categories = n,
+                           .reference = NAN,
+                           .series = series,
                            .n_series = 3};
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
-  xci_page_figure(page, "evolution_cycles", &svg, "By chance: the order of each feature's shares over the checkpoints drawn anew.");
+  xci_page_figure(page, "evolution_cycles", &svg,
+                  "By chance: the order of each feature's shares over the checkpoints drawn anew.");
 }
 
 /* ---- Token-specificity ---- */
@@ -162,8 +183,10 @@ static void add_specificity_figure(xci_page *page, const json_t *list) {
                            .n_categories = N_GROUPS, .reference = NAN, .series = series, .n_series = n};
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
-  xci_page_figure(page, "evolution_tokens", &svg, "Median and quartiles over all features that fire. 0: one token only; 1: any token. "
-                  "Classes by decoder norms (RelDec), by the origin of activations, and by effects on the tasks (RelIE).");
+  xci_page_figure(page, "evolution_tokens", &svg,
+                  "Median and quartiles over all features that fire. 0: one token only; 1: any token. "
+                  "Classes by decoder norms (RelDec), by the origin of activations, and by effects on the tasks "
+                  "(RelIE).");
 }
 
 static void add_groups(xci_page *page, const json_t *list) {
@@ -196,11 +219,15 @@ static void add_contrasts(xci_page *page, const json_t *list) {
                                         "matched_p"};
   static const char *const measures[] = {"token_entropy", "top_token_share"};
   xci_text csv = {0};
-  xci_text_add(&csv, "classes_by_and_measure,first,second,n_first,n_second,cliffs_delta,low,high,p,matched_delta,matched_p\n");
-  xci_page_raw(page, "<p>Does it differ? Cliff's delta is the share of pairs in which the first class is larger, less the share in which "
-                     "it is smaller; 95 % interval; p of Mann and Whitney. <em>Matched</em>: within tenths of density, since what "
+  xci_text_add(&csv, "classes_by_and_measure,first,second,n_first,n_second,cliffs_delta,low,high,p,matched_delta,"
+                     "matched_p\n");
+  xci_page_raw(page, "<p>Does it differ? Cliff's delta is the share of pairs in which the first class is larger, less "
+                     "the share in which "
+                     "it is smaller; 95 % interval; p of Mann and Whitney. <em>Matched</em>: within tenths of density, "
+                     "since what "
                      "fires often meets more tokens; p by permutation.</p>\n");
-  open_table(page, "<th class=\"t\">classes by, measure</th><th class=\"t\">class</th><th class=\"t\">against</th><th>n</th><th>n</th>"
+  open_table(page, "<th class=\"t\">classes by, measure</th><th class=\"t\">class</th><th "
+                   "class=\"t\">against</th><th>n</th><th>n</th>"
                    "<th>Cliff's delta</th><th>low</th><th>high</th><th>p</th><th>matched</th><th>matched p</th>");
   for (size_t b = 0; b < json_array_size(list); b++)
     for (size_t m = 0; m < 2; m++) {
@@ -243,9 +270,16 @@ static void add_overlap_figure(xci_page *page, const json_t *languages, const js
   for (size_t pair = 0; pair < n_pairs; pair++)
     series[pair] = (xci_series){.name = names[pair], .color = xci_checkpoint_color(pair % 6, 6), .n = n, .x = x,
                                 .y = y[pair], .line = true, .points = true};
-  const xci_chart chart = {.title = "Features that languages share", .x_title = "checkpoint", .y_title = "Jaccard of the sets",
-                           .width = 560, .y_zero = true, .categories = categories, .n_categories = n, .reference = NAN,
-                           .series = series, .n_series = n_pairs};
+  const xci_chart chart = {.title = "Features that languages share",
+                           .x_title = "checkpoint",
+                           .y_title = "Jaccard of the sets",
+                           .width = 560,
+                           .y_zero = true,
+                           .categories = categories,
+                           .n_categories = n,
+                           .reference = NAN,
+                           .series = series,
+                           .n_series = n_pairs};
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
   xci_page_figure(page, "evolution_languages", &svg, "Sets of the features with the largest effects in each language.");
@@ -260,21 +294,27 @@ static void add_languages(xci_page *page, const json_t *languages, const json_t 
   xci_text csv = {0}, time = {0};
   xci_page_raw(page, "<h3>Languages</h3>\n<div class=\"figures\">\n");
   add_overlap_figure(page, languages, labels);
-  xci_page_raw(page, "</div>\n<p>The features with the largest effects in each language: how many two languages have in common, and p of as "
+  xci_page_raw(page, "</div>\n<p>The features with the largest effects in each language: how many two languages have "
+                     "in common, and p of as "
                      "many when features are drawn by chance.</p>\n");
   xci_text_add(&csv, "checkpoint,a,b,count,expected,jaccard,p,candidates\n");
-  open_table(page, "<th class=\"t\">checkpoint</th><th class=\"t\">language</th><th class=\"t\">language</th><th>in common</th>"
+  open_table(page, "<th class=\"t\">checkpoint</th><th class=\"t\">language</th><th class=\"t\">language</th><th>in "
+                   "common</th>"
                    "<th>by chance</th><th>Jaccard</th><th>p</th><th>candidates</th>");
   add_rows(page, &csv, NULL, json_object_get(languages, "overlaps"), texts, 3, numbers, 5);
   close_table(page, "evolution_overlaps", &csv);
-  xci_page_raw(page, "<p>Languages of a feature (of those in a set at the checkpoint), and the entropy of its effect over languages (0: one "
-                     "language, 1: all alike), with 95 % intervals. Rank correlation of that entropy with RelIE at the last checkpoint: ");
+  xci_page_raw(page, "<p>Languages of a feature (of those in a set at the checkpoint), and the entropy of its effect "
+                     "over languages (0: one "
+                     "language, 1: all alike), with 95 % intervals. Rank correlation of that entropy with RelIE at the "
+                     "last checkpoint: ");
   xci_page_number(page, xci_json_number_at(languages, "entropy_against_last_rel_ie"));
   xci_page_raw(page, ", p ");
   xci_page_number(page, xci_json_number_at(languages, "p"));
   xci_page_raw(page, ".</p>\n");
   xci_text_add(&time, "checkpoint,languages,languages_low,languages_high,entropy,entropy_low,entropy_high\n");
-  open_table(page, "<th class=\"t\">checkpoint</th><th>languages</th><th>low</th><th>high</th><th>entropy</th><th>low</th><th>high</th>");
+  open_table(page, "<th "
+                   "class=\"t\">checkpoint</th><th>languages</th><th>low</th><th>high</th><th>entropy</th><th>low</"
+                   "th><th>high</th>");
   add_rows(page, &time, NULL, json_object_get(languages, "checkpoints"), label, 1, means, 6);
   close_table(page, "evolution_languages", &time);
 }

@@ -47,7 +47,10 @@ size_t xci_ticks(double low, double high, size_t wanted, double out[12]) {
   }
   double raw = (high - low) / (double)wanted;
   double power = pow(10.0, floor(log10(raw)));
-  double step = raw / power <= 1.0 ? power : raw / power <= 2.0 ? 2 * power : raw / power <= 5.0 ? 5 * power : 10 * power;
+  double step = raw / power <= 1.0   ? power
+                : raw / power <= 2.0 ? 2 * power
+                : raw / power <= 5.0 ? 5 * power
+                                     : 10 * power;
   size_t n = 0;
   for (double t = ceil(low / step - 1e-9) * step; t <= high + 1e-9 * step && n < 12; t += step)
     out[n++] = fabs(t) < step * 1e-9 ? 0.0 : t;

@@ -24,7 +24,8 @@ typedef struct xci_chart {
   bool y_zero;
   const char *const *categories;     /* names of x = 0, 1, ...; NULL: a number axis */
   size_t n_categories;
-  const double *category_x, *category_tokens; /* their places on a logarithmic axis, and what is written there; or NULL */
+  const double *category_x,
+      *category_tokens;              /* their places on a logarithmic axis, and what is written there; or NULL */
   const double *marks;               /* vertical lines, e.g. at chosen checkpoints */
   const char *const *mark_names;
   size_t n_marks;

@@ -58,9 +58,18 @@ static void add_accuracy_figure(xci_page *page, const xci_csv *accuracy) {
     series[n_series].color = xci_checkpoint_color(n_series % 6, 6);
     n_series++;
   }
-  xci_chart chart = {.title = "Accuracy on minimal pairs, 95 % intervals", .x_title = "checkpoint", .y_title = "share right",
-                     .width = 640, .height = 380, .y_min = 0, .y_max = 1.02, .categories = (const char *const *)run->labels,
-                     .n_categories = n, .reference = 0.5, .reference_name = "chance", .series = series,
+  xci_chart chart = {.title = "Accuracy on minimal pairs, 95 % intervals",
+                     .x_title = "checkpoint",
+                     .y_title = "share right",
+                     .width = 640,
+                     .height = 380,
+                     .y_min = 0,
+                     .y_max = 1.02,
+                     .categories = (const char *const *)run->labels,
+                     .n_categories = n,
+                     .reference = 0.5,
+                     .reference_name = "chance",
+                     .series = series,
                      .n_series = n_series};
   xci_chart_by_checkpoints(&chart, (const char *const *)run->labels, run->tokens_seen, values, n);
   xci_text svg = {0};
@@ -155,15 +164,26 @@ static void add_known_figure(xci_page *page, const json_t *checkpoints) {
   for (size_t k = 0; k < n_lines; k++) {
     snprintf(shown[k], sizeof shown[k], k < FIXED_LINES || !*name[k] ? "%.40s" : "best feature, %.24s",
              *name[k] ? name[k] : "best feature");
-    series[k] = (xci_series){.name = shown[k], .n = n, .x = x, .y = y[k], .line = true, .points = true, .dashed = k == 1,
-                             .color = k == 0 ? "#333333" : k == 1 ? "#888888" : xci_checkpoint_color(k - FIXED_LINES, 6)};
+    series[k] = (xci_series){.name = shown[k],
+                             .n = n,
+                             .x = x,
+                             .y = y[k],
+                             .line = true,
+                             .points = true,
+                             .dashed = k == 1,
+                             .color = k == 0   ? "#333333"
+                                      : k == 1 ? "#888888"
+                                               : xci_checkpoint_color(k - FIXED_LINES, 6)};
   }
   xci_chart chart = {.title = "How well the known label can be read off", .x_title = "checkpoint", .y_title = "AUC",
                      .width = 640, .y_min = 0.4, .y_max = 1.02, .categories = labels, .n_categories = n,
                      .reference = 0.5, .reference_name = "chance", .series = series, .n_series = n_lines};
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
-  xci_page_figure(page, "known", &svg, "Features by their own pre-activation x_c W_enc[c] at each checkpoint; chosen on one half of the sentences, measured on the other. A language without agreement has nothing to find and is left out of the probe's line.");
+  xci_page_figure(page, "known", &svg,
+                  "Features by their own pre-activation x_c W_enc[c] at each checkpoint; chosen on one half of the "
+                  "sentences, measured on the other. A language without agreement has nothing to find and is left out "
+                  "of the probe's line.");
 }
 
 static void add_known_row(xci_page *page, xci_text *csv, const char *label, const char *condition, double n,
@@ -187,15 +207,18 @@ static void add_known_row(xci_page *page, xci_text *csv, const char *label, cons
 void xci_page_known(xci_page *page) {
   const json_t *known = page->run->known, *checkpoints = json_object_get(known, "checkpoints");
   if (!known) return;
-  xci_page_raw(page, "<h2 id=\"known\">Found against known</h2>\n<p>The text was written by a grammar, so the truth is known: ");
+  xci_page_raw(page, "<h2 id=\"known\">Found against known</h2>\n<p>The text was written by a grammar, so the truth is "
+                     "known: ");
   xci_page_text(page, xci_json_text_at(known, "question"));
   xci_page_raw(page, ", in ");
   xci_page_number(page, xci_json_number_at(known, "n_sentences"));
   xci_page_raw(page, " sentences.</p>\n<div class=\"figures\">\n");
   add_known_figure(page, checkpoints);
-  xci_page_raw(page, "</div>\n<details><summary>Each checkpoint and condition</summary>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr>"
+  xci_page_raw(page, "</div>\n<details><summary>Each checkpoint and condition</summary>\n<div class=\"scroll\"><table "
+                     "class=\"sortable\"><thead><tr>"
                      "<th class=\"t\">checkpoint</th><th class=\"t\">condition</th>"
-                     "<th>sentences</th><th>best feature</th><th>its AUC</th><th>low</th><th>high</th><th>probe AUC</th><th>share of probe</th></tr></thead><tbody>\n");
+                     "<th>sentences</th><th>best feature</th><th>its AUC</th><th>low</th><th>high</th><th>probe "
+                     "AUC</th><th>share of probe</th></tr></thead><tbody>\n");
   xci_text csv = {0};
   xci_text_add(&csv, "checkpoint,condition,n,feature,auc_single,low,high,auc_probe,share_of_probe\n");
   size_t c, k;
@@ -209,8 +232,10 @@ void xci_page_known(xci_page *page) {
                              xci_json_number_at(single, "high")}, xci_json_number_at(row, "probe"));
     json_array_foreach(json_object_get(row, "conditions"), k, condition)
         add_known_row(page, &csv, label, xci_json_text_at(condition, "condition"), xci_json_number_at(condition, "n"),
-                      xci_json_number_at(condition, "feature"), (double[]){xci_json_number_at(condition, "single"), xci_json_number_at(condition, "low"),
-                                 xci_json_number_at(condition, "high")}, xci_json_number_at(condition, "probe"));
+                      xci_json_number_at(condition, "feature"),
+                      (double[]){xci_json_number_at(condition, "single"), xci_json_number_at(condition, "low"),
+                                 xci_json_number_at(condition, "high")},
+                      xci_json_number_at(condition, "probe"));
   }
   xci_page_raw(page, "</tbody></table></div></details>\n");
   xci_page_table(page, "known", &csv);

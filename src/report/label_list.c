@@ -67,16 +67,18 @@ static xcoder_status read_confidence(const char *path, size_t line, const char *
       return XCODER_OK;
     }
   }
-  return xci_fail(err, XCODER_FORMAT, "%s: line %zu: confidence '%s' was found, expected low, medium, high or nothing", path,
-                  line, xci_quote(quoted, sizeof quoted, text, strlen(text)));
+  return xci_fail(err, XCODER_FORMAT, "%s: line %zu: confidence '%s' was found, expected low, medium, high or nothing",
+                  path, line, xci_quote(quoted, sizeof quoted, text, strlen(text)));
 }
 
 static xcoder_status check_text(const char *path, size_t line, const char *what, const char *text, xcoder_error *err) {
   const size_t n = strlen(text);
   if (!xci_utf8_valid(text, n))
-    return xci_fail(err, XCODER_FORMAT, "%s: line %zu: %s is not UTF-8 (save the sheet as CSV in UTF-8)", path, line, what);
+    return xci_fail(err, XCODER_FORMAT, "%s: line %zu: %s is not UTF-8 (save the sheet as CSV in UTF-8)", path, line,
+                    what);
   if (n > MOST_BYTES)
-    return xci_fail(err, XCODER_FORMAT, "%s: line %zu: %s of %zu bytes, at most %d are kept", path, line, what, n, MOST_BYTES);
+    return xci_fail(err, XCODER_FORMAT, "%s: line %zu: %s of %zu bytes, at most %d are kept", path, line, what, n,
+                    MOST_BYTES);
   return XCODER_OK;
 }
 
@@ -95,8 +97,8 @@ static xcoder_status read_feature(const char *path, size_t line, const xci_csv *
   const double value = xci_csv_number(csv, row, column);
   const char *text = xci_csv_at(csv, row, column);
   if (!(value >= 0 && value < 4294967295.0) || value != floor(value))
-    return xci_fail(err, XCODER_FORMAT, "%s: line %zu: feat_id '%s' was found, expected the number of a feature", path, line,
-                    xci_quote(quoted, sizeof quoted, text, strlen(text)));
+    return xci_fail(err, XCODER_FORMAT, "%s: line %zu: feat_id '%s' was found, expected the number of a feature", path,
+                    line, xci_quote(quoted, sizeof quoted, text, strlen(text)));
   *feature = (uint32_t)value;
   return XCODER_OK;
 }
@@ -140,7 +142,8 @@ static xcoder_status read_row(xci_label_list *list, size_t file, const char *per
 }
 
 xcoder_status xci_labels_read(xci_label_list *list, const char *path, xcoder_error *err) {
-  xcoder_status status = xci_grow((void **)&list->file, &list->file_capacity, list->n_files + 2, sizeof *list->file, err);
+  xcoder_status status =
+      xci_grow((void **)&list->file, &list->file_capacity, list->n_files + 2, sizeof *list->file, err);
   if (status) return status;
   const size_t index = list->n_files;
   xci_label_file *file = &list->file[index], *name = file + 1; /* a second place for the name, cut from the path */
@@ -173,8 +176,10 @@ static bool says_the_same(const xci_label *p, const xci_label *q) {
 static xcoder_status fail_twice(const xci_label_list *list, const xci_label *first, const xci_label *second,
                                 xcoder_error *err) {
   char who[3][XCODER_ERROR_BYTES / 4];
-  return xci_fail(err, XCODER_FORMAT, "%s: line %zu: feature %u by '%s' is '%s' here and '%s' on line %zu, expected one label "
-                  "(remove one of the rows)", list->file[second->file].path, second->line, second->feature,
+  return xci_fail(err, XCODER_FORMAT,
+                  "%s: line %zu: feature %u by '%s' is '%s' here and '%s' on line %zu, expected one label "
+                  "(remove one of the rows)",
+                  list->file[second->file].path, second->line, second->feature,
                   xci_quote(who[0], sizeof who[0], second->annotator, strlen(second->annotator)),
                   xci_quote(who[1], sizeof who[1], second->description, strlen(second->description)),
                   xci_quote(who[2], sizeof who[2], first->description, strlen(first->description)), first->line);
@@ -184,8 +189,10 @@ xcoder_status xci_labels_merge(xci_label_list *list, size_t n_features, xcoder_e
   size_t kept = 0;
   for (size_t i = 0; n_features && i < list->n; i++)
     if (list->label[i].feature >= n_features)
-      return xci_fail(err, XCODER_FORMAT, "%s: line %zu: feature %u was found, the run has features 0 to %zu (is it another "
-                      "run's file?)", list->file[list->label[i].file].path, list->label[i].line, list->label[i].feature,
+      return xci_fail(err, XCODER_FORMAT,
+                      "%s: line %zu: feature %u was found, the run has features 0 to %zu (is it another "
+                      "run's file?)",
+                      list->file[list->label[i].file].path, list->label[i].line, list->label[i].feature,
                       n_features - 1);
   if (list->n) qsort(list->label, list->n, sizeof *list->label, compare_labels);
   for (size_t i = 0; i < list->n; i++) {

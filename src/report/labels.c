@@ -58,14 +58,19 @@ xcoder_status xcoder_labels(const char *run, const char *const *files, size_t n_
   const size_t n_read = list->n - n_before;
   if (!status) status = xci_labels_merge(list, read.n_features, err);
   if (!status && list->n == 0)
-    status = xci_fail(err, n_files ? XCODER_FORMAT : XCODER_MISSING, "%s: no label %s (write some in report/index.html, save "
-                      "labels.csv, then: crosscoder labels RUN labels.csv)", n_files ? files[0] : run,
-                      n_files ? "in it" : "is there yet");
+    status = xci_fail(err, n_files ? XCODER_FORMAT : XCODER_MISSING,
+                      "%s: no label %s (write some in report/index.html, save "
+                      "labels.csv, then: crosscoder labels RUN labels.csv)",
+                      n_files ? files[0] : run, n_files ? "in it" : "is there yet");
   if (!status && n_files) status = write_labels(&read, list, err);
   if (!status) status = write_agreement(&read, list, err);
   if (!status)
-    *counts = (xcoder_labels_counts){.n_read = n_read, .n_before = n_before, .n_labels = list->n, .n_empty = list->n_empty,
-                                     .n_repeated = list->n_repeated, .n_replaced = list->n_replaced};
+    *counts = (xcoder_labels_counts){.n_read = n_read,
+                                     .n_before = n_before,
+                                     .n_labels = list->n,
+                                     .n_empty = list->n_empty,
+                                     .n_repeated = list->n_repeated,
+                                     .n_replaced = list->n_replaced};
   xci_run_files_free(&read);
   return status;
 }

@@ -42,7 +42,7 @@ typedef struct xci_run_files {
   char *coder_summary;         /* "3 checkpoints, d = 64, 1024 features, layer 2" */
   size_t n_features;           /* of the crosscoder, 0 if there is none yet */
   long layer;                  /* -1: unknown */
-  char identity[33];           /* checksum of the crosscoder: the same for copies of a run, another for every other run */
+  char identity[33]; /* checksum of the crosscoder: the same for copies of a run, another for every other run */
   char seed[24];               /* "" if run.yaml does not tell */
 } xci_run_files;
 

@@ -15,9 +15,20 @@ void xci_text_latex(xci_text *tex, const char *text) {
   static const struct {
     char c;
     const char *print;
-  } special[] = {{'\\', "\\textbackslash{}"}, {'{', "\\{"},  {'}', "\\}"}, {'$', "\\$"}, {'&', "\\&"}, {'#', "\\#"}, {'_', "\\_"},
-                 {'%', "\\%"}, {'~', "\\textasciitilde{}"}, {'^', "\\textasciicircum{}"}, {'<', "\\textless{}"},
-                 {'>', "\\textgreater{}"}, {'"', "\\textquotedbl{}"}, {'|', "\\textbar{}"}};
+  } special[] = {{'\\', "\\textbackslash{}"},
+                 {'{', "\\{"},
+                 {'}', "\\}"},
+                 {'$', "\\$"},
+                 {'&', "\\&"},
+                 {'#', "\\#"},
+                 {'_', "\\_"},
+                 {'%', "\\%"},
+                 {'~', "\\textasciitilde{}"},
+                 {'^', "\\textasciicircum{}"},
+                 {'<', "\\textless{}"},
+                 {'>', "\\textgreater{}"},
+                 {'"', "\\textquotedbl{}"},
+                 {'|', "\\textbar{}"}};
   const size_t n = strlen(text);
   for (size_t i = 0; i < n;) {
     uint32_t point;
@@ -59,7 +70,8 @@ static void add_row(xci_page *page, const char *name, const double *value, size_
 
 static void add_heads(xci_page *page, xci_text *csv, xci_text *tex) {
   const xci_run_files *run = page->run;
-  xci_page_raw(page, "<h3>Several runs</h3>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th class=\"t\">run</th><th>L0</th>"
+  xci_page_raw(page, "<h3>Several runs</h3>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th "
+                     "class=\"t\">run</th><th>L0</th>"
                      "<th>dead</th><th>EV pooled</th>");
   xci_text_add(csv, "run,l0,dead_share,ev_pooled");
   xci_text_add(tex, "\\begin{tabular}{lrrr");
@@ -115,7 +127,8 @@ void xci_page_quality_runs(xci_page *page, const char *const *others, size_t n_o
   double *values = NULL;
   if (n_others == 0 || page->status) return;
   if (!page->run->eval || page->run->n_labels == 0) {
-    page->status = xci_fail(page->err, XCODER_MISSING, "%s/eval.json: not there yet, other runs are compared with it", page->run->path);
+    page->status = xci_fail(page->err, XCODER_MISSING, "%s/eval.json: not there yet, other runs are compared with it",
+                            page->run->path);
     return;
   }
   page->status = XCI_ALLOC(&values, (n_others + 1) * n, page->err);
@@ -126,7 +139,8 @@ void xci_page_quality_runs(xci_page *page, const char *const *others, size_t n_o
     page->status = xci_join_path(others[r], "eval.json", &path, page->err);
     if (!page->status) page->status = xci_json_read(path, MAX_BYTES, &eval, page->err);
     if (!page->status && !has_labels(eval, page->run))
-      page->status = xci_fail(page->err, XCODER_FORMAT, "%s: labels: other checkpoints than in %s", path, page->run->path);
+      page->status =
+          xci_fail(page->err, XCODER_FORMAT, "%s: labels: other checkpoints than in %s", path, page->run->path);
     if (!page->status) read_row(eval, page->run->n_labels, values + (r + 1) * n);
     json_decref(eval);
     xci_free(path);

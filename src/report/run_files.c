@@ -206,8 +206,9 @@ xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_e
   for (size_t t = 0; !status && t < files->n_tasks; t++)
     status = copy_labels(json_object_get(files->task[t].effects_info, "labels"), files, err);
   if (!status && files->metrics.n_columns == 0 && !files->coder_summary && files->n_tasks == 0 && !files->eval)
-    status = xci_fail(err, XCODER_MISSING,
-                      "%s: no metrics.csv, crosscoder.safetensors, eval.json or effects, expected a run directory", run);
+    status =
+        xci_fail(err, XCODER_MISSING,
+                 "%s: no metrics.csv, crosscoder.safetensors, eval.json or effects, expected a run directory", run);
   if (!status) find_tokens(files);
   if (status) xci_run_files_free(files);
   return status;

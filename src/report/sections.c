@@ -42,8 +42,10 @@ static void count_verdicts(const json_t *verdicts, size_t *n_pass, size_t *n_war
 }
 
 static void add_verdict_table(xci_page *page, const xci_run_files *run, bool wanted, xci_text *csv) {
-  xci_page_raw(page, "<div class=\"scroll\"><table><thead><tr><th class=\"t\"></th><th class=\"t\">where</th><th class=\"t\">what</th>"
-                     "<th class=\"t\">found</th><th class=\"t\">asked for</th><th class=\"t\">remedy</th></tr></thead><tbody>\n");
+  xci_page_raw(page, "<div class=\"scroll\"><table><thead><tr><th class=\"t\"></th><th class=\"t\">where</th><th "
+                     "class=\"t\">what</th>"
+                     "<th class=\"t\">found</th><th class=\"t\">asked for</th><th "
+                     "class=\"t\">remedy</th></tr></thead><tbody>\n");
   add_verdicts(page, "eval", json_object_get(run->eval, "verdicts"), wanted, csv);
   for (size_t t = 0; t < run->n_tasks; t++) {
     add_verdicts(page, run->task[t].name, json_object_get(run->task[t].effects_info, "verdicts"), wanted, csv);
@@ -99,10 +101,11 @@ void xci_page_summary(xci_page *page) {
   if (n_pass + n_warn == 0) return;
   xci_text csv = {0};
   xci_text_add(&csv, "verdict,where,name,value,limit,remedy\n");
-  xci_text_format(&page->html, "<details%s><summary><span class=\"%s\">%zu WARN</span></summary>\n", n_warn ? " open" : "",
-                  n_warn ? "warn" : "muted", n_warn);
+  xci_text_format(&page->html, "<details%s><summary><span class=\"%s\">%zu WARN</span></summary>\n",
+                  n_warn ? " open" : "", n_warn ? "warn" : "muted", n_warn);
   if (n_warn) add_verdict_table(page, run, false, &csv);
-  xci_text_format(&page->html, "</details>\n<details><summary><span class=\"pass\">%zu PASS</span></summary>\n", n_pass);
+  xci_text_format(&page->html, "</details>\n<details><summary><span class=\"pass\">%zu PASS</span></summary>\n",
+                  n_pass);
   if (n_pass) add_verdict_table(page, run, true, &csv);
   xci_page_raw(page, "</details>\n");
   xci_page_table(page, "verdicts", &csv);
@@ -207,10 +210,13 @@ static void add_task_quality(xci_page *page, const json_t *eval) {
   const json_t *tasks = json_object_get(eval, "tasks");
   if (json_array_size(tasks) == 0) return;
   xci_text csv = {0};
-  xci_text_add(&csv, "task,checkpoint,n,accuracy_clean,accuracy_spliced,logit_difference_clean,logit_difference_spliced\n");
+  xci_text_add(&csv, "task,checkpoint,n,accuracy_clean,accuracy_spliced,logit_difference_clean,logit_difference_"
+                     "spliced\n");
   xci_page_raw(page, "<h3>On the tasks: the model as it is (clean) and running on the reconstruction (spliced)</h3>\n"
-                     "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th class=\"t\">task</th><th class=\"t\">checkpoint</th><th>pairs</th>"
-                     "<th>accuracy clean</th><th>spliced</th><th>logit difference clean</th><th>spliced</th></tr></thead><tbody>\n");
+                     "<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th class=\"t\">task</th><th "
+                     "class=\"t\">checkpoint</th><th>pairs</th>"
+                     "<th>accuracy clean</th><th>spliced</th><th>logit difference "
+                     "clean</th><th>spliced</th></tr></thead><tbody>\n");
   size_t t, c;
   json_t *task, *row;
   json_array_foreach(tasks, t, task) {
@@ -270,8 +276,10 @@ void xci_page_quality(xci_page *page) {
   xci_page_number(page, xci_json_number_at(eval, "n_features"));
   xci_page_raw(page, " features never fired in ");
   xci_page_number(page, xci_json_number_at(dead, "tokens"));
-  xci_page_raw(page, " tokens.</p>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th class=\"t\">checkpoint</th>"
-                     "<th>EV pooled</th><th>EV mean</th><th>CE clean</th><th>CE spliced</th><th>CE blanked</th><th>dCE</th>"
+  xci_page_raw(page, " tokens.</p>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr><th "
+                     "class=\"t\">checkpoint</th>"
+                     "<th>EV pooled</th><th>EV mean</th><th>CE clean</th><th>CE spliced</th><th>CE "
+                     "blanked</th><th>dCE</th>"
                      "<th>CE recovered</th></tr></thead><tbody>\n");
   xci_text csv = {0};
   xci_text_add(&csv, "checkpoint,ev_pooled,ev_mean,ce_clean,ce_spliced,ce_blanked,delta_ce,ce_recovered\n");

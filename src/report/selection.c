@@ -46,7 +46,8 @@ static void add_proposals(selection_page *sp) {
   xci_page_raw(page, "<h2>Proposals</h2>\n<p>The revisions are cut into blocks that explain as much as possible of how "
                      "accuracies and activations differ; each block is stood for by its most typical revision.</p>\n"
                      "<div class=\"scroll\"><table><thead><tr><th>proposal</th><th>explained</th><th>accuracy</th>"
-                     "<th>similarity</th><th class=\"t\">checkpoint</th><th class=\"t\">stands for</th></tr></thead><tbody>\n");
+                     "<th>similarity</th><th class=\"t\">checkpoint</th><th class=\"t\">stands "
+                     "for</th></tr></thead><tbody>\n");
   for (size_t i = 0; i < s->n_proposals; i++)
     for (size_t k = 0; k < s->n; k++) {
       const xcoder_proposal *p = &s->proposal[i];
@@ -76,7 +77,8 @@ static void add_changes(selection_page *sp) {
   xci_page *page = &sp->page;
   xci_text csv = {0};
   xci_text_add(&csv, "change,last_before,first_after,low,high,agreement\n");
-  xci_page_raw(page, "<h2>Change points of the first proposal</h2>\n<p>Intervals hold the change in 95 % of the resamples of "
+  xci_page_raw(page, "<h2>Change points of the first proposal</h2>\n<p>Intervals hold the change in 95 % of the "
+                     "resamples of "
                      "the right answers (binomial, given the pairs; similarities stay as they are).</p>\n<ul>\n");
   for (size_t k = 1; k < s->n && s->n_proposals; k++) {
     const size_t first = s->proposal[0].first[k];
@@ -139,7 +141,8 @@ static void add_accuracy(selection_page *sp) {
   xci_text svg = {0};
   set_axis(sp, &chart);
   xci_chart_svg(&chart, &svg);
-  xci_page_figure(page, "accuracy", &svg, s->n_cells > n_series ? "The first 24 groups; all of them are in the table." : "");
+  xci_page_figure(page, "accuracy", &svg,
+                  s->n_cells > n_series ? "The first 24 groups; all of them are in the table." : "");
   xci_free(y);
 }
 
@@ -190,11 +193,22 @@ static void add_adjacent(selection_page *sp) {
     xci_text_number(&csv, y[n + c]);
     xci_text_add(&csv, "\n");
   }
-  xci_series series[] = {{.name = "cosine", .color = "#0072b2", .n = n, .x = sp->x, .y = y, .line = true, .points = true},
-                         {.name = "Pearson", .color = "#d55e00", .n = n, .x = sp->x, .y = y + n, .line = true,
-                          .points = true, .dashed = true}};
-  xci_chart chart = {.title = "Similarity to the revision before", .x_title = "checkpoint", .y_title = "mean over tokens",
-                     .reference = NAN, .series = series, .n_series = 2};
+  xci_series series[] = {
+      {.name = "cosine", .color = "#0072b2", .n = n, .x = sp->x, .y = y, .line = true, .points = true},
+      {.name = "Pearson",
+       .color = "#d55e00",
+       .n = n,
+       .x = sp->x,
+       .y = y + n,
+       .line = true,
+       .points = true,
+       .dashed = true}};
+  xci_chart chart = {.title = "Similarity to the revision before",
+                     .x_title = "checkpoint",
+                     .y_title = "mean over tokens",
+                     .reference = NAN,
+                     .series = series,
+                     .n_series = 2};
   set_axis(sp, &chart);
   xci_chart_svg(&chart, &svg);
   xci_page_figure(page, "adjacent", &svg, "Vertical lines: the checkpoints of the first proposal.");
@@ -238,13 +252,19 @@ static void add_agreement(xci_page *page, const char *const *runs, size_t n_runs
   page->status = xci_alloc(n_runs, sizeof *files, (void **)&files, page->err);
   for (; !page->status && n_read < n_runs; n_read += !page->status)
     page->status = xci_run_files_read(runs[n_read], &files[n_read], page->err);
-  xci_page_raw(page, "<h2>Do runs of different proposals say the same?</h2>\n<p>Of the 20 features with the largest effects "
-                     "on a task in one run: how many are matched in the other (one to one by decoder, more alike than chance "
-                     "gives, with a certain class in both), and how many of those have the same class there, by place: specific to "
-                     "the first, second or third checkpoint, or shared by the same ones. By chance: if partners were drawn "
+  xci_page_raw(page, "<h2>Do runs of different proposals say the same?</h2>\n<p>Of the 20 features with the largest "
+                     "effects "
+                     "on a task in one run: how many are matched in the other (one to one by decoder, more alike than "
+                     "chance "
+                     "gives, with a certain class in both), and how many of those have the same class there, by place: "
+                     "specific to "
+                     "the first, second or third checkpoint, or shared by the same ones. By chance: if partners were "
+                     "drawn "
                      "at random among the matched.</p>\n<div class=\"scroll\"><table class=\"sortable\"><thead><tr>"
-                     "<th class=\"t\">run</th><th class=\"t\">other run</th><th class=\"t\">task</th><th>top</th><th>matched</th>"
-                     "<th>same class</th><th>by chance</th><th>cosine</th><th>difference of RelIE</th></tr></thead><tbody>\n");
+                     "<th class=\"t\">run</th><th class=\"t\">other run</th><th "
+                     "class=\"t\">task</th><th>top</th><th>matched</th>"
+                     "<th>same class</th><th>by chance</th><th>cosine</th><th>difference of "
+                     "RelIE</th></tr></thead><tbody>\n");
   xci_text_add(&csv, "run,other_run,task,n_top,n_matched,same_class,same_by_chance,cosine,rel_ie_difference\n");
   for (size_t a = 0; a < n_read; a++)
     for (size_t b = a + 1; b < n_read; b++) add_pair_of_runs(page, &files[a], &files[b], &csv);

@@ -110,7 +110,8 @@ void xci_heat_map_svg(const xci_heat_map *map, xci_text *svg) {
   const double left = 16 + letter * (double)longest_name(map->rows, map->n_rows);
   const bool rising = letter * (double)longest > cell;
   const double reach = rising ? 0.71 * letter * (double)longest : 0, top = 44 + reach;
-  double width = left + cell * (double)map->n_columns + 12 + reach, height = top + row_height * (double)map->n_rows + 12;
+  double width = left + cell * (double)map->n_columns + 12 + reach,
+         height = top + row_height * (double)map->n_rows + 12;
   if (width < 20 + 7.2 * (double)strlen(map->title)) width = 20 + 7.2 * (double)strlen(map->title);
   xci_svg_open(svg, width, height, map->title);
   xci_svg_text(svg, 10, 18, "start", 13, "#111", map->title);
@@ -125,7 +126,8 @@ void xci_heat_map_svg(const xci_heat_map *map, xci_text *svg) {
       double t = (value - map->low) / (map->high > map->low ? map->high - map->low : 1);
       t = t < 0 ? 0 : t > 1 ? 1 : t;
       xci_text_format(svg,
-                      "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"#08519c\" fill-opacity=\"%.3f\"/>\n",
+                      "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"#08519c\" "
+                      "fill-opacity=\"%.3f\"/>\n",
                       left + cell * (double)j, y, small ? cell : cell - 1, small ? cell : 25, 0.05 + 0.9 * t);
       if (small) continue;
       char label[32];

@@ -21,22 +21,27 @@ void xci_svg_close(xci_text *svg) { xci_text_add(svg, "</svg>\n"); }
 
 void xci_svg_line(xci_text *svg, double x1, double y1, double x2, double y2, const char *color, double width,
                   bool dashed) {
-  xci_text_format(svg, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"%.1f\"%s/>\n",
-                  x1, y1, x2, y2, color, width, dashed ? " stroke-dasharray=\"4 3\"" : "");
+  xci_text_format(svg,
+                  "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"%.1f\"%s/>\n", x1,
+                  y1, x2, y2, color, width, dashed ? " stroke-dasharray=\"4 3\"" : "");
 }
 
 void xci_svg_text(xci_text *svg, double x, double y, const char *anchor, double size, const char *color,
                   const char *label) {
   if (!label || !*label) return;
-  xci_text_format(svg, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" font-size=\"%.0f\" fill=\"%s\" xml:space=\"preserve\">", x, y,
-                  anchor, size, color);
+  xci_text_format(svg,
+                  "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" font-size=\"%.0f\" fill=\"%s\" "
+                  "xml:space=\"preserve\">",
+                  x, y, anchor, size, color);
   add_escaped(svg, label);
   xci_text_add(svg, "</text>\n");
 }
 
 void xci_svg_rotated(xci_text *svg, double x, double y, const char *label) {
   if (!label || !*label) return;
-  xci_text_format(svg, "<text transform=\"translate(%.1f %.1f) rotate(-90)\" text-anchor=\"middle\" font-size=\"12\" fill=\"#111\">",
+  xci_text_format(svg,
+                  "<text transform=\"translate(%.1f %.1f) rotate(-90)\" text-anchor=\"middle\" font-size=\"12\" "
+                  "fill=\"#111\">",
                   x, y);
   add_escaped(svg, label);
   xci_text_add(svg, "</text>\n");

@@ -58,13 +58,19 @@ static void add_simplex(xci_page *page, const xci_task_files *task, const size_t
     color[n] = class_color(xci_csv_at(csv, row, class_column), run->n_labels, run->labels);
     n++;
   }
-  xci_simplex figure = {.title = "RelIE of the 100 strongest features", .corners = {run->labels[0], run->labels[1], run->labels[2]},
-                        .shares = share, .weight = weight, .names = name, .colors = color, .n = n};
+  xci_simplex figure = {.title = "RelIE of the 100 strongest features",
+                        .corners = {run->labels[0], run->labels[1], run->labels[2]},
+                        .shares = share,
+                        .weight = weight,
+                        .names = name,
+                        .colors = color,
+                        .n = n};
   xci_text svg = {0}, file = {0};
   xci_simplex_svg(&figure, &svg);
   xci_text_format(&file, "relie-%s", task->name);
   xci_page_figure(page, file.bytes ? file.bytes : "relie", &svg,
-                  "A point is a feature, its area |IE|; numbers name the strongest where there is room; grey: uncertain.");
+                  "A point is a feature, its area |IE|; numbers name the strongest where there is room; grey: "
+                  "uncertain.");
   xci_text_clear(&file);
 }
 
@@ -75,7 +81,8 @@ static void add_relie_histogram(xci_page *page, const xci_task_files *task, cons
   const char *colors[BINS];
   size_t last = run->n_labels - 1;
   for (size_t i = 0; i <= BINS; i++) edges[i] = (double)i / BINS;
-  for (size_t i = 0; i < BINS; i++) colors[i] = i < 6 ? xci_checkpoint_color(0, 2) : i >= 14 ? xci_checkpoint_color(1, 2) : "#777777";
+  for (size_t i = 0; i < BINS; i++)
+    colors[i] = i < 6 ? xci_checkpoint_color(0, 2) : i >= 14 ? xci_checkpoint_color(1, 2) : "#777777";
   for (size_t row = 0; row < task->effects.n_rows; row++) {
     double value = xci_csv_number(&task->effects, row, rel[last]);
     if (!isfinite(value) || value < 0 || value > 1) continue;
@@ -84,8 +91,13 @@ static void add_relie_histogram(xci_page *page, const xci_task_files *task, cons
   }
   xci_text svg = {0}, title = {0}, file = {0};
   xci_text_format(&title, "RelIE of %s", run->labels[last]);
-  xci_histogram figure = {.title = title.bytes ? title.bytes : "RelIE", .x_title = "share of |IE| at that checkpoint", .y_title = "features",
-                          .edges = edges, .counts = counts, .n = BINS, .colors = run->n_labels == 2 ? colors : NULL};
+  xci_histogram figure = {.title = title.bytes ? title.bytes : "RelIE",
+                          .x_title = "share of |IE| at that checkpoint",
+                          .y_title = "features",
+                          .edges = edges,
+                          .counts = counts,
+                          .n = BINS,
+                          .colors = run->n_labels == 2 ? colors : NULL};
   xci_histogram_svg(&figure, &svg);
   xci_text_format(&file, "relie-%s", task->name);
   xci_page_figure(page, file.bytes ? file.bytes : "relie", &svg, "");
@@ -164,9 +176,17 @@ static void add_evolution(xci_page *page, const xci_task_files *task, const size
       n_series++;
     }
   write_evolution(page, task, ie, rows, n_rows);
-  xci_chart chart = {.title = "Effect of the five strongest features of each sign", .x_title = "checkpoint", .y_title = "IE (logits)",
-                     .width = 560, .height = 440, .categories = (const char *const *)run->labels, .n_categories = n, .reference = 0,
-                     .reference_name = "", .series = series, .n_series = n_series};
+  xci_chart chart = {.title = "Effect of the five strongest features of each sign",
+                     .x_title = "checkpoint",
+                     .y_title = "IE (logits)",
+                     .width = 560,
+                     .height = 440,
+                     .categories = (const char *const *)run->labels,
+                     .n_categories = n,
+                     .reference = 0,
+                     .reference_name = "",
+                     .series = series,
+                     .n_series = n_series};
   xci_chart_by_checkpoints(&chart, (const char *const *)run->labels, run->tokens_seen, x, n);
   xci_text svg = {0}, file = {0};
   xci_chart_svg(&chart, &svg);
@@ -194,7 +214,8 @@ static void add_effects_table(xci_page *page, const xci_task_files *task, const 
       xci_page_raw(page, "</th>");
     }
   xci_page_raw(page, "<th class=\"t\">class</th><th class=\"t\">life</th></tr></thead><tbody>\n");
-  size_t feature = xci_csv_column(csv, "feature"), kind = xci_csv_column(csv, "class"), life = xci_csv_column(csv, "evolution");
+  size_t feature = xci_csv_column(csv, "feature"), kind = xci_csv_column(csv, "class"),
+         life = xci_csv_column(csv, "evolution");
   for (size_t row = 0; row < csv->n_rows && row < 20; row++) {
     const char *id = xci_csv_at(csv, row, feature);
     xci_text_format(&page->html, "<tr><td data-v=\"%d\"><a href=\"#f%d\">", (int)xci_csv_number(csv, row, feature),
@@ -214,10 +235,13 @@ static void add_effects_table(xci_page *page, const xci_task_files *task, const 
 static void add_balance(xci_page *page, const xci_task_files *task) {
   const json_t *info = task->effects_info;
   if (!info) return;
-  xci_page_raw(page, "<div class=\"scroll\"><table><thead><tr><th class=\"t\">checkpoint</th><th>metric clean</th><th>at the baseline</th>"
-                     "<th>sum of effects</th><th>error node</th><th>completeness gap</th><th>gap share</th></tr></thead><tbody>\n");
+  xci_page_raw(page, "<div class=\"scroll\"><table><thead><tr><th class=\"t\">checkpoint</th><th>metric "
+                     "clean</th><th>at the baseline</th>"
+                     "<th>sum of effects</th><th>error node</th><th>completeness gap</th><th>gap "
+                     "share</th></tr></thead><tbody>\n");
   xci_text csv = {0};
-  static const char *const keys[] = {"metric_clean", "metric_baseline", "sum_effects", "error_effect", "gap", "gap_share"};
+  static const char *const keys[] = {"metric_clean", "metric_baseline", "sum_effects", "error_effect",
+                                     "gap",          "gap_share"};
   xci_text_add(&csv, "checkpoint,metric_clean,metric_baseline,sum_effects,error_effect,gap,gap_share\n");
   size_t c;
   json_t *row;

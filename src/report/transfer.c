@@ -39,26 +39,45 @@ static void add_figure(xci_page *page, const char *name, const json_t *transfer)
   }
   for (size_t c = 0; c <= n; c++)
     series[c] = (xci_series){.name = c < n ? xci_json_text_at(json_array_get(first, c), "label") : "by chance",
-                             .color = c < n ? xci_checkpoint_color(c, n) : "#888888", .n = n_tasks, .x = x[c], .y = y[c],
-                             .low = low[c], .high = high[c], .points = true};
-  const xci_chart chart = {.title = "Of the strongest features, those that stay", .x_title = "task", .y_title = "share", .y_min = -0.02,
-                           .y_max = 1.02, .width = n_tasks > 5 ? 660 : 520, .categories = names, .n_categories = n_tasks,
-                           .reference = NAN, .series = series, .n_series = n + 1};
+                             .color = c < n ? xci_checkpoint_color(c, n) : "#888888",
+                             .n = n_tasks,
+                             .x = x[c],
+                             .y = y[c],
+                             .low = low[c],
+                             .high = high[c],
+                             .points = true};
+  const xci_chart chart = {.title = "Of the strongest features, those that stay",
+                           .x_title = "task",
+                           .y_title = "share",
+                           .y_min = -0.02,
+                           .y_max = 1.02,
+                           .width = n_tasks > 5 ? 660 : 520,
+                           .categories = names,
+                           .n_categories = n_tasks,
+                           .reference = NAN,
+                           .series = series,
+                           .n_series = n + 1};
   xci_text svg = {0}, file = {0};
   xci_chart_svg(&chart, &svg);
   xci_text_format(&file, "transfer-%s", name);
   xci_page_figure(page, file.bytes ? file.bytes : "transfer", &svg,
-                  "With 95 % intervals, by the slot at which effects are measured. By chance: features drawn with about the same "
+                  "With 95 % intervals, by the slot at which effects are measured. By chance: features drawn with "
+                  "about the same "
                   "density, mean over slots and the largest 97.5 % quantile.");
   xci_text_clear(&file);
 }
 
 static void add_table(xci_page *page) {
-  static const xci_head heads[] = {
-      {XCI_CELL_TEXT, "transfer", "transfer"}, {XCI_CELL_TEXT, "task", "task"}, {XCI_CELL_TEXT, "checkpoint", "checkpoint"},
-      {XCI_CELL_NUMBER, "features", "n_features"}, {XCI_CELL_NUMBER, "rank correlation of |IE|", "spearman"},
-      {XCI_CELL_NUMBER, "strongest", "n_top"}, {XCI_CELL_NUMBER, "stay", "n_stay"}, {XCI_CELL_INTERVAL, "their share", "share"},
-      {XCI_CELL_NUMBER, "by chance", "null_share"}, {XCI_CELL_NUMBER, "by chance, 97.5 %", "null_high"}};
+  static const xci_head heads[] = {{XCI_CELL_TEXT, "transfer", "transfer"},
+                                   {XCI_CELL_TEXT, "task", "task"},
+                                   {XCI_CELL_TEXT, "checkpoint", "checkpoint"},
+                                   {XCI_CELL_NUMBER, "features", "n_features"},
+                                   {XCI_CELL_NUMBER, "rank correlation of |IE|", "spearman"},
+                                   {XCI_CELL_NUMBER, "strongest", "n_top"},
+                                   {XCI_CELL_NUMBER, "stay", "n_stay"},
+                                   {XCI_CELL_INTERVAL, "their share", "share"},
+                                   {XCI_CELL_NUMBER, "by chance", "null_share"},
+                                   {XCI_CELL_NUMBER, "by chance, 97.5 %", "null_high"}};
   xci_grid grid;
   xci_grid_open(&grid, page, heads, sizeof heads / sizeof *heads, false);
   for (size_t i = 0; i < page->run->n_transfers; i++) {
@@ -70,7 +89,8 @@ static void add_table(xci_page *page) {
         xci_grid_text(&grid, xci_task_short(xci_json_text_at(task, "task")));
         xci_grid_text(&grid, xci_json_text_at(row, "label"));
         for (size_t k = 3; k < 7; k++) xci_grid_number(&grid, xci_json_number_at(row, heads[k].key));
-        xci_grid_interval(&grid, xci_json_number_at(row, "share"), xci_json_number_at(row, "low"), xci_json_number_at(row, "high"));
+        xci_grid_interval(&grid, xci_json_number_at(row, "share"), xci_json_number_at(row, "low"),
+                          xci_json_number_at(row, "high"));
         for (size_t k = 8; k < 10; k++) xci_grid_number(&grid, xci_json_number_at(row, heads[k].key));
         xci_grid_end_row(&grid);
       }
@@ -86,11 +106,11 @@ static void add_answer(xci_page *page, const json_t *transfer) {
   json_t *task, *row;
   json_array_foreach(json_object_get(transfer, "tasks"), t, task)
     json_array_foreach(json_object_get(task, "checkpoints"), c, row) {
-      if (strcmp(xci_json_text_at(row, "label"), taken_by) != 0 || !isfinite(xci_json_number_at(row, "share"))) continue;
-      share += xci_json_number_at(row, "share");
-      chance += xci_json_number_at(row, "null_share");
-      spearman += xci_json_number_at(row, "spearman");
-      n++;
+    if (strcmp(xci_json_text_at(row, "label"), taken_by) != 0 || !isfinite(xci_json_number_at(row, "share"))) continue;
+    share += xci_json_number_at(row, "share");
+    chance += xci_json_number_at(row, "null_share");
+    spearman += xci_json_number_at(row, "spearman");
+    n++;
     }
   xci_page_raw(page, "<p><b>");
   xci_page_text(page, taken_by);
@@ -100,9 +120,11 @@ static void add_answer(xci_page *page, const json_t *transfer) {
   }
   xci_page_raw(page, "</b>");
   if (n)
-    xci_text_format(&page->html, ": at this slot <b>%.0f %%</b> of the strongest features stay among the strongest (%.0f %% by chance), and "
-                    "|IE| has a rank correlation of <b>%.2f</b> with what it was (means over tasks).", 100 * share / (double)n,
-                    100 * chance / (double)n, spearman / (double)n);
+    xci_text_format(&page->html,
+                    ": at this slot <b>%.0f %%</b> of the strongest features stay among the strongest (%.0f %% by "
+                    "chance), and "
+                    "|IE| has a rank correlation of <b>%.2f</b> with what it was (means over tasks).",
+                    100 * share / (double)n, 100 * chance / (double)n, spearman / (double)n);
   xci_page_raw(page, " The slot's scale was estimated anew: ");
   xci_page_number(page, xci_json_number_at(transfer, "scale"));
   xci_page_raw(page, " instead of ");
@@ -113,9 +135,12 @@ static void add_answer(xci_page *page, const json_t *transfer) {
 void xci_page_transfers(xci_page *page) {
   const xci_run_files *run = page->run;
   if (run->n_transfers == 0) return;
-  xci_page_raw(page, "<h2 id=\"transfer\">Do effects hold for another revision?</h2>\n<p>Another revision's activations take the slot of one "
-                     "checkpoint; nothing is trained anew. If the same features carry the task, they belong to the model's course and "
-                     "not to the one checkpoint that the crosscoder was trained on. The other slots change a little, since "
+  xci_page_raw(page, "<h2 id=\"transfer\">Do effects hold for another revision?</h2>\n<p>Another revision's "
+                     "activations take the slot of one "
+                     "checkpoint; nothing is trained anew. If the same features carry the task, they belong to the "
+                     "model's course and "
+                     "not to the one checkpoint that the crosscoder was trained on. The other slots change a little, "
+                     "since "
                      "activations are common to all.</p>\n");
   for (size_t i = 0; i < run->n_transfers; i++) {
     add_answer(page, run->transfer[i].value);

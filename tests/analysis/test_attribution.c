@@ -144,14 +144,15 @@ START_TEST(effects_are_those_of_autograd) {
 }
 END_TEST
 
-/* Of the whole path from models to the table, whose activations differ by an ulp of bf16 here and there. A single effect
- * that crosses 0.1 by that changes its average by more than that, so two may. */
+/* Of the whole path from models to the table, whose activations differ by an ulp of bf16 here and there. A single
+ * effect that crosses 0.1 by that changes its average by more than that, so two may. */
 START_TEST(the_average_of_the_authors) {
   scene in;
   xcoder_verdicts verdicts;
   xci_csv csv;
   char path[128];
-  const xcoder_attribute_options options = {.quadrature = XCODER_LEFT, .n_steps = 10, .authors = true, .batch_keys = 17};
+  const xcoder_attribute_options options = {
+      .quadrature = XCODER_LEFT, .n_steps = 10, .authors = true, .batch_keys = 17};
   scene_open(&in, NULL);
   ck_ok(xcoder_attribute(&in.setting, in.pairs, &options, in.run, &verdicts, err));
   snprintf(path, sizeof path, "effects/%s.csv", xcoder_pairs_name(in.pairs));

@@ -428,7 +428,8 @@ static xcoder *move_to_last(const scene *in) {
  * path, for 1 / sqrt(v + epsilon) varies by v / (2 epsilon) only. Here epsilon is 1, states have entries below some
  * 20 / 256, so v is below 0.006 and a gradient along the path to the origin varies by less than 0.3 %. Then one
  * gradient, at any node, gives the whole change: effects of features, error and bias sum to it, whatever the rule whose
- * weights sum to 1 (those of gauss do with more nodes), while the same rules leave most of it open in the model as it was. */
+ * weights sum to 1 (those of gauss do with more nodes), while the same rules leave most of it open in the model as it
+ * was. */
 START_TEST(effects_of_a_linear_model_sum_exactly) {
   static const xcoder_quadrature rules[] = {XCODER_GRADIENT, XCODER_LEFT, XCODER_MIDPOINT,
                                              XCODER_LEGENDRE};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Three windows with planted features, each window's in another order: long lives are joined, what comes and goes does so
- * where it was planted, and what is in one window alone stays alone. */
+/* Three windows with planted features, each window's in another order: long lives are joined, what comes and goes does
+ * so where it was planted, and what is in one window alone stays alone. */
 #include "analysis/evolution/chain.h"
 #include "analysis/csv_in.h"
 #include "base/file.h"
@@ -176,8 +176,8 @@ START_TEST(planted_lives_are_joined) {
 }
 END_TEST
 
-/* 70 and 50 latents of the first windows are noise of their own. Above the 99 % quantile of the null are 1 % of them; 5 and more of
- * 120 at 1 % have a chance below 0.02, and the numbers are fixed. */
+/* 70 and 50 latents of the first windows are noise of their own. Above the 99 % quantile of the null are 1 % of them; 5
+ * and more of 120 at 1 % have a chance below 0.02, and the numbers are fixed. */
 START_TEST(noise_is_not_joined) {
   xci_side side[WINDOWS];
   xci_chain chain;

@@ -43,7 +43,8 @@ START_TEST(ranks_share_ties) {
 END_TEST
 
 /* Values of scipy 1.17 (stats.t.interval, ttest_ind with equal_var=False). The quantile is that of a p
- * off by up to 1e-3, where the density of t with 4 degrees of freedom is 0.03: off by 0.03 standard errors of 0.12, 0.16. */
+ * off by up to 1e-3, where the density of t with 4 degrees of freedom is 0.03: off by 0.03 standard errors of 0.12,
+ * 0.16. */
 START_TEST(intervals_of_means) {
   const double x[] = {0.1, 0.4, 0.35, 0.8, 0.62}, y[] = {0.5, 0.9, 0.7, 0.95};
   double mean, low, high, p;

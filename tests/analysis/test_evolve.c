@@ -301,11 +301,13 @@ START_TEST(shared_languages_are_found) {
     for (size_t i = 0; i < D; i++) {
       task.feature[e * D + i] = (int32_t)i;
       const bool strong = e % 3 == 2 ? i >= 40 : i < 10;
-      for (size_t c = 0; c < M; c++) task.effect[(e * D + i) * M + c] = (float)(strong ? 1 + uniform() : 0.01 * uniform());
+      for (size_t c = 0; c < M; c++)
+        task.effect[(e * D + i) * M + c] = (float)(strong ? 1 + uniform() : 0.01 * uniform());
     }
   }
   for (size_t i = 0; i < D * M; i++) share[i] = uniform();
-  const xci_run_effects all = {.n = M, .n_features = D, .n_tasks = 1, .task = &task, .n_languages = 3, .languages = names};
+  const xci_run_effects all = {
+      .n = M, .n_features = D, .n_tasks = 1, .task = &task, .n_languages = 3, .languages = names};
   xci_language_life life;
   ck_ok(xci_languages(&all, share, 10, 199, 1, &life, err));
   ck_assert_uint_eq(life.n_overlaps, 6);

@@ -432,7 +432,8 @@ START_TEST(labels_are_told_by_features) {
   ck_ok(xci_csv_open(scene_path(&in, "features/token-labels.csv"), &csv, err));
   ck_ok(xci_database_open(scene_path(&in, "features/database.safetensors"), NULL, &db, err));
   ck_assert_uint_eq(csv.n_rows, db.size.rows * N);
-  const size_t auc = xci_csv_column(&csv, "auc"), p = xci_csv_column(&csv, "p"), q = xci_csv_column(&csv, "p_corrected");
+  const size_t auc = xci_csv_column(&csv, "auc"), p = xci_csv_column(&csv, "p"),
+               q = xci_csv_column(&csv, "p_corrected");
   for (size_t r = 0; r < csv.n_rows; r++) {
     ck_assert_double_ge(xci_csv_number(&csv, r, auc), 0.5); /* of two labels that exclude each other the better one */
     ck_assert_double_ge(xci_csv_number(&csv, r, q), xci_csv_number(&csv, r, p) - 1e-12);

@@ -249,12 +249,14 @@ START_TEST(known_labels_are_found) {
     ck_assert(number(checkpoint, "probe") == 1);
     ck_assert(number(json_object_get(checkpoint, "single"), "auc") > 0.9);
     ck_assert(number(checkpoint, "floor") > 0.35 && number(checkpoint, "floor") < 0.65);
-    ck_assert_uint_eq(json_array_size(json_object_get(checkpoint, "conditions")), 6); /* two of all, two parts of two languages */
+    ck_assert_uint_eq(json_array_size(json_object_get(checkpoint, "conditions")),
+                      6); /* two of all, two parts of two languages */
     ck_assert_str_eq(json_string_value(json_object_get(at(checkpoint, "conditions", 3), "condition")), "yy");
     const json_t *heldout = at(checkpoint, "conditions", 5); /* half of 32 sentences; all of them are measured */
     ck_assert_str_eq(json_string_value(json_object_get(heldout, "condition")), "yy, heldout nouns");
     ck_assert(number(heldout, "n") == 16);
-    ck_assert(number(heldout, "low") <= number(heldout, "single") && number(heldout, "single") <= number(heldout, "high"));
+    ck_assert(number(heldout, "low") <= number(heldout, "single") && number(heldout, "single") <= number(heldout, "hig"
+                                                                                                                  "h"));
   }
   ck_ok(xci_csv_open(scene_path(&in, "known.csv"), &csv, err));
   ck_assert_uint_eq(csv.n_rows, N * (7 * 5 + 1));
@@ -329,7 +331,8 @@ END_TEST
 /* Each allocation of an analysis fails once: the call says so and leaves no file. */
 START_TEST(allocations_may_fail) {
   static const uint32_t features[] = {3, 17};
-  const xcoder_attribute_options options = {.quadrature = XCODER_LEFT, .n_steps = 2, .baseline = XCODER_MEAN, .bootstrap = 5};
+  const xcoder_attribute_options options = {
+      .quadrature = XCODER_LEFT, .n_steps = 2, .baseline = XCODER_MEAN, .bootstrap = 5};
   scene in;
   scene_open(&in, NULL);
   const xcoder_pairs *tasks[] = {in.pairs};

@@ -296,8 +296,8 @@ START_TEST(ties_are_settled_in_order) {
   const xcoder_select_options options = {.n = 3, .n_proposals = 3, .weight = 1, .bootstrap = 0};
   xcoder_selection *s = NULL;
   ck_ok(xcoder_select(write_accuracy(right, 4), NULL, &options, &s, err));
-  /* Each of the three cuts into three blocks leaves one pair of neighbours together, at the same cost: all are proposed,
-   * the one whose last block begins first before the others. */
+  /* Each of the three cuts into three blocks leaves one pair of neighbours together, at the same cost: all are
+   * proposed, the one whose last block begins first before the others. */
   ck_assert_uint_eq(s->n_proposals, 3);
   ck_assert_double_eq_tol(s->proposal[0].score, s->proposal[2].score, 1e-12);
   ck_assert_uint_eq(s->proposal[0].first[2], 2);

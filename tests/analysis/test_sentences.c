@@ -78,7 +78,8 @@ START_TEST(test_scores) {
 }
 END_TEST
 
-/* The share of golden items whose first sentence wins, with scores divided by golden columns 2+k and 3+k (k < 0: not). */
+/* The share of golden items whose first sentence wins, with scores divided by golden columns 2+k and 3+k (k < 0:
+ * not). */
 static double golden_accuracy(const xci_csv *golden, int k) {
   size_t n_right = 0;
   for (size_t i = 0; i < golden->n_rows; i++) {

@@ -54,7 +54,8 @@ cl_int clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t size, vo
   REAL(clGetDeviceInfo);
   cl_int code = real(device, what, size, value, n);
   if (code != CL_SUCCESS || value == NULL) return code;
-  if (what == CL_DEVICE_TYPE && fault_is_gpu) memcpy(value, &(cl_device_type){CL_DEVICE_TYPE_GPU}, sizeof(cl_device_type));
+  if (what == CL_DEVICE_TYPE && fault_is_gpu)
+    memcpy(value, &(cl_device_type){CL_DEVICE_TYPE_GPU}, sizeof(cl_device_type));
   if (what == CL_DEVICE_GLOBAL_MEM_SIZE && fault_memory > 0)
     memcpy(value, &(cl_ulong){fault_memory}, sizeof(cl_ulong));
   if (what == CL_DEVICE_MAX_MEM_ALLOC_SIZE && fault_largest > 0)

@@ -12,7 +12,8 @@ extern int fault_left[N_FAULTS]; /* calls until the one that fails; 0: none does
 extern int fault_seen[N_FAULTS]; /* calls so far */
 extern int fault_is_lost;        /* after a call that failed every later one of any kind fails: a device that is gone */
 extern int fault_is_gpu;         /* processors say that they are GPUs */
-extern unsigned long long fault_memory, fault_largest; /* bytes that devices say they have, and give at once; 0: theirs */
+extern unsigned long long fault_memory,
+    fault_largest; /* bytes that devices say they have, and give at once; 0: theirs */
 
 /* No fault to come, no call seen. */
 void fault_reset(void);

@@ -71,7 +71,8 @@ static void check_tensors(golden *g, xci_coder_slot slot, double tolerance) {
   for (int t = 0; t < XCI_N_TENSORS; t++) {
     float *values = NULL;
     ck_assert_int_eq(XCI_ALLOC(&values, n_values(g, t), NULL), XCODER_OK);
-    ck_assert_int_eq(g->device->ops->coder_read(g->device, g->coder, (xci_coder_tensor)t, slot, values, NULL), XCODER_OK);
+    ck_assert_int_eq(g->device->ops->coder_read(g->device, g->coder, (xci_coder_tensor)t, slot, values, NULL),
+                     XCODER_OK);
     for (size_t i = 0; i < n_values(g, t); i++) {
       double want = take(g);
       if (!(fabs((double)values[i] - want) <= tolerance * fmax(1, fabs(want))))
@@ -82,8 +83,8 @@ static void check_tensors(golden *g, xci_coder_slot slot, double tolerance) {
 }
 
 /* Inputs are rounded to float32 (2^-24 of values up to 4), and a gradient is a sum of at most B (D + n d) products of
- * values of order 1: 12 * 64 * 4 * 2^-24 = 2e-4 at the very worst, in truth a random walk of it: 2e-5. After 20 steps of
- * Adam of at most 0.01, which divides by the gradient's size, 1 % of a step each: 2e-3. */
+ * values of order 1: 12 * 64 * 4 * 2^-24 = 2e-4 at the very worst, in truth a random walk of it: 2e-5. After 20 steps
+ * of Adam of at most 0.01, which divides by the gradient's size, 1 % of a step each: 2e-3. */
 START_TEST(test_against_torch) {
   const char *tested = getenv("XCODER_TEST_DEVICE"), *const devices[] = {"reference", tested != NULL ? tested : "cpu"};
   golden g;

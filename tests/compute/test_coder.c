@@ -3,7 +3,8 @@
  *
  * Tolerances: every result is a polynomial of float inputs. If no path from an input to a result has more than m
  * roundings, then |computed - exact| <= gamma(m) * (the same polynomial of absolute values), where
- * gamma(m) = m u / (1 - m u), u = 2^-24 (Higham, Accuracy and Stability, section 3). The polynomials of absolute values are evaluated below. */
+ * gamma(m) = m u / (1 - m u), u = 2^-24 (Higham, Accuracy and Stability, section 3). The polynomials of absolute values
+ * are evaluated below. */
 #include "coder_pair.h"
 
 #include "base/memory.h"

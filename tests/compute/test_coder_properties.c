@@ -303,7 +303,8 @@ START_TEST(test_refusals) {
     ck_assert_int_eq(p.backend[i]->coder_codes(device, p.coder[i], &codes, &err), XCODER_USAGE);
     ck_assert_int_eq(p.backend[i]->coder_decode(device, p.coder[i], p.x, &err), XCODER_USAGE);
     ck_assert_int_eq(p.backend[i]->coder_encode(device, p.coder[i], p.x, 6, &relu, &err), XCODER_USAGE);
-    ck_assert_int_eq(p.backend[i]->coder_backward(device, p.coder[i], &(xci_objective)L1(1), &losses, &err), XCODER_USAGE);
+    ck_assert_int_eq(p.backend[i]->coder_backward(device, p.coder[i], &(xci_objective)L1(1), &losses, &err),
+                     XCODER_USAGE);
     ck_assert_int_eq(p.backend[i]->coder_read(device, p.coder[i], XCI_W_ENC, XCI_MOMENT1, p.x, &err), XCODER_USAGE);
     size_t start[] = {0, 2}, backward_start[] = {2, 0};
     const uint32_t beyond[] = {1, 4}, twice[] = {1, 1};

@@ -267,7 +267,8 @@ static void check_bf16(xcoder_device *device, size_t m, size_t n, size_t k, bool
   xci_dtype_to_f32(bytes + 1, dtype, n * k, w.values[0]);
   xci_weight weight = {.rows = w.weight[0]->rows, .columns = w.weight[0]->columns, .dtype = dtype,
                        .source = bytes + 1};
-  float *a = random_floats(60, m * k, 0, 1), *c = random_floats(61, m * (n + 3), 0, 1), *guard = random_floats(61, m * (n + 3), 0, 1);
+  float *a = random_floats(60, m * k, 0, 1), *c = random_floats(61, m * (n + 3), 0, 1),
+        *guard = random_floats(61, m * (n + 3), 0, 1);
   ck_ok(xci_cpu_product_bf16(device, transpose, m, a, k, &weight, c, n + 3, err));
   for (size_t i = 0; i < m; i++) {
     for (size_t j = 0; j < n; j++) {
@@ -278,7 +279,8 @@ static void check_bf16(xcoder_device *device, size_t m, size_t n, size_t k, bool
         size += fabs(term);
       }
       double error = fabs((double)c[i * (n + 3) + j] - sum);
-      ck_assert_msg(error <= (double)k * 0x1p-24 * size, "%zu x %zu x %zu at %zu, %zu: off by %g", m, n, k, i, j, error);
+      ck_assert_msg(error <= (double)k * 0x1p-24 * size, "%zu x %zu x %zu at %zu, %zu: off by %g", m, n, k, i, j,
+                    error);
     }
     ck_assert_mem_eq(c + i * (n + 3) + n, guard + i * (n + 3) + n, 3 * sizeof *c); /* nothing beside the result */
   }

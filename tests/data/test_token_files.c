@@ -80,7 +80,8 @@ START_TEST(told_by_content) {
   ck_assert(!xcoder_tokens_recognize("-"));
   ck_assert(!xcoder_tokens_recognize("/dev/zero"));
   ck_assert(!xcoder_tokens_recognize("/nonexistent"));
-  static const char *const names[] = {"plain", "wide", "narrow", "a.npy", "a.u16", "a.u32", "m.bin", "m.idx", "m.index"};
+  static const char *const names[] = {"plain", "wide",  "narrow", "a.npy",  "a.u16",
+                                      "a.u32", "m.bin", "m.idx",  "m.index"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) ck_assert_int_eq(unlink(temporary_file(names[i])), 0);
 }
 END_TEST
@@ -152,7 +153,8 @@ START_TEST(forged_indices) {
   idx[17] = 3;
   static const unsigned char negative[] = {1, 0, 255, 255, 3, 0, 4, 0, 5, 0, 6, 0};
   write_temporary("b.bin", negative, 12);
-  expect_refusal(write_temporary("b.idx", idx, MMAP_DOCUMENTS + 16), 2, XCODER_FORMAT, "value 1 is no token id (byte 2 ");
+  expect_refusal(write_temporary("b.idx", idx, MMAP_DOCUMENTS + 16), 2, XCODER_FORMAT,
+                 "value 1 is no token id (byte 2 ");
   ck_assert_int_eq(unlink(temporary_file("b.bin")), 0);
   expect_refusal(temporary_file("b.idx"), 2, XCODER_MISSING, "b.bin");
   ck_assert_int_eq(unlink(temporary_file("b.idx")), 0);
@@ -163,7 +165,8 @@ START_TEST(other_bad_files) {
   expect_refusal(write_temporary("a.u16", numbers, 11), 1, XCODER_FORMAT, "11 bytes, no multiple of 2");
   expect_refusal(write_temporary("a.u16", numbers, 0), 1, XCODER_MISMATCH, "0 tokens");
   ck_assert_int_eq(unlink(temporary_file("a.u16")), 0);
-  expect_refusal(write_temporary("a.u32", "\1\0\0\0\1\0\0\377", 8), 1, XCODER_FORMAT, "value 1 is no token id (byte 4 ");
+  expect_refusal(write_temporary("a.u32", "\1\0\0\0\1\0\0\377", 8), 1, XCODER_FORMAT,
+                 "value 1 is no token id (byte 4 ");
   ck_assert_int_eq(unlink(temporary_file("a.u32")), 0);
   expect_refusal(write_temporary("a.npy", "\x93NUMPY\1", 7), 1, XCODER_FORMAT, "a.npy");
   ck_assert_int_eq(unlink(temporary_file("a.npy")), 0);

@@ -232,7 +232,8 @@ START_TEST(raw_files) {
     idx[bad[i].at] = kept;
   }
   idx[9] = 2;
-  FAILS(XCODER_UNSUPPORTED, "version 2", xcoder_tokens_load(write_temporary("r.idx", idx, sizeof idx), 2, &tokens, err));
+  FAILS(XCODER_UNSUPPORTED, "version 2",
+        xcoder_tokens_load(write_temporary("r.idx", idx, sizeof idx), 2, &tokens, err));
   idx[9] = 1;
   FAILS(XCODER_FORMAT, "MMIDIDX", xcoder_tokens_load(write_temporary("r.idx", idx, 33), 2, &tokens, err));
   FAILS(XCODER_FORMAT, "do not fit", xcoder_tokens_load(write_temporary("r.idx", idx, 73), 2, &tokens, err));

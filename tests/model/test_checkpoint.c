@@ -271,7 +271,8 @@ START_TEST(test_devices) {
   ck_assert_int_eq(xcoder_device_open("gpu", &device, NULL), XCODER_USAGE);
   ck_assert_int_eq(xcoder_device_open("cpu:1", &device, NULL), XCODER_USAGE);
   ck_assert_int_eq(xcoder_device_open("", &device, NULL), XCODER_USAGE);
-  ck_assert_int_eq(xcoder_device_open("opencl:99", &device, NULL), XCODER_DEVICE); /* with OpenCL too: so many there are not */
+  ck_assert_int_eq(xcoder_device_open("opencl:99", &device, NULL),
+                   XCODER_DEVICE); /* with OpenCL too: so many there are not */
   ck_assert(device == NULL);
   ck_ok(xcoder_device_open(NULL, &device, err));
   ck_assert_str_eq(xcoder_device_name(device), "cpu");

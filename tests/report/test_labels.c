@@ -24,7 +24,8 @@ static char *put(const char *name, const char *content, size_t n) {
 }
 
 /* Reads and merges one file; the status of whichever fails. */
-static xcoder_status take(xci_label_list *list, const char *name, const char *content, size_t n_features, xcoder_error *err) {
+static xcoder_status take(xci_label_list *list, const char *name, const char *content, size_t n_features,
+                          xcoder_error *err) {
   char *path = put(name, content, strlen(content));
   xcoder_status status = xci_labels_read(list, path, err);
   if (!status) status = xci_labels_merge(list, n_features, err);
@@ -90,9 +91,12 @@ START_TEST(what_spreadsheets_write) {
   xcoder_error err = {0};
   size_t n;
   ck_assert_msg(take(&list, "anna.csv",
-                     "\xef\xbb\xbf" "Description , FEAT_ID,confidence,notes\r\n"
+                     "\xef\xbb\xbf"
+                     "Description , FEAT_ID,confidence,notes\r\n"
                      "\"plural, \"\"subject\"\"\r\nof verbs\",17.0,High,x\r\n\r\n"
-                     "'=1+1,3,2,\r\n,5,,only notes\r\n  spaced \t out ,4,,\r\n", 100, &err) == XCODER_OK, "%s", err.message);
+                     "'=1+1,3,2,\r\n,5,,only notes\r\n  spaced \t out ,4,,\r\n",
+                     100, &err) == XCODER_OK,
+                "%s", err.message);
   ck_assert_uint_eq(list.n, 3);
   ck_assert_uint_eq(list.n_empty, 1);
   const xci_label *label = xci_labels_of(&list, 17, &n);
@@ -154,8 +158,9 @@ START_TEST(the_last_file_counts) {
   size_t n;
   ck_assert_int_eq(take(&list, "anna.csv", "feat_id,description\n1,x\n1,x\n2,y\n", 0, NULL), XCODER_OK);
   ck_assert_uint_eq(list.n_repeated, 1);
-  ck_assert_int_eq(take(&list, "later.csv", "feat_id,description,annotator\n1,z,anna\n2,y,anna\n1,w,ben\n1,w,cem\n", 0, NULL),
-                   XCODER_OK);
+  ck_assert_int_eq(
+      take(&list, "later.csv", "feat_id,description,annotator\n1,z,anna\n2,y,anna\n1,w,ben\n1,w,cem\n", 0, NULL),
+      XCODER_OK);
   ck_assert_uint_eq(list.n, 4);
   ck_assert_uint_eq(list.n_replaced, 1);
   ck_assert_uint_eq(list.n_repeated, 2);
@@ -167,7 +172,8 @@ START_TEST(the_last_file_counts) {
 END_TEST
 
 START_TEST(no_formula_and_the_same_text_again) {
-  static const char *const texts[] = {"=1+1", "+a", "-a", "@a", "'=1", "''-b", "'quoted'", "a,b", "\"", "-1", "'-1", "plain"};
+  static const char *const texts[] = {"=1+1",     "+a",  "-a", "@a", "'=1", "''-b",
+                                      "'quoted'", "a,b", "\"", "-1", "'-1", "plain"};
   enum { N = sizeof texts / sizeof *texts };
   xci_text csv = {0};
   xci_label_list list = {0};
@@ -191,9 +197,12 @@ END_TEST
 START_TEST(agreement_file) {
   xci_label_list list = {0};
   xci_text json = {0};
-  ck_assert_int_eq(take(&list, "anna.csv", "feat_id,description,languages\n1,Plural Noun,en;fr\n2,verb,en\n3,x,\n", 0, NULL), XCODER_OK);
-  ck_assert_int_eq(take(&list, "ben.csv", "feat_id,description,languages\n1,plural noun,\"fr, en\"\n2,name,en\n4,y,\n", 0, NULL),
-                   XCODER_OK);
+  ck_assert_int_eq(
+      take(&list, "anna.csv", "feat_id,description,languages\n1,Plural Noun,en;fr\n2,verb,en\n3,x,\n", 0, NULL),
+      XCODER_OK);
+  ck_assert_int_eq(
+      take(&list, "ben.csv", "feat_id,description,languages\n1,plural noun,\"fr, en\"\n2,name,en\n4,y,\n", 0, NULL),
+      XCODER_OK);
   ck_assert_int_eq(xci_labels_json(&list, &json, NULL), XCODER_OK);
   json_t *file = json_loads(json.bytes, 0, NULL), *pair = json_array_get(json_object_get(file, "cohen"), 1);
   ck_assert_ptr_nonnull(file);

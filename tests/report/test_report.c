@@ -15,10 +15,18 @@ static char own_folder[] = "test-report-XXXXXX";
 static char *folder = own_folder;
 
 /* RELIABILITY H01-H12, as JSON text (backslashes doubled for C). */
-static const char *const hostile[] = {
-    "<script>document.title=`P1`</script>", "</script><img src=x onerror=document.title=`P2`>", "<!--", "]]>", "\\\"><svg/onload=document.title=`P3`>",
-    "javascript:document.title=`P4`", "a\\u2028b\\u2029c", "\\u202egnp.exe", "\\u001b[2J", "=HYPERLINK(1)", "</title>&amp;",
-    "' onmouseover='document.title=`P5`"};
+static const char *const hostile[] = {"<script>document.title=`P1`</script>",
+                                      "</script><img src=x onerror=document.title=`P2`>",
+                                      "<!--",
+                                      "]]>",
+                                      "\\\"><svg/onload=document.title=`P3`>",
+                                      "javascript:document.title=`P4`",
+                                      "a\\u2028b\\u2029c",
+                                      "\\u202egnp.exe",
+                                      "\\u001b[2J",
+                                      "=HYPERLINK(1)",
+                                      "</title>&amp;",
+                                      "' onmouseover='document.title=`P5`"};
 enum { N_HOSTILE = sizeof hostile / sizeof *hostile };
 
 static void put(const char *name, const char *content) {
@@ -41,11 +49,15 @@ static void put_features(void) {
   for (int i = 0; i < N_HOSTILE; i++) {
     const char *h = hostile[i];
     xci_text_format(&t,
-        "%s{\"feature\":%d,\"density\":0.01,\"max\":2,\"mean_active\":1,\"token_entropy\":0.5,\"top_token_share\":0.5,"
-        "\"decoder_norm\":[1,2,3],\"rel_dec\":[0.2,0.3,0.5],\"decoder_cosine\":[[1,0.5,0],[0.5,1,0],[0,0,1]],"
-        "\"promoted\":[[{\"token\":\"%s\",\"id\":1,\"logit\":1}]],\"suppressed\":[],\"nearest\":[{\"feature\":1,\"cosine\":0.3}],"
-        "\"contexts\":[{\"tokens\":[\"x\",\"%s\",\"y\\nz\"],\"activation\":[0,2,1],\"peak\":1,"
-        "\"per_checkpoint\":[[0,1,2],[0,0,1],[-1,0,3]]}]}", i ? "," : "", i, h, h);
+                    "%s{\"feature\":%d,\"density\":0.01,\"max\":2,\"mean_active\":1,\"token_entropy\":0.5,\"top_token_"
+                    "share\":0.5,"
+                    "\"decoder_norm\":[1,2,3],\"rel_dec\":[0.2,0.3,0.5],\"decoder_cosine\":[[1,0.5,0],[0.5,1,0],[0,0,1]"
+                    "],"
+                    "\"promoted\":[[{\"token\":\"%s\",\"id\":1,\"logit\":1}]],\"suppressed\":[],\"nearest\":[{"
+                    "\"feature\":1,\"cosine\":0.3}],"
+                    "\"contexts\":[{\"tokens\":[\"x\",\"%s\",\"y\\nz\"],\"activation\":[0,2,1],\"peak\":1,"
+                    "\"per_checkpoint\":[[0,1,2],[0,0,1],[-1,0,3]]}]}",
+                    i ? "," : "", i, h, h);
   }
   xci_text_add(&t, "]}");
   put("features/features.json", t.bytes);
@@ -53,15 +65,19 @@ static void put_features(void) {
 }
 
 static void put_effects(void) {
-  put("effects/pairs-x.csv",
-      "feature,ie_<b>A</b>,ie_B,ie_C,abs_share,rel_ie_<b>A</b>,rel_ie_B,rel_ie_C,rel_ie_low_<b>A</b>,rel_ie_low_B,rel_ie_low_C,"
-      "rel_ie_high_<b>A</b>,rel_ie_high_B,rel_ie_high_C,rel_dec_<b>A</b>,rel_dec_B,rel_dec_C,class,class_authors,evolution,n_active\n"
-      "3,0.1,0.2,0.7,1,0.1,0.2,0.7,0,0.1,0.6,0.2,0.3,0.8,0.3,0.3,0.4,specific:C,C,emerging,10\n"
-      "4,-0.3,-0.3,-0.3,0.5,0.33,0.33,0.33,,,,,,,0.3,0.3,0.4,<i>,other,,9\n");
-  put("effects/pairs-x.json",
-      "{\"format\":1,\"labels\":[\"<b>A</b>\",\"B\",\"C\"],\"n_examples\":7,\"checkpoints\":[{\"label\":\"<b>A</b>\",\"metric_clean\":-1,"
-      "\"metric_baseline\":0.5,\"sum_effects\":1.4,\"error_effect\":0.1,\"gap\":0.001,\"gap_share\":0.0007}],"
-      "\"verdicts\":[{\"name\":\"</script><script>document.title=`P6`</script>\",\"pass\":false,\"value\":\"1\",\"limit\":\"2\",\"remedy\":\"<img src=x>\"}]}");
+  put("effects/pairs-x.csv", "feature,ie_<b>A</b>,ie_B,ie_C,abs_share,rel_ie_<b>A</"
+                             "b>,rel_ie_B,rel_ie_C,rel_ie_low_<b>A</b>,rel_ie_low_B,rel_ie_low_C,"
+                             "rel_ie_high_<b>A</b>,rel_ie_high_B,rel_ie_high_C,rel_dec_<b>A</"
+                             "b>,rel_dec_B,rel_dec_C,class,class_authors,evolution,n_active\n"
+                             "3,0.1,0.2,0.7,1,0.1,0.2,0.7,0,0.1,0.6,0.2,0.3,0.8,0.3,0.3,0.4,specific:C,C,emerging,10\n"
+                             "4,-0.3,-0.3,-0.3,0.5,0.33,0.33,0.33,,,,,,,0.3,0.3,0.4,<i>,other,,9\n");
+  put("effects/pairs-x.json", "{\"format\":1,\"labels\":[\"<b>A</"
+                              "b>\",\"B\",\"C\"],\"n_examples\":7,\"checkpoints\":[{\"label\":\"<b>A</"
+                              "b>\",\"metric_clean\":-1,"
+                              "\"metric_baseline\":0.5,\"sum_effects\":1.4,\"error_effect\":0.1,\"gap\":0.001,\"gap_"
+                              "share\":0.0007}],"
+                              "\"verdicts\":[{\"name\":\"</script><script>document.title=`P6`</"
+                              "script>\",\"pass\":false,\"value\":\"1\",\"limit\":\"2\",\"remedy\":\"<img src=x>\"}]}");
 }
 
 static char *read_out(const char *name) {
@@ -85,8 +101,10 @@ START_TEST(hostile_text_stays_text) {
   xcoder_report_options options = {.title = "</title><script>document.title=`P7`</script>", .n_cards = 0};
   put_features();
   put_effects();
-  put("metrics.csv", "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,ev_mean,gradient_norm\n"
-                     "0,train,64,0.1,0,3,3,0,10,0,0.1,0.1,1\n1,train,128,0.1,0.1,2,2,1,9,0,0.5,0.4,1\n1,validation,128,,,2,2,1,9,0.1,0.5,0.4,\n");
+  put("metrics.csv", "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,ev_"
+                     "mean,gradient_norm\n"
+                     "0,train,64,0.1,0,3,3,0,10,0,0.1,0.1,1\n1,train,128,0.1,0.1,2,2,1,9,0,0.5,0.4,1\n1,validation,128,"
+                     ",,2,2,1,9,0.1,0.5,0.4,\n");
   ck_assert_msg(xcoder_report(folder, &options, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
   char *page = read_out("report/index.html");
   ck_assert_uint_eq(count(page, "<script"), 1); /* ours */
@@ -112,29 +130,36 @@ START_TEST(hostile_text_stays_text) {
 END_TEST
 
 START_TEST(figures_and_tables_of_labelled_features) {
-  static const char effects[] =
-      "feature,ie_A,ie_B,abs_share,rel_ie_A,rel_ie_B,rel_ie_low_A,rel_ie_low_B,rel_ie_high_A,rel_ie_high_B,rel_dec_A,rel_dec_B,"
-      "class,class_authors,evolution,n_active\n"
-      "3,0.1,-0.9,1,0.1,0.9,0,0.8,0.2,1,0.5,0.5,specific:B,specific:B,emerging,10\n"
-      "4,0.4,0.4,0.5,0.5,0.5,0.4,0.4,0.6,0.6,0.9,0.1,shared:A+B,shared:A+B,persisting,9\n"
-      "5,0,0,0,,,,,,,0.5,0.5,none,shared:A+B,,1\n";
+  static const char effects[] = "feature,ie_A,ie_B,abs_share,rel_ie_A,rel_ie_B,rel_ie_low_A,rel_ie_low_B,rel_ie_high_A,"
+                                "rel_ie_high_B,rel_dec_A,rel_dec_B,"
+                                "class,class_authors,evolution,n_active\n"
+                                "3,0.1,-0.9,1,0.1,0.9,0,0.8,0.2,1,0.5,0.5,specific:B,specific:B,emerging,10\n"
+                                "4,0.4,0.4,0.5,0.5,0.5,0.4,0.4,0.6,0.6,0.9,0.1,shared:A+B,shared:A+B,persisting,9\n"
+                                "5,0,0,0,,,,,,,0.5,0.5,none,shared:A+B,,1\n";
   char *run, *text;
   xcoder_error err = {0};
   put("many/effects/pairs-x.csv", effects);
   put("many/effects/pairs-y.csv", effects);
   put("many/effects/pairs-x.json", "{\"labels\":[\"A\",\"B\"],\"n_examples\":7,\"checkpoints\":[],\"verdicts\":[]}");
   put("many/eval.json", "{\"labels\":[\"A\",\"B\"]}");
-  put("many/latent-scaling.csv", "feature,direction,checkpoint,fired,rel_dec,beta_error,nu_error,beta_reconstruction,nu_reconstruction\n"
+  put("many/latent-scaling.csv", "feature,direction,checkpoint,fired,rel_dec,beta_error,nu_error,beta_reconstruction,"
+                                 "nu_reconstruction\n"
                                  "3,A,B,9,0.9,1,1,1,1\n3,B,A,9,0.1,0.5,0.5,0.1,0.1\n"
                                  "4,A,B,9,0.5,1,1,1,1\n4,B,A,9,0.2,0.2,0.25,0.1,0.1\n"
                                  "5,A,B,9,0.5,,,,\n5,B,A,9,0.25,-1,,-1,\n");
   put("many/features/features.json", "{\"features\":[{\"feature\":3}]}");
-  put("many/chain/chain.json", "{\"format\":1,\"labels\":[\"A\",\"B\",\"<i>C\"],\"runs\":[\"w1\",\"<b>w2\"],\"strongest_by\":\"effects\","
-      "\"links\":[{\"a\":\"w1\",\"b\":\"<b>w2\",\"n_pairs\":9,\"n_above\":5,\"above_by_chance\":0.09,\"n_mutual\":4,"
-      "\"mean_similarity\":0.9,\"null_high\":0.8}],\"lengths\":[{\"windows\":1,\"n\":7},{\"windows\":2,\"n\":5}],"
-      "\"cycles\":[{\"by\":\"effects\",\"windows\":\"all\",\"cycle\":\"emerging\",\"observed\":3,\"expected\":1,\"low\":0,"
-      "\"high\":2,\"p\":0.01}],\"strongest\":[{\"trajectory\":17,\"features\":[3,8],\"share\":[0.1,0.2,0.7]}]}");
-  put("many/labels.csv", "feat_id,description,languages,annotator\n3,\"50% of {a_b} & </title><script>\",en,anna\n3,x,,ben\n");
+  put("many/chain/chain.json", "{\"format\":1,\"labels\":[\"A\",\"B\",\"<i>C\"],\"runs\":[\"w1\",\"<b>w2\"],"
+                               "\"strongest_by\":\"effects\","
+                               "\"links\":[{\"a\":\"w1\",\"b\":\"<b>w2\",\"n_pairs\":9,\"n_above\":5,\"above_by_"
+                               "chance\":0.09,\"n_mutual\":4,"
+                               "\"mean_similarity\":0.9,\"null_high\":0.8}],\"lengths\":[{\"windows\":1,\"n\":7},{"
+                               "\"windows\":2,\"n\":5}],"
+                               "\"cycles\":[{\"by\":\"effects\",\"windows\":\"all\",\"cycle\":\"emerging\","
+                               "\"observed\":3,\"expected\":1,\"low\":0,"
+                               "\"high\":2,\"p\":0.01}],\"strongest\":[{\"trajectory\":17,\"features\":[3,8],\"share\":"
+                               "[0.1,0.2,0.7]}]}");
+  put("many/labels.csv", "feat_id,description,languages,annotator\n3,\"50% of {a_b} & "
+                         "</title><script>\",en,anna\n3,x,,ben\n");
   ck_assert_int_eq(xci_join_path(folder, "many", &run, NULL), XCODER_OK);
   ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
   xci_free(run);
@@ -185,18 +210,27 @@ START_TEST(figures_and_tables_of_labelled_features) {
 }
 END_TEST
 
-static const char pair_of_runs[] =
-    "{\"format\":1,\"n_top\":10,\"runs\":[{\"name\":\"main\",\"layer\":%d,\"labels\":[\"A\",\"B\"]},{\"name\":\"%s\","
-    "\"layer\":%d,\"labels\":[\"A\",\"B\"]}],\"pairs\":[{\"a\":\"main\",\"b\":\"%s\",\"match\":\"cosine\",\"threshold\":0.7,"
-    "\"n_shared_checkpoints\":2,\"n_live_a\":100,\"share_recurring\":0.75,\"low\":0.66,\"high\":0.82,\"null_share_recurring\":0.01,"
-    "\"mean_similarity\":0.8,\"null_mean_similarity\":0.2,\"null_high_similarity\":0.3,\"share_mutual\":0.6,\"tasks\":[{\"task\":\"pairs-x\","
-    "\"checkpoints\":[{\"label_a\":\"A\",\"label_b\":\"A\",\"n_top\":10,\"n_recurring\":8,\"n_top_again\":5,\"share\":0.5,\"low\":0.24,"
-    "\"high\":0.76,\"share_by_chance\":0.1,\"n_rel_ie\":40,\"rel_ie_spearman\":0.9,\"rel_ie_difference\":0.05}],"
-    "\"n_classes_compared\":50,\"class_agreement\":0.8,\"class_kappa\":0.6,\"classes\":[{\"class\":\"specific:B\",\"share_a\":0.4,"
-    "\"low_a\":0.3,\"high_a\":0.5,\"token_entropy_a\":0.3,\"token_entropy_low_a\":0.2,\"token_entropy_high_a\":0.4,\"share_b\":0.6,"
-    "\"low_b\":0.5,\"high_b\":0.7,\"token_entropy_b\":0.35,\"token_entropy_low_b\":0.25,\"token_entropy_high_b\":0.45}],"
-    "\"onsets\":[{\"label_a\":\"A\",\"label_b\":\"A\",\"share_a\":0.2,\"low_a\":0.1,\"high_a\":0.3,\"share_b\":0.1,\"low_b\":0,"
-    "\"high_b\":0.2}]}]}]}";
+static const char pair_of_runs[] = "{\"format\":1,\"n_top\":10,\"runs\":[{\"name\":\"main\",\"layer\":%d,\"labels\":["
+                                   "\"A\",\"B\"]},{\"name\":\"%s\","
+                                   "\"layer\":%d,\"labels\":[\"A\",\"B\"]}],\"pairs\":[{\"a\":\"main\",\"b\":\"%s\","
+                                   "\"match\":\"cosine\",\"threshold\":0.7,"
+                                   "\"n_shared_checkpoints\":2,\"n_live_a\":100,\"share_recurring\":0.75,\"low\":0.66,"
+                                   "\"high\":0.82,\"null_share_recurring\":0.01,"
+                                   "\"mean_similarity\":0.8,\"null_mean_similarity\":0.2,\"null_high_similarity\":0.3,"
+                                   "\"share_mutual\":0.6,\"tasks\":[{\"task\":\"pairs-x\","
+                                   "\"checkpoints\":[{\"label_a\":\"A\",\"label_b\":\"A\",\"n_top\":10,\"n_recurring\":"
+                                   "8,\"n_top_again\":5,\"share\":0.5,\"low\":0.24,"
+                                   "\"high\":0.76,\"share_by_chance\":0.1,\"n_rel_ie\":40,\"rel_ie_spearman\":0.9,"
+                                   "\"rel_ie_difference\":0.05}],"
+                                   "\"n_classes_compared\":50,\"class_agreement\":0.8,\"class_kappa\":0.6,\"classes\":["
+                                   "{\"class\":\"specific:B\",\"share_a\":0.4,"
+                                   "\"low_a\":0.3,\"high_a\":0.5,\"token_entropy_a\":0.3,\"token_entropy_low_a\":0.2,"
+                                   "\"token_entropy_high_a\":0.4,\"share_b\":0.6,"
+                                   "\"low_b\":0.5,\"high_b\":0.7,\"token_entropy_b\":0.35,\"token_entropy_low_b\":0.25,"
+                                   "\"token_entropy_high_b\":0.45}],"
+                                   "\"onsets\":[{\"label_a\":\"A\",\"label_b\":\"A\",\"share_a\":0.2,\"low_a\":0.1,"
+                                   "\"high_a\":0.3,\"share_b\":0.1,\"low_b\":0,"
+                                   "\"high_b\":0.2}]}]}]}";
 
 static void put_pair(const char *file, const char *name, int layer_a, int layer_b) {
   xci_text text = {0};
@@ -215,17 +249,22 @@ START_TEST(further_checks) {
   put("further/layers/layer-3/features/features.csv", "feature,token_entropy\n0,0.6\n1,0.7\n2,0.8\n");
   put("further/features/features.json", "{\"features\":[{\"feature\":7}]}");
   put_pair("further/compare/compare.json", "<b>two</b>", 2, 2);
-  put("further/compare/stability.csv", "run,feature,n_compared,n_recurring,mean_similarity\nother,7,2,0,0.1\nmain,7,2,1,0.625\n");
+  put("further/compare/stability.csv", "run,feature,n_compared,n_recurring,mean_similarity\nother,7,2,0,0.1\nmain,7,2,"
+                                       "1,0.625\n");
   put_pair("further/compare-layers/compare.json", "layer-3", 2, 3);
-  put("further/transfer/B by C/transfer.json",
-      "{\"slot\":\"B\",\"taken_by\":\"C\",\"scale\":0.5,\"scale_before\":0.4,\"tasks\":[{\"task\":\"pairs-x\",\"checkpoints\":["
-      "{\"label\":\"A\",\"share\":1,\"null_share\":0.1,\"spearman\":0.9},{\"label\":\"C\",\"n_top\":10,\"n_stay\":8,"
-      "\"share\":0.8,\"low\":0.5,\"high\":0.9,\"null_share\":0.07,\"null_high\":0.2,\"spearman\":0.625}]}]}");
+  put("further/transfer/B by C/transfer.json", "{\"slot\":\"B\",\"taken_by\":\"C\",\"scale\":0.5,\"scale_before\":0.4,"
+                                               "\"tasks\":[{\"task\":\"pairs-x\",\"checkpoints\":["
+                                               "{\"label\":\"A\",\"share\":1,\"null_share\":0.1,\"spearman\":0.9},{"
+                                               "\"label\":\"C\",\"n_top\":10,\"n_stay\":8,"
+                                               "\"share\":0.8,\"low\":0.5,\"high\":0.9,\"null_share\":0.07,\"null_"
+                                               "high\":0.2,\"spearman\":0.625}]}]}");
   put("further/effects/pairs-x.csv", "feature,ie_A,ie_B\n7,0.1,0.2\n");
-  put("further/ablation/pairs-x.json",
-      "{\"value\":\"mean\",\"n_features\":3,\"spearman\":[{\"label\":\"A\",\"rel_ie\":0.875,\"rel_ie_low\":0.5,\"rel_ie_high\":1,"
-      "\"rel_dec\":0.25,\"rel_dec_low\":-0.5,\"rel_dec_high\":0.75,\"n\":25}],\"joint\":[{\"label\":\"A\",\"accuracy_clean\":1,"
-      "\"accuracy_ablated\":0.5,\"log_prob_difference_clean\":4,\"log_prob_difference_ablated\":0.25}]}");
+  put("further/ablation/pairs-x.json", "{\"value\":\"mean\",\"n_features\":3,\"spearman\":[{\"label\":\"A\",\"rel_ie\":"
+                                       "0.875,\"rel_ie_low\":0.5,\"rel_ie_high\":1,"
+                                       "\"rel_dec\":0.25,\"rel_dec_low\":-0.5,\"rel_dec_high\":0.75,\"n\":25}],"
+                                       "\"joint\":[{\"label\":\"A\",\"accuracy_clean\":1,"
+                                       "\"accuracy_ablated\":0.5,\"log_prob_difference_clean\":4,\"log_prob_difference_"
+                                       "ablated\":0.25}]}");
   put("further/ablation/pairs-x.curves.csv",
       "checkpoint,curve,k,n,accuracy,log_prob_difference,share,low,high\nA,faithfulness,0,9,0,0,0,0,0\n"
       "A,faithfulness,1,9,1,1,0.5,0.45,0.55\nA,faithfulness,2,9,1,1,1,1,1\nB,faithfulness,1,9,1,1,0.5,-3,4\n");
@@ -237,7 +276,8 @@ START_TEST(further_checks) {
   text = read_out("further/report/tables/ablation-spearman.tex");
   ck_assert_uint_eq(count(text, "x & A & mean & 25 & 0.875 [0.50, 1.00] & 0.250 [-0.50, 0.75]"), 1);
   xci_free(text);
-  text = read_out("further/report/tables/layers-tokens.csv"); /* means 0.2 and 0.7, standard errors 0.0577 each: t = 6.1 */
+  text =
+      read_out("further/report/tables/layers-tokens.csv"); /* means 0.2 and 0.7, standard errors 0.0577 each: t = 6.1 */
   ck_assert_uint_eq(count(text, "2,3,3,3,0.2"), 1);
   xci_free(text);
   text = read_out("further/report/tables/layers-quality.csv");
@@ -257,11 +297,13 @@ START_TEST(further_checks) {
   ck_assert_uint_eq(count(text, "too little to explain there: B."), 1);
   ck_assert_uint_eq(count(text, "<b>80 %</b> of the strongest features stay"), 1);
   ck_assert_uint_eq(count(text, "<b>two</b>"), 0);
-  ck_assert_uint_eq(count(text, " nan") + count(text, ">nan") + count(text, "[nan"), 0); /* but in data-v, for sorting */
+  ck_assert_uint_eq(count(text, " nan") + count(text, ">nan") + count(text, "[nan"),
+                    0); /* but in data-v, for sorting */
   ck_assert_uint_eq(count(text, "id=\"models\""), 0);
   xci_free(text);
   put_pair("further/compare-layers/compare.json", "../x", 2, 3); /* leads nowhere outside of the run */
-  put("further/compare/compare.json", "{\"runs\":[{\"name\":\"a\",\"labels\":[\"A\"]},{\"name\":\"b\",\"labels\":[\"Z\"]}],\"pairs\":[{}]}");
+  put("further/compare/compare.json", "{\"runs\":[{\"name\":\"a\",\"labels\":[\"A\"]},{\"name\":\"b\",\"labels\":["
+                                      "\"Z\"]}],\"pairs\":[{}]}");
   ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
   text = read_out("further/report/index.html");
   ck_assert_uint_eq(count(text, "id=\"models\""), 1);
@@ -278,7 +320,8 @@ START_TEST(unfinished_and_foreign_folders) {
   ck_assert_int_eq(xci_make_folder(empty, NULL), XCODER_OK);
   ck_assert_int_eq(xcoder_report(empty, NULL, NULL, NULL, &err), XCODER_MISSING);
   xci_free(empty);
-  put("early/metrics.csv", "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,ev_mean,gradient_norm\n");
+  put("early/metrics.csv", "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_"
+                           "pooled,ev_mean,gradient_norm\n");
   char *early;
   ck_assert_int_eq(xci_join_path(folder, "early", &early, NULL), XCODER_OK);
   ck_assert_msg(xcoder_report(early, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);

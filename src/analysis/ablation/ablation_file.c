@@ -138,8 +138,8 @@ static double correlate_plain(const double *x, const double *y, size_t n) {
   return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
 }
 
-/* IE estimates what logit(wrong) - logit(right) gains when the feature goes: the exact one is the loss in the difference of
- * log-probabilities, which has the same normaliser on both sides. */
+/* IE estimates what logit(wrong) - logit(right) gains when the feature goes: the exact one is the loss in the
+ * difference of log-probabilities, which has the same normaliser on both sides. */
 static xcoder_status compare_exact(const xci_ablation *a, const table *t, size_t c, agreement *out, xcoder_error *err) {
   const size_t n = a->bench->n;
   double *x = NULL;

@@ -105,7 +105,8 @@ static xcoder_status judge(const least *worst, const char *label, xcoder_verdict
            names[worst->b]);
   snprintf(limit, sizeof limit, "least >= %s", xci_fixed(number, XCI_LIMIT_SPEARMAN, 1));
   return xci_verdict_add(verdicts, worst->spearman >= XCI_LIMIT_SPEARMAN,
-                         "the ranking depends on what features are replaced by: name the baseline with each result, and "
+                         "the ranking depends on what features are replaced by: name the baseline with each result, "
+                         "and "
                          "trust what several baselines and ablate agree on",
                          value, limit, err, "disagreement between baselines %s", label);
 }

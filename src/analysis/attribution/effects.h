@@ -44,7 +44,8 @@ xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, co
                                 const xci_effects *effects, const xcoder_attribute_options *options,
                                 const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err);
 
-/* ---- Where paths end at other prompts (donors.c). Lists are freed by the caller, [*n] of xcoder_pairs_count(). ---- */
+/* ---- Where paths end at other prompts (donors.c). Lists are freed by the caller, [*n] of xcoder_pairs_count().
+ * ---- */
 
 /* The pairs that have a counterfactual prompt. */
 xcoder_status xci_choose_counterfactuals(const xcoder_pairs *task, size_t **chosen, size_t *n, xcoder_error *err);

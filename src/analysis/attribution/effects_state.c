@@ -186,8 +186,9 @@ static xcoder_status copy_lists(const xci_safetensors *in, size_t n_examples, si
     e->start[k + 1] = (size_t)start[k + 1];
     for (size_t j = e->start[k]; !status && j < e->start[k + 1]; j++) {
       if (feature[j] < 0 || (size_t)feature[j] >= e->n_latents || (j > e->start[k] && feature[j] <= feature[j - 1]))
-        status = xci_fail(err, XCODER_FORMAT, "%s: feature: entry %zu does not rise in its example, or is not below %zu",
-                          file, j, e->n_latents);
+        status =
+            xci_fail(err, XCODER_FORMAT, "%s: feature: entry %zu does not rise in its example, or is not below %zu",
+                     file, j, e->n_latents);
       else e->n_active[e->feature[j] = (uint32_t)feature[j]]++;
     }
   }

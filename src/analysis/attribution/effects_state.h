@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* effects/TASK.safetensors: all effects example by example, enough to go on with an attribution that was interrupted and
- * to make its tables anew without the models. */
+/* effects/TASK.safetensors: all effects example by example, enough to go on with an attribution that was interrupted
+ * and to make its tables anew without the models. */
 #ifndef XCI_ANALYSIS_EFFECTS_STATE_H
 #define XCI_ANALYSIS_EFFECTS_STATE_H
 

@@ -28,12 +28,13 @@ static size_t find_class(class_table *table, const char *name) {
 }
 
 static void count_classes(const xci_task_effects *task, class_table *table, bool of_b) {
-  for (size_t r = 0; r < task->n_features; r++) ++(of_b ? table->count_b : table->count_a)[find_class(table, task->class[r])];
+  for (size_t r = 0; r < task->n_features; r++)
+    ++(of_b ? table->count_b : table->count_a)[find_class(table, task->class[r])];
 }
 
 /* KEY_SIDE, low and high of it. */
-static void write_interval(xci_json_out *json, const char *key, const char *low_key, const char *high_key, const char *side,
-                           double value, double low, double high) {
+static void write_interval(xci_json_out *json, const char *key, const char *low_key, const char *high_key,
+                           const char *side, double value, double low, double high) {
   const char *const keys[] = {key, low_key, high_key};
   const double values[] = {value, low, high};
   for (size_t i = 0; i < 3; i++) {
@@ -56,7 +57,8 @@ static void write_entropy(xci_json_out *json, class_table *table, const char *cl
   double mean, low, high;
   for (size_t r = 0; r < task->n_features; r++) {
     const uint32_t feature = task->feature[r];
-    if (strcmp(task->class[r], class) != 0 || feature >= side->n_latents || isnan(side->token_entropy[feature])) continue;
+    if (strcmp(task->class[r], class) != 0 || feature >= side->n_latents || isnan(side->token_entropy[feature]))
+      continue;
     table->entropy[n++] = side->token_entropy[feature];
   }
   xci_mean_interval(table->entropy, n, &mean, &low, &high);
@@ -99,8 +101,8 @@ static void write_onsets(const xci_matching *m, const xci_task_effects *of_a, co
   xci_json_close(json, ']');
 }
 
-xcoder_status xci_compare_write_classes(const xci_matching *m, const xci_task_effects *of_a, const xci_task_effects *of_b,
-                                        xci_json_out *json, xcoder_error *err) {
+xcoder_status xci_compare_write_classes(const xci_matching *m, const xci_task_effects *of_a,
+                                        const xci_task_effects *of_b, xci_json_out *json, xcoder_error *err) {
   class_table table = {0};
   size_t n_both = 0, n_same = 0, both_a[MAX_CLASSES] = {0}, both_b[MAX_CLASSES] = {0};
   const xcoder_status status = XCI_ALLOC(&table.entropy, xci_max_size(of_a->n_features, of_b->n_features), err);

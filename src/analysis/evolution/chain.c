@@ -60,8 +60,9 @@ static xcoder_status build_axis(xci_chain *chain, const double *const *tokens, x
   for (size_t k = 0; !status && k < chain->n_sides; k++) {
     const xci_side *side = &chain->side[k];
     if (k && xci_shared_labels(side - 1, side) == 0)
-      return xci_fail(err, XCODER_USAGE, "chain: %s and %s share no checkpoint, expected windows that overlap, in order",
-                      side[-1].name, side->name);
+      return xci_fail(err, XCODER_USAGE,
+                      "chain: %s and %s share no checkpoint, expected windows that overlap, in order", side[-1].name,
+                      side->name);
     for (size_t c = 0; !status && c < side->n; c++) {
       size_t at = 0;
       status = find_place(chain, k, c, &at, err);

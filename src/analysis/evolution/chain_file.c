@@ -162,8 +162,8 @@ static void write_lengths(const xci_chain *chain, xci_json_out *out) {
 }
 
 /* Counts of lives by one basis: of all trajectories, and of those that run through all windows. */
-static xcoder_status write_cycles(const xci_chain *chain, size_t basis, bool whole, uint64_t permutations, uint64_t seed,
-                                  xci_json_out *out, xcoder_error *err) {
+static xcoder_status write_cycles(const xci_chain *chain, size_t basis, bool whole, uint64_t permutations,
+                                  uint64_t seed, xci_json_out *out, xcoder_error *err) {
   const size_t n = chain->n, n_values = chain->n_trajectories * n;
   xci_flow cycles[XCI_N_CYCLES], words[XCI_N_WORDS], *flows = NULL;
   double *share = NULL;

@@ -110,8 +110,8 @@ static xcoder_status live_all(const xci_evolution_data *data, xcoder_error *err)
   return status;
 }
 
-/* Shares by which the rows of the database are classed: decoder norms, origin of activation, effects of all tasks as they
- * are and over the totals of the checkpoints. */
+/* Shares by which the rows of the database are classed: decoder norms, origin of activation, effects of all tasks as
+ * they are and over the totals of the checkpoints. */
 static xcoder_status classify(xci_evolution_data *data, xcoder_error *err) {
   const xci_database *db = &data->database;
   const size_t n = db->size.n, d = data->effects.n_features;
@@ -151,8 +151,9 @@ static xcoder_status flow_all(xci_evolution_data *data, xcoder_error *err) {
   for (size_t v = 0; v < XCI_N_VIEWS; v++)
     for (size_t t = 0; !status && t <= data->effects.n_tasks; t++) {
       const xci_view *view = &data->view[v];
-      status = xci_flows(view->share + t * d * n, d, n, data->options->permutations, data->options->seed,
-                         view->cycles + t * XCI_N_CYCLES, view->words + t * XCI_N_WORDS, view->flows + t * n_flows, err);
+      status =
+          xci_flows(view->share + t * d * n, d, n, data->options->permutations, data->options->seed,
+                    view->cycles + t * XCI_N_CYCLES, view->words + t * XCI_N_WORDS, view->flows + t * n_flows, err);
     }
   return status;
 }

@@ -26,8 +26,8 @@ xci_cycle xci_life_cycle(uint32_t present, size_t n);
 enum { XCI_N_STATES = 3 };
 extern const char *const xci_state_names[XCI_N_STATES];
 
-/* The words of the classes of RelIE (shared is persisting), and of the shared ones by whom: all; others with the last two
- * checkpoints among them; with the first two and not the last two; any other set. */
+/* The words of the classes of RelIE (shared is persisting), and of the shared ones by whom: all; others with the last
+ * two checkpoints among them; with the first two and not the last two; any other set. */
 typedef enum xci_word {
   XCI_WORD_NEITHER, XCI_WORD_EMERGING, XCI_WORD_VANISHING, XCI_WORD_PERSISTING,
   XCI_SHARED_BY_ALL, XCI_SHARED_TO_THE_END, XCI_SHARED_EARLY, XCI_SHARED_OTHERWISE, XCI_N_WORDS
@@ -41,8 +41,8 @@ typedef struct xci_flow { /* a count against its null: the order of every featur
   double p;                             /* two-sided */
 } xci_flow;
 
-/* Counts of cycles [XCI_N_CYCLES], of words [XCI_N_WORDS] and of flows [n - 1, XCI_N_STATES, XCI_N_STATES] over the features with shares
- * [n_features, n]; rows that start with NaN are left out. */
+/* Counts of cycles [XCI_N_CYCLES], of words [XCI_N_WORDS] and of flows [n - 1, XCI_N_STATES, XCI_N_STATES] over the
+ * features with shares [n_features, n]; rows that start with NaN are left out. */
 xcoder_status xci_flows(const double *share, size_t n_features, size_t n, uint64_t permutations, uint64_t seed,
                         xci_flow *cycles, xci_flow *words, xci_flow *flows, xcoder_error *err);
 
@@ -91,8 +91,8 @@ typedef struct xci_run_effects {
   char **languages;
 } xci_run_effects;
 
-/* effects/TASK.safetensors of a run; all with the same checkpoints. XCODER_MISSING without any. Languages are taken from
- * `tasks` of the same names and sizes. */
+/* effects/TASK.safetensors of a run; all with the same checkpoints. XCODER_MISSING without any. Languages are taken
+ * from `tasks` of the same names and sizes. */
 xcoder_status xci_run_effects_open(const char *run_directory, const xcoder_pairs *const *tasks, size_t n_tasks,
                                    xci_run_effects *effects, xcoder_error *err);
 void xci_run_effects_close(xci_run_effects *effects);
@@ -152,7 +152,8 @@ typedef struct xci_evolution_data {
   const xcoder_evolve_options *options;
   xci_run_effects effects;
   size_t n;               /* checkpoints */
-  xci_view view[XCI_N_VIEWS]; /* effects as they are; divided by the checkpoint's total, the sum over features of |IE| */
+  xci_view
+      view[XCI_N_VIEWS]; /* effects as they are; divided by the checkpoint's total, the sum over features of |IE| */
   bool has_database;
   xci_database database;
   xci_specificity specificity[XCI_N_BASES]; /* decoder, activation, effect, normalised effect */

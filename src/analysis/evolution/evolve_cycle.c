@@ -11,8 +11,9 @@
 const char *const xci_cycle_names[XCI_N_CYCLES] = {"none",     "emerging",    "persisting",
                                                    "vanishing", "re-emerging", "transient"};
 const char *const xci_state_names[XCI_N_STATES] = {"absent", "present", "dominant"};
-const char *const xci_word_names[XCI_N_WORDS] = {"neither",          "emerging",          "vanishing",    "persisting",
-                                                 "shared by all",    "shared to the end", "shared early", "shared otherwise"};
+const char *const xci_word_names[XCI_N_WORDS] = {"neither",      "emerging",        "vanishing",
+                                                 "persisting",   "shared by all",   "shared to the end",
+                                                 "shared early", "shared otherwise"};
 
 static double present_border(size_t n) { return n <= 3 ? 0.3 : 0.9 / (double)n; }
 static double dominant_border(size_t n) { return n <= 3 ? 0.7 : 0.5; }
@@ -45,7 +46,8 @@ xci_word xci_word_of(const double *share, size_t n) {
 
 xci_word xci_sharing_of(const double *share, size_t n) {
   const xci_class class = xci_classify(share, n);
-  const uint32_t first_two = 3, last_two = n >= 2 ? (uint32_t)3 << (n - 2) : 0, all = (uint32_t)(((uint64_t)1 << n) - 1);
+  const uint32_t first_two = 3, last_two = n >= 2 ? (uint32_t)3 << (n - 2) : 0,
+                 all = (uint32_t)(((uint64_t)1 << n) - 1);
   if (class.kind != XCI_CLASS_SHARED) return XCI_WORD_NEITHER;
   return class.members == all ? XCI_SHARED_BY_ALL : (class.members & last_two) == last_two ? XCI_SHARED_TO_THE_END
          : (class.members & first_two) == first_two ? XCI_SHARED_EARLY : XCI_SHARED_OTHERWISE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which features languages share: overlaps of their strongest features, languages of a feature, entropy of its effect. */
+/* Which features languages share: overlaps of their strongest features, languages of a feature, entropy of its
+ * effect. */
 #include "analysis/evolution/evolve.h"
 #include "analysis/statistics.h"
 #include "base/memory.h"
@@ -103,7 +104,8 @@ static xcoder_status compare_all(const languages *l, uint64_t permutations, uint
   return status;
 }
 
-/* Each language's effects count relative to their sum at the checkpoint, so that one with larger logits does not win. */
+/* Each language's effects count relative to their sum at the checkpoint, so that one with larger logits does not
+ * win. */
 static double entropy_at(const languages *l, const double *total, size_t feature, size_t c) {
   double weight[64], sum = 0;
   size_t n = 0;

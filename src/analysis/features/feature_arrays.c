@@ -27,8 +27,8 @@ typedef struct placed { /* a slot and where its arrays are */
   size_t from;
 } placed;
 
-static xcoder_status copy_contexts(const xci_scan *m, const xci_scan_row *r, placed *spare, size_t out_row, xci_database *db,
-                                   xcoder_error *err) {
+static xcoder_status copy_contexts(const xci_scan *m, const xci_scan_row *r, placed *spare, size_t out_row,
+                                   xci_database *db, xcoder_error *err) {
   const xci_sizes *s = &m->size;
   const size_t slots = xci_sizes_slots(s), width = xci_sizes_width(s), half = (s->n_negative + 1) / 2;
   const size_t group[] = {0, s->n_top, s->n_top + s->n_spread, s->n_top + s->n_spread + half, slots};

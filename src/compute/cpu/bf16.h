@@ -21,7 +21,11 @@ void xci_bf16_product_serial(bool transpose, size_t m, size_t n, size_t k, xci_b
                              float *c, size_t ldc, uint32_t *scratch);
 
 /* bf16_kernels.c, compiled for AVX512_BF16. A word is a pair of bfloat16 numbers, the first in the lower half. */
-enum { XCI_BF16_STRIP = 6, XCI_BF16_PANEL = 64, XCI_BF16_STEP = 32 /* numbers; k is padded with zeros to whole ones */ };
+enum {
+  XCI_BF16_STRIP = 6,
+  XCI_BF16_PANEL = 64,
+  XCI_BF16_STEP = 32 /* numbers; k is padded with zeros to whole ones */
+};
 
 /* n <= XCI_BF16_STRIP rows of k floats, lda apart, as out[step of k][row][word of the step]; rows beyond n are zero. */
 void xci_bf16_pack_strip(const float *a, size_t lda, size_t n, size_t k, uint32_t *out);
