@@ -24,6 +24,10 @@ for test in compute/test_coder compute/test_coder_properties compute/test_batch_
   model/test_golden; do
   XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done
+# Weights that do not fit on the device: few rows at a time.
+for test in compute/test_conformance_block model/test_golden; do
+  XCODER_OPENCL_PANEL=100 XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
+done
 for way in own clblast emulated emulated3; do
   XCODER_OPENCL_GEMM=$way "$here/tests/compute/test_opencl_gemm" >"$here/opencl-test.tmp" 2>&1 || status=1
   cat "$here/opencl-test.tmp"

@@ -5,8 +5,6 @@
 
 #include "base/size.h"
 
-static const size_t PANEL = (size_t)1 << 24; /* values of a widened panel: 64 MiB */
-
 static size_t inputs_of(const xci_linear *linear) {
   return linear->transposed ? linear->weight->rows : linear->weight->columns;
 }
@@ -37,7 +35,7 @@ xcoder_status xci_cl_product_rows(xcoder_device *device, bool transpose, size_t 
                                   size_t ldc, xci_compute compute, xcoder_error *err) {
   const xci_cl_weight *v = w->handle;
   const bool whole = v->memory != NULL && v->type == XCI_CL_F32;
-  size_t each = whole ? n : xci_min_size(n, xci_max_size(1, PANEL / xci_max_size(1, w->columns)));
+  size_t each = whole ? n : xci_min_size(n, xci_max_size(1, xci_cl_panel() / xci_max_size(1, w->columns)));
   xcoder_status status = xci_cl_usable(device, err);
   for (size_t row = 0; !status && m > 0 && row < n; row += each) {
     size_t rows = xci_min_size(each, n - row);

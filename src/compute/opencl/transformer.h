@@ -29,6 +29,8 @@ cl_mem xci_cl_vector(const xci_weight *weight);
  * the device goes up in part, into work space that the next call overwrites. */
 xcoder_status xci_cl_weight_rows(xcoder_device *device, const xci_weight *weight, size_t row, size_t n, cl_mem *memory,
                                  size_t *first, xci_cl_type *type, xcoder_error *err);
+/* Values of a matrix that go through a product at once where it is not there as float32; XCODER_OPENCL_PANEL. */
+size_t xci_cl_panel(void);
 /* Rows of a matrix by number: the whole matrix, or where it is not on the device (*gathered) the n rows one after the
  * other, in work space that the next call overwrites. */
 xcoder_status xci_cl_weight_gather(xcoder_device *device, const xci_weight *weight, const uint32_t *rows, size_t n,

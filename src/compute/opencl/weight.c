@@ -6,9 +6,11 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "compute/dtype.h"
+#include <stdlib.h>
 
 /* Values that go up at once where they have to be converted here, and the share of the memory that weights leave. */
 enum { STAGED = 1 << 22, ROOM = 8 };
+static const size_t PANEL = (size_t)1 << 24; /* values: 64 MiB as float32 */
 
 static xci_cl_weight *of(const xci_weight *weight) { return weight->handle; }
 
@@ -35,8 +37,20 @@ static xcoder_status send(xcoder_device *device, const xci_weight *w, size_t fir
   return status;
 }
 
+/* For tests, which know no matrix that does not fit: they stay in the file, and panels are small. */
+static unsigned long wished_panel(void) {
+  const char *wish = getenv("XCODER_OPENCL_PANEL");
+  return wish != NULL ? strtoul(wish, NULL, 10) : 0;
+}
+
+size_t xci_cl_panel(void) {
+  const unsigned long wish = wished_panel();
+  return wish > 0 ? wish : PANEL;
+}
+
 static bool fits(xcoder_device *device, size_t bytes) {
   const xci_cl *cl = xci_cl_of(device);
+  if (wished_panel() > 0) return false;
   size_t room = cl->memory - cl->memory / ROOM;
   return bytes <= cl->max_buffer && cl->used <= room && bytes <= room - cl->used;
 }
