@@ -71,7 +71,8 @@ void scene_open(scene *s, const size_t *order) {
   *s = (scene){0};
   snprintf(s->run, sizeof s->run, "test-analysis-%ld", (long)getpid());
   ck_ok(xci_remove_folder(s->run, err));
-  ck_ok(xcoder_device_open("cpu", &s->device, err));
+  const char *device = getenv("XCODER_TEST_DEVICE");
+  ck_ok(xcoder_device_open(device != NULL ? device : "cpu", &s->device, err));
   ck_ok(xci_safetensors_open(find("golden.safetensors"), &s->golden, err));
   for (size_t c = 0; c < N; c++) ck_ok(xcoder_model_open(find(names[order[c]]), s->device, -1, &s->models[c], err));
   make_coder(s, order);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The conformance tests of the crosscoder and the transformer, and the golden models, on the first OpenCL device that
-# opens, and every way that products can go: our own kernel, CLBlast, tensor cores as an emulation of their instruction.
+# The conformance tests of the crosscoder and the transformer, the golden models, and effects against torch, on the first
+# OpenCL device that opens, and every way that products can go: our own kernel, CLBlast, tensor cores as an emulation of their instruction.
 # 77 (skipped) where there is no device.
 here=${builddir:-.}
 : "${POCL_CACHE_DIR:=$here/test-cache}" "${XDG_CACHE_HOME:=$here/test-cache}"
@@ -21,7 +21,7 @@ cat "$here/opencl-test.tmp"
 rm -f "$here/opencl-test.tmp"
 status=0
 for test in compute/test_coder compute/test_coder_properties compute/test_batch_topk compute/test_conformance_block \
-  model/test_golden; do
+  model/test_golden analysis/test_attribution; do
   XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done
 # Weights that do not fit on the device: few rows at a time.

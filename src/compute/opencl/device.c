@@ -5,7 +5,6 @@
 #include "compute/opencl/opencl.h"
 
 #include "base/memory.h"
-#include "compute/opencl/host_entries.h"
 #include "compute/opencl/transformer.h"
 #include <stdio.h>
 #include <string.h>
@@ -88,25 +87,14 @@ static xcoder_status open_cl(const char *which, xcoder_device *device, xcoder_er
   if (!status) status = xcoder_device_open("cpu", &cl->host, err);
   if (status) close_cl(device);
   else
-    snprintf(device->kernels, sizeof device->kernels, "products by %s; backward passes on the cpu (%.40s)", cl->products,
-             xcoder_device_kernels(cl->host));
+    snprintf(device->kernels, sizeof device->kernels, "products by %s", cl->products);
   return status;
 }
 
+/* Factors of products can be rounded on every device: by the kernel that loads them. */
 static xcoder_status check_compute(xcoder_device *device, xci_compute compute, xcoder_error *err) {
-  xcoder_device *host = xci_cl_of(device)->host; /* it computes the models' products */
-  xci_compute models = compute == XCI_COMPUTE_FP32 ? XCI_COMPUTE_FP32 : XCI_COMPUTE_BF16;
-  xcoder_status status = host->ops->check_compute(host, models, err);
-  if (!status) host->compute = models;
-  return status;
-}
-
-/* The backward pass is the processor's, so its tape is, too. */
-static xcoder_status block_forward(xcoder_device *device, const xci_block *block, const xci_rows *rows, xci_buffer *h,
-                                   xci_tape *tape, size_t slot, xcoder_error *err) {
-  if (tape != NULL)
-    return xci_cl_host_block_forward(device, block, rows, h, tape, slot, err);
-  return xci_cl_block_forward(device, block, rows, h, NULL, 0, err);
+  (void)compute;
+  return xci_cl_usable(device, err);
 }
 
 const xci_backend xci_backend_opencl = {
@@ -122,12 +110,12 @@ const xci_backend xci_backend_opencl = {
   .weight_create = xci_cl_weight_create,
   .weight_free = xci_cl_weight_free,
   .embed = xci_cl_embed,
-  .tape_create = xci_cl_host_tape_create,
-  .tape_free = xci_cl_host_tape_free,
-  .block_forward = block_forward,
-  .block_backward = xci_cl_host_block_backward,
+  .tape_create = xci_cl_tape_create,
+  .tape_free = xci_cl_tape_free,
+  .block_forward = xci_cl_block_forward,
+  .block_backward = xci_cl_block_backward,
   .head_logits = xci_cl_head_logits,
-  .head_backward = xci_cl_host_head_backward,
+  .head_backward = xci_cl_head_backward,
   .head_log_probs = xci_cl_head_log_probs,
   .head_project = xci_cl_head_project,
   .coder_create = xci_cl_coder_create,

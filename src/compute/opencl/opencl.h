@@ -33,7 +33,7 @@ typedef struct xci_cl {
   cl_mem scratch[4];         /* grow-only work space, by xci_cl_scratch_use */
   size_t scratch_bytes[4];
   struct xci_cl_transformer *transformer; /* its work space: work.c */
-  xcoder_device *host;       /* computes what is not on the device */
+  xcoder_device *host;       /* reads weights from files */
 } xci_cl;
 
 static inline xci_cl *xci_cl_of(const xcoder_device *device) { return device->state; }

@@ -71,7 +71,7 @@ xcoder_status xci_cl_find_slot(const xci_block *block, xci_tape *tape, size_t in
     *slot = t->slots[index];
     list_parts(block, slot, parts);
     for (size_t k = 0; k < N_ARRAYS; k++)
-      if (parts[k].width > bytes_of(*parts[k].memory) / sizeof(float) / (n_rows > 0 ? n_rows : 1)) fits = false;
+      if (n_rows > 0 && parts[k].width > bytes_of(*parts[k].memory) / sizeof(float) / n_rows) fits = false;
   }
   if (fits) return XCODER_OK;
   return xci_fail(err, XCODER_INTERNAL, "slot %zu of %zu rows does not fit the tape", index, n_rows);

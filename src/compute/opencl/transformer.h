@@ -152,6 +152,11 @@ xcoder_status xci_cl_embed(xcoder_device *device, const xci_embedding *embedding
                            const xci_rows *rows, xci_buffer *h, xcoder_error *err);
 xcoder_status xci_cl_block_forward(xcoder_device *device, const xci_block *block, const xci_rows *rows, xci_buffer *h,
                                    xci_tape *tape, size_t index, xcoder_error *err);
+xcoder_status xci_cl_block_backward(xcoder_device *device, const xci_block *block, const xci_rows *rows, xci_tape *tape,
+                                    size_t index, xci_buffer *gradient, xcoder_error *err);
+xcoder_status xci_cl_head_backward(xcoder_device *device, const xci_head *head, const xci_buffer *h, size_t total_rows,
+                                   const size_t *row, size_t n_rows, const uint32_t *token, size_t n_tokens,
+                                   const float *weight, xci_buffer *gradient, xcoder_error *err);
 xcoder_status xci_cl_head_logits(xcoder_device *device, const xci_head *head, const xci_buffer *h, const size_t *row,
                                  size_t n_rows, const uint32_t *token, size_t n_tokens, float *out,
                                  float *log_normalizer, xcoder_error *err);
