@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Usage: tests/opencl-plan.sh BUILD-FOLDER: the whole bundled plan with --device=opencl. The processor then attributes,
-# ablates and evaluates the same crosscoder: every verdict must be the same, and the reports must have the same headings.
+# Usage: tests/opencl-plan.sh BUILD-FOLDER: the whole bundled plan with --device=opencl. The processor then
+# attributes, ablates and evaluates the same crosscoder: every verdict must be the same, and the reports must have the same headings.
 # $PLAN_TOKENS shortens the training. 77 where there is no device. Takes an hour on PoCL and two cores.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -43,5 +43,6 @@ failed=0
 [ -s verdicts-cpu ] && [ -s headings-cpu ] || { echo "opencl-plan: no verdicts or no report"; exit 1; }
 diff verdicts-cpu verdicts-opencl || failed=1
 diff headings-cpu headings-opencl || failed=1
-echo "opencl-plan: $(grep -c '' verdicts-cpu) verdicts, $(grep -c '^true' verdicts-cpu) pass, $(grep -c '' headings-cpu) headings"
+echo "opencl-plan: $(grep -c '' verdicts-cpu) verdicts, $(grep -c '^true' verdicts-cpu) pass," \
+  "$(grep -c '' headings-cpu) headings"
 [ $failed -eq 0 ] || { echo "opencl-plan: FAIL: device and processor differ"; exit 1; }
