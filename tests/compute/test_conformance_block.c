@@ -337,6 +337,25 @@ START_TEST(test_bf16_block) {
 }
 END_TEST
 
+/* The same of another device, whose attention stays in float32. */
+START_TEST(test_bf16_device) {
+  const char *reason;
+  if (!xci_cpu_has_bf16(&reason)) return;
+  made m;
+  make_block(&variants[_i], &m);
+  size_t n = count_rows(&LONG_ROWS) * m.block.d_model;
+  result exact = run(tested_device(), &m.block, &LONG_ROWS, false);
+  computes = "bf16";
+  result half = run(tested_device(), &m.block, &LONG_ROWS, false);
+  computes = "fp32";
+  double error = worst_error(half.h, exact.h, n);
+  ck_assert_msg(error <= 0.05 && error > 0, "%s: bf16 is off by %g of the largest value", variants[_i].name, error);
+  free_result(&exact);
+  free_result(&half);
+  free_block(&m);
+}
+END_TEST
+
 START_TEST(test_compute_refuses) {
   xcoder_device *device;
   xcoder_error error;
@@ -505,6 +524,8 @@ int main(void) {
     tcase_add_test(tcase, test_bf16_products);
     tcase_add_loop_test(tcase, test_bf16_block, 0, N_VARIANTS);
     tcase_add_test(tcase, test_compute_refuses);
+  } else {
+    tcase_add_loop_test(tcase, test_bf16_device, 0, N_VARIANTS);
   }
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
