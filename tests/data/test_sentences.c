@@ -137,6 +137,63 @@ START_TEST(multiblimp_rules) {
 }
 END_TEST
 
+static void expect_ids(const uint32_t *ids, size_t n, const uint32_t *wanted, size_t n_wanted) {
+  ck_assert_uint_eq(n, n_wanted);
+  for (size_t i = 0; i < n; i++) ck_assert_uint_eq(ids[i], wanted[i]);
+}
+
+/* Our own form as whole sentences: prefix and answer, as they are. */
+START_TEST(own_pairs_as_sentences) {
+  static const char text[] =
+    "{\"prefix\": \"a\", \"good\": \" b\", \"bad\": \" c\", \"group\": \"g\", \"language\": \"en\", \"other\": [1]}\n"
+    "{\"prefix\": \"\", \"good\": \"b\", \"bad\": \"c a\", \"group\": null, \"counterfactual\": \"c\"}\n";
+  static const struct {
+    const char *text, *words;
+  } bad[] = {
+    {"{\"good\": \" b\", \"bad\": \" c\"}", "no key 'prefix'"},
+    {"{\"prefix\": \"a\", \"bad\": \" c\"}", "no key 'good'"},
+    {"{\"prefix\": \"a\", \"good\": \"b\", \"bad\": null}", "no key 'bad'"},
+    {"{\"prefix\": [], \"good\": \" b\", \"bad\": \" c\"}", "'prefix' is no text"},
+    {"{\"prefix\": \"a\", \"good\": \" b\", \"bad\": {}}", "'bad' is no text"},
+    {"{\"prefix\": \"a\", \"good\": \" b\", \"bad\": \" c\", \"language\": 1}", "'language' is no text"},
+    {"{\"prefix\": \"a\", \"good\": \" b\", \"bad\": \" c\", \"counterfactual\": true}",
+     "'counterfactual' is no text"},
+    {"{\"prefix\": \"a\", \"good\": \" b\", \"bad\": \"\"}", "an empty answer"},
+    {"{\"prefix\": \"a\", \"good\": \"\", \"bad\": \" b\"}", "an empty answer"},
+    {"{\"prefix\": \"a\", \"good\": \" b\", \"bad\": \" b\"}", "are the same"},
+  };
+  xcoder_tokenizer *tokenizer = open_letters();
+  const char *path = write_temporary("own.jsonl", text, sizeof text - 1);
+  xcoder_pairs *pairs = load("pairs", path, tokenizer, &(xcoder_pairs_options){.sentences = true});
+  ck_assert_uint_eq(xcoder_pairs_count(pairs), 2);
+  const xcoder_pair *pair = xcoder_pairs_get(pairs, 0);
+  expect_ids(pair->good, pair->n_good, (uint32_t[]){1, 2, 11}, 3);
+  expect_ids(pair->bad, pair->n_bad, (uint32_t[]){1, 2, 12}, 3);
+  ck_assert_str_eq(pair->group, "g");
+  ck_assert_str_eq(pair->language, "en");
+  ck_assert_str_eq(pair->text, "a b");
+  ck_assert_uint_eq(pair->n_prefix, 0);
+  pair = xcoder_pairs_get(pairs, 1);
+  expect_ids(pair->good, pair->n_good, (uint32_t[]){1, 3}, 2);
+  expect_ids(pair->bad, pair->n_bad, (uint32_t[]){1, 4, 10}, 3);
+  ck_assert(pair->good_bytes == 1 && pair->bad_bytes == 3 && pair->bad_characters == 3);
+  xcoder_pairs_free(pairs);
+  const xcoder_pairs_options behind_blank = {.sentences = true, .no_prepend = true, .delimiter = " "};
+  pairs = load("pairs", path, tokenizer, &behind_blank);
+  pair = xcoder_pairs_get(pairs, 0);
+  expect_ids(pair->good, pair->n_good, (uint32_t[]){10, 11}, 2);
+  xcoder_pairs_free(pairs);
+  ck_assert_int_eq(unlink(path), 0);
+  for (size_t i = 0; i < 2 * sizeof bad / sizeof *bad; i++) { /* by both scorings */
+    const xcoder_pairs_options options = {.sentences = i % 2};
+    path = write_temporary("own.jsonl", bad[i / 2].text, strlen(bad[i / 2].text));
+    FAILS(XCODER_FORMAT, bad[i / 2].words, read_task("pairs", path, tokenizer, &options, &pairs, err));
+    ck_assert_int_eq(unlink(path), 0);
+  }
+  xcoder_tokenizer_close(tokenizer);
+}
+END_TEST
+
 #define HEADER "sen\twrong_sen\tphenomenon\n"
 
 #define BLIMP "{\"sentence_good\": \"a b\", \"sentence_bad\": \"a c\", \"one_prefix_method\": true}"
@@ -231,19 +288,21 @@ START_TEST(refused_and_controls) {
 END_TEST
 
 START_TEST(every_allocation_fails_once) {
-  static const char *const kinds[] = {"clams", "multiblimp"};
-  static const char *const texts[] = {"True\ta b\nTrue\ta b\nFalse\ta c\nFalse\ta c\n", HEADER "\"a b\"\ta c\tx\n"};
+  static const char *const kinds[] = {"clams", "multiblimp", "pairs"};
+  static const char own[] = "{\"prefix\": \"a\", \"good\": \" b\", \"bad\": \" c\"}";
+  static const char *const texts[] = {"True\ta b\nTrue\ta b\nFalse\ta c\nFalse\ta c\n", HEADER "\"a b\"\ta c\tx\n",
+                                      own};
   xcoder_tokenizer *tokenizer = open_letters();
-  for (int k = 0; k < 4; k++) {
-    const xcoder_pairs_options options = {.authors_rule = k >= 2};
-    const char *path = write_temporary("fra.txt", texts[k % 2], strlen(texts[k % 2]));
+  for (int k = 0; k < 9; k++) {
+    const xcoder_pairs_options options = {.authors_rule = k / 3 == 1, .sentences = k / 3 == 2};
+    const char *path = write_temporary("fra.txt", texts[k % 3], strlen(texts[k % 3]));
     xcoder_status status = XCODER_MEMORY;
     for (long n = 1; status; n++) {
       xcoder_error error = {0};
       xcoder_pairs *pairs = NULL;
       ck_assert_int_lt(n, 2000);
       xci_fail_allocation(n, (int)(n % 2));
-      status = read_task(kinds[k % 2], path, tokenizer, &options, &pairs, &error);
+      status = read_task(kinds[k % 3], path, tokenizer, &options, &pairs, &error);
       xci_fail_allocation(0, 0);
       ck_assert_msg(!status || status == XCODER_MEMORY, "allocation %ld: %s", n, error.message);
       xcoder_pairs_free(pairs);
@@ -301,6 +360,7 @@ END_TEST
 
 int main(void) {
   TCase *tcase = new_case("sentences");
+  tcase_add_test(tcase, own_pairs_as_sentences);
   tcase_add_test(tcase, clams_rules);
   tcase_add_test(tcase, multiblimp_rules);
   tcase_add_test(tcase, refused_and_controls);
