@@ -155,7 +155,7 @@ static xcoder_status set_steps(cli_value *value, const cli_option *option, const
   value->integer = 0;
   if (strcmp(text, "auto") == 0 || !set_integer(value, option, text, where, &ignored))
     return XCODER_OK;
-  return cli_fail(err, XCODER_USAGE, "%s: '%.200s' was found, expected auto or a number from %.0f to %.0f", where, text,
+  return cli_fail(err, XCODER_USAGE, "%s: '%.200s' was found, expected auto or an integer from %.0f to %.0f", where, text,
                   option->low, option->high);
 }
 

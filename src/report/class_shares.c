@@ -2,6 +2,7 @@
 /* Classes of features in several runs side by side: shares, specificity of their tokens, onsets. */
 #include "report/comparison.h"
 
+#include "analysis/statistics.h"
 #include "report/figure.h"
 #include "report/grid.h"
 #include <math.h>
@@ -114,13 +115,14 @@ static void add_class(class_list *list, const xci_run_files *run, const char *cl
   list->share[at] = share;
 }
 
+/* Of a task, or of all (NULL). */
 static void list_classes(const xci_page *page, const json_t *compare, const char *task, class_list *list) {
   size_t i, t, k;
   json_t *pair, *of_task, *row;
   *list = (class_list){0};
   json_array_foreach(json_object_get(compare, "pairs"), i, pair)
     json_array_foreach(json_object_get(pair, "tasks"), t, of_task) {
-      if (strcmp(xci_json_text_at(of_task, "task"), task) != 0) continue;
+      if (task && strcmp(xci_json_text_at(of_task, "task"), task) != 0) continue;
       json_array_foreach(json_object_get(of_task, "classes"), k, row)
         add_class(list, page->run, xci_json_text_at(row, "class"),
                   fmax(xci_json_number_at(row, "share_a"), xci_json_number_at(row, "share_b")));
@@ -183,6 +185,65 @@ static estimate find_onset(const json_t *compare, const char *run, const char *t
   char side;
   const json_t *row = find_row(compare, run, task, "onsets", "label_a", label, &side);
   return row ? read_side(row, side, "share", "low", "high") : (estimate){NAN, NAN, NAN};
+}
+
+/* Mean over the tasks that the run has, each counting the same, with Student's interval; a class that a task does not have
+ * counts 0. `task` is not looked at. */
+static estimate find_pooled(const json_t *compare, const char *run, const char *task, const char *class) {
+  const json_t *tasks = json_object_get(json_array_get(json_object_get(compare, "pairs"), 0), "tasks");
+  double share[XCI_MOST_TASKS];
+  size_t t, n = 0;
+  json_t *of_task;
+  estimate e;
+  (void)task;
+  json_array_foreach(tasks, t, of_task) {
+    const double value = find_share(compare, run, xci_json_text_at(of_task, "task"), class).value;
+    if (n < XCI_MOST_TASKS) share[n++] = isfinite(value) ? value : 0;
+  }
+  xci_mean_interval(share, n, &e.value, &e.low, &e.high);
+  e.low = fmax(0, e.low);
+  e.high = fmin(1, e.high);
+  return e;
+}
+
+/* Classes over all tasks, as a figure and a table. */
+static void add_pooled(xci_page *page, const json_t *compare, const char *prefix) {
+  static const xci_head heads[] = {{XCI_CELL_TEXT, "class", "class"}, {XCI_CELL_TEXT, "run", "run"},
+                                   {XCI_CELL_INTERVAL, "share", "share"}};
+  const xci_comparison_kind kind = xci_comparison_find_kind(compare);
+  const char *names[MOST_CLASSES], *shown[MOST_CLASSES];
+  class_list list;
+  xci_grid grid;
+  xci_text file = {0};
+  size_t n = 0, r;
+  json_t *run;
+  list_classes(page, compare, NULL, &list);
+  for (size_t k = 0; k < list.n; k++)
+    if (list.share[k] * 100 >= RARE) {
+      names[n] = list.name[k];
+      shown[n++] = list.brief[k];
+    }
+  const side_by_side shares = {"shares", "Classes, mean over tasks", "class", "share of features with an effect",
+                               "Every task counts the same; Student's 95 % interval over tasks. Letters as below.", names, shown, n,
+                               0, find_pooled};
+  xci_page_raw(page, "<div class=\"figures\">\n");
+  if (n) add_figure(page, compare, prefix, "pooled", &shares);
+  xci_page_raw(page, "</div>\n<details><summary>Classes over all tasks as a table</summary>\n");
+  xci_grid_open(&grid, page, heads, sizeof heads / sizeof *heads, false);
+  for (size_t k = 0; k < list.n; k++)
+    json_array_foreach(json_object_get(compare, "runs"), r, run) {
+      char name[64];
+      const estimate e = find_pooled(compare, xci_json_text_at(run, "name"), "", list.name[k]);
+      xci_comparison_name(compare, kind, xci_json_text_at(run, "name"), name);
+      xci_grid_text(&grid, list.name[k]);
+      xci_grid_text(&grid, name);
+      xci_grid_interval(&grid, e.value, e.low, e.high);
+      xci_grid_end_row(&grid);
+    }
+  xci_text_format(&file, "%s-shares-pooled", prefix);
+  xci_grid_close(&grid, file.bytes ? file.bytes : prefix);
+  xci_text_clear(&file);
+  xci_page_raw(page, "</details>\n");
 }
 
 static void add_task(xci_page *page, const json_t *compare, const char *prefix, const json_t *of_task) {
@@ -273,6 +334,7 @@ void xci_page_class_shares(xci_page *page, const json_t *compare, const char *pr
   size_t t;
   json_t *of_task;
   if (json_array_size(tasks) == 0) return;
+  if (json_array_size(tasks) > 1) add_pooled(page, compare, prefix);
   json_array_foreach(tasks, t, of_task) {
     xci_text_format(&page->html, "<details%s><summary>Classes side by side: ", t == 0 ? " open" : "");
     xci_page_text(page, xci_task_short(xci_json_text_at(of_task, "task")));

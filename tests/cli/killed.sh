@@ -51,5 +51,5 @@ for file in pairs-pairs.safetensors pairs-pairs.csv pairs-pairs.json; do
   cmp -s "run/effects/$file" "whole/effects/$file" || fail "$file differs from that of an attribution left in peace"
 done
 [ -z "$(find run -name '*partial*' -o -name '*.tmp-*')" ] || fail "left behind: $(find run -name '*partial*' -o -name '*.tmp-*')"
-expect 2 "expected auto or a number" "$program" attribute run --steps=many
+expect 2 "expected auto or an integer" "$program" attribute run --steps=many
 finish

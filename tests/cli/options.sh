@@ -28,7 +28,7 @@ expect 2 "found after the operands" "$program" run a b
 expect 2 "PLAN is missing" "$program" run
 
 for value in -1 1e99 nan 99999999999999999999 '' 1.5 0x10 ' 1' 1k; do
-  expect 2 "--steps: '$value' was found, expected an integer from 1 to 1000" "$program" attribute "--steps=$value"
+  expect 2 "--steps: '$value' was found, expected auto or an integer from 1 to 1000" "$program" attribute "--steps=$value"
 done
 for value in -1 1e999 nan inf '' 0x10 1,5 two; do
   expect 2 "--l1: '$value' was found, expected a number" "$program" train "--l1=$value"
