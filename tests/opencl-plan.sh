@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Usage: tests/opencl-plan.sh BUILD-FOLDER: the whole bundled plan with --device=opencl. The processor then
-# attributes, ablates and evaluates the same crosscoder: every verdict must be the same, and the reports must have the same headings.
-# $PLAN_TOKENS shortens the training. 77 where there is no device. Takes an hour on PoCL and two cores.
+# attributes, ablates and evaluates the same crosscoder: every verdict must be the same, and the reports must have the
+# same headings. $PLAN_OPTIONS are further options of the run, to shorten it. 77 where there is no device. Takes long
+# on PoCL.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -eq 1 ] || { echo "usage: $0 BUILD-FOLDER"; exit 2; }
@@ -29,7 +30,7 @@ verdicts() {
 headings() { grep -o '<h[1-4][^>]*>[^<]*' "$1/report/index.html"; }
 
 "$program" run "$top/examples/tiny-pythia/plan.yaml" --out=opencl --device=opencl --quiet \
-  ${PLAN_TOKENS:+--tokens="$PLAN_TOKENS"} >out 2>&1 || { tail -n 5 out; exit 1; }
+  ${PLAN_OPTIONS:-} >out 2>&1 || { tail -n 5 out; exit 1; }
 cp -R opencl cpu
 rm -rf cpu/effects cpu/ablation cpu/eval.* cpu/report cpu/stages/attribute-* cpu/stages/ablate-* cpu/stages/eval.json
 for command in attribute ablate eval report; do

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The conformance tests of the crosscoder and the transformer, the golden models, and effects against torch, on the
-# first OpenCL device that opens, and every way that products can go: our own kernel, CLBlast, tensor cores as an emulation of
-# their instruction. 77 (skipped) where there is no device.
+# first OpenCL device that opens, and every way that products can go: our own kernel, CLBlast, tensor cores as an
+# emulation of their instruction. 77 (skipped) where there is no device.
 here=${builddir:-.}
 : "${POCL_CACHE_DIR:=$here/test-cache}" "${XDG_CACHE_HOME:=$here/test-cache}"
 mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
