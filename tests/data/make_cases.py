@@ -202,6 +202,8 @@ def corpora():
     bad("escaped-nul.jsonl", b'{"text": "a\\u0000b"}\n', "line 1")
     bad("duplicate-key.jsonl", b'{"text": "a", "text": "b"}\n', "line 1")
     bad("two-values.jsonl", b'{"text": "a"} {"text": "b"}\n', "line 1")
+    c4 = b'{"text": "a b", "timestamp": "2019-04-25T12:57:54Z", "url": "https://example.org/a"}\n'
+    good("c4.json.gz", gz(c4 + c4.replace(b"a b", b"b\\na")) + gz(c4), 3)  # as mC4 is published
     good("two-members.jsonl.gz", gz(two) + gz(two), 4)
     good("plain-named.jsonl.gz", two, 2)
     good("gzip-named.jsonl.zst", gz(two), 2)

@@ -60,6 +60,7 @@ static const change changes[] = {
   {"olmo-clip-f16", "{\"head_dim\": 8}", XCODER_MISMATCH, "q_proj"},
   {"olmo-clip-f16", "{\"head_dim\": 2000000000}", XCODER_UNSUPPORTED, "head_dim"},
   {"olmo-tied-bf16", "{\"tie_word_embeddings\": false}", XCODER_MISMATCH, "'lm_head.weight' is missing"},
+  {"newer-f32", "{\"hidden_act\": \"gelu_pytorch_tanh\"}", XCODER_OK, ""}, /* newer name of gelu_new */
   {"llama-bf16", "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0}}", XCODER_UNSUPPORTED,
    "rope_scaling of type 'llama3'"},
   {"llama-bf16", "{\"rope_scaling\": {\"factor\": 8.0}}", XCODER_UNSUPPORTED, "rope_scaling"},
