@@ -160,8 +160,7 @@ static void check_gradients(const char *name, golden *g) {
     }
     ck_ok(xcoder_model_logits_from(g->model, layer, hidden, g->start, g->n_sequences, tokens, 2, out, normalizer, err));
     for (size_t s = 0; s < g->n_sequences; s++)
-      ck_assert_double_eq_tol((double)out[2 * s] - (double)out[2 * s + 1], metric[s],
-                              strcmp(xcoder_device_name(g->device), "cpu") == 0 ? 1e-6 : 2 * BOUND * 20);
+      ck_assert_double_eq_tol((double)out[2 * s] - (double)out[2 * s + 1], metric[s], 1e-6);
     xci_free(expected);
     xci_free(hidden);
   }
