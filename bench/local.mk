@@ -19,4 +19,4 @@ EXTRA_DIST += bench/tokenize_speed.py
 EXTRA_DIST += bench/attribution.py bench/attribution_methods.py
 
 # OpenCL kernels as compiled for an A100, and what to run where there is a GPU.
-EXTRA_DIST += bench/kernels.sh bench/kernels.txt bench/bounds.awk bench/nvptx_prelude.h bench/gpu.sh
+EXTRA_DIST += bench/kernels.sh bench/kernels.txt bench/bounds.awk bench/nvptx_prelude.h bench/gpu.sh bench/rounding.sh

@@ -138,7 +138,8 @@ static void estimate_traffic(const cli_setting *setting, const cli_sizes *s, con
                   fmax(1, (double)cli_integer(setting->values, OPT_BATCH_SIZE)));
   e->launches = (double)step->n_launches;
   e->waits = (double)step->n_waits;
-  e->bytes_up = e->steps * (double)step->bytes_up + tokens * pace->token_up;
+  double windows = 2 * s->n * s->width * s->filled; /* samples go up once, in bf16 */
+  e->bytes_up = e->steps * (double)step->bytes_up + windows + tokens * pace->token_up;
   e->bytes_down = e->steps * (double)step->bytes_down + tokens * pace->token_down;
 }
 

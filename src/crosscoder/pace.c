@@ -20,13 +20,14 @@ typedef struct probe {
   size_t *start;
   uint32_t *index;
   float *code;
+  uint16_t *window;                 /* samples that stay on a device with its own memory, and their rows */
+  uint32_t *row;
 } probe;
 
 /* Seconds of each phase of a step, of the whole batch and all features. */
 typedef struct phases {
   double encode, update;
   double learn[2], decode[2]; /* with half of all features firing, with FEW a sample */
-  xcoder_traffic step;        /* with FEW a sample */
 } phases;
 
 /* About uniform in -1 .. 1; half of the features then fire for a sample, as in a run that starts. */
@@ -36,6 +37,17 @@ static void fill(float *values, size_t n, uint32_t seed) {
     x = (x ^ x >> 15) * 2246822519u;
     values[i] = (float)((double)(x >> 8) / (1 << 23) - 1);
   }
+}
+
+/* As a training moves samples once (crosscoder/window.h). */
+static xcoder_status open_window(probe *p, size_t n_checkpoints, size_t row, xcoder_error *err) {
+  float scale[XCODER_MAX_CHECKPOINTS];
+  for (size_t c = 0; c < n_checkpoints; c++) scale[c] = 1;
+  xcoder_status status = XCI_ALLOC(&p->window, row * p->n_samples, err);
+  if (!status) status = XCI_ALLOC(&p->row, p->n_samples, err);
+  for (size_t b = 0; b < p->n_samples && !status; b++) p->row[b] = (uint32_t)b;
+  return status ? status
+                : p->device->ops->coder_window(p->device, p->coder, p->window, p->n_samples, scale, err);
 }
 
 static xcoder_status open_probe(size_t n_checkpoints, size_t d_model, const xcoder_train_options *o, probe *p,
@@ -59,7 +71,7 @@ static xcoder_status open_probe(size_t n_checkpoints, size_t d_model, const xcod
       for (size_t i = 0; i < n_values; i++) p->values[i] = 0; /* the biases */
   }
   if (!status) fill(p->values, row * p->n_samples, 99);
-  return status;
+  return status || !p->device->ops->remote ? status : open_window(p, n_checkpoints, row, err);
 }
 
 static void close_probe(probe *p) {
@@ -68,6 +80,8 @@ static void close_probe(probe *p) {
   xci_free(p->start);
   xci_free(p->index);
   xci_free(p->code);
+  xci_free(p->window);
+  xci_free(p->row);
 }
 
 /* FEW features a sample, spread over all of them. */
@@ -105,7 +119,35 @@ static void add_traffic(const probe *p, xcoder_traffic *since, double share, xco
   *since = now;
 }
 
-static xcoder_status measure(const probe *p, float *xhat, double share, phases *t, xcoder_error *err) {
+static xcoder_status measure(const probe *p, float *xhat, phases *t, xcoder_error *err) {
+  const xci_backend *ops = p->device->ops;
+  const xci_gate gate = {.kind = XCI_GATE_RELU};
+  const xci_objective objective = {.l1_coefficient = 1};
+  const xci_adam adam = {.step = 1, .learning_rate = 1e-9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+                         .clip_norm = 1};
+  xci_losses losses;
+  double started = xci_seconds();
+  xcoder_status status = ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &gate, err);
+  keep_least(&t->encode, started);
+  for (int few = 0; few < 2 && !status; few++) {
+    if (few) status = set_few(p, err);
+    started = xci_seconds();
+    if (!status) status = ops->coder_decode(p->device, p->coder, xhat, err);
+    keep_least(&t->decode[few], started);
+    /* A device may expect as many codes as there were the last time. */
+    if (few && ops->remote && !status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
+    started = xci_seconds();
+    if (!status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
+    keep_least(&t->learn[few], started);
+  }
+  started = xci_seconds();
+  if (!status) status = ops->coder_update(p->device, p->coder, &adam, err);
+  keep_least(&t->update, started);
+  return status;
+}
+
+/* Commands, waits and bytes of one of the last steps, as a training asks for them. */
+static xcoder_status count(const probe *p, double share, xcoder_traffic *step, xcoder_error *err) {
   const xci_backend *ops = p->device->ops;
   const xci_gate gate = {.kind = XCI_GATE_RELU};
   const xci_objective objective = {.l1_coefficient = 1};
@@ -113,31 +155,16 @@ static xcoder_status measure(const probe *p, float *xhat, double share, phases *
                          .clip_norm = 1};
   xci_losses losses;
   xcoder_traffic since;
-  xci_codes codes;
+  if (!ops->remote) return XCODER_OK;
   add_traffic(p, &since, share, NULL);
-  t->step = (xcoder_traffic){0};
-  double started = xci_seconds();
-  xcoder_status status = ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &gate, err);
-  keep_least(&t->encode, started);
-  add_traffic(p, &since, share, &t->step);
-  for (int few = 0; few < 2 && !status; few++) {
-    if (few) status = set_few(p, err);
-    add_traffic(p, &since, share, NULL);
-    if (few && !status) status = ops->coder_codes(p->device, p->coder, &codes, err); /* for the counts of dead ones */
-    add_traffic(p, &since, share, few ? &t->step : NULL);
-    started = xci_seconds();
-    if (!status) status = ops->coder_decode(p->device, p->coder, xhat, err);
-    keep_least(&t->decode[few], started);
-    add_traffic(p, &since, share, NULL);
-    started = xci_seconds();
-    if (!status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
-    keep_least(&t->learn[few], started);
-    add_traffic(p, &since, share, few ? &t->step : NULL);
-  }
-  started = xci_seconds();
+  xcoder_status status = ops->coder_encode_rows(p->device, p->coder, p->row, p->n_samples, &gate, err);
+  add_traffic(p, &since, share, step);
+  if (!status) status = set_few(p, err);
+  add_traffic(p, &since, share, NULL);
+  if (!status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
+  if (!status) status = ops->coder_mark(p->device, p->coder, 1, err);
   if (!status) status = ops->coder_update(p->device, p->coder, &adam, err);
-  keep_least(&t->update, started);
-  add_traffic(p, &since, share, &t->step);
+  add_traffic(p, &since, share, step);
   return status;
 }
 
@@ -194,11 +221,11 @@ static xcoder_status find_pace(size_t n_checkpoints, size_t d_model, const xcode
   if (!status) status = XCI_ALLOC(&xhat, p.n_samples * n_checkpoints * d_model, err);
   double started = xci_seconds();
   for (int i = 0; i < MAX_REPEATS && !status && (i < 2 || xci_seconds() - started < enough); i++)
-    status = measure(&p, xhat, (double)p.n_samples / (double)o.batch_size, &t, err); /* the first also takes memory */
+    status = measure(&p, xhat, &t, err); /* the first also takes memory */
+  if (!status) status = count(&p, (double)p.n_samples / (double)o.batch_size, &pace->step, err);
   if (!status) {
     double few = (double)p.few;
     scale_up(&p, &o, &t);
-    pace->step = t.step;
     pace->encode_seconds = t.encode / (double)o.batch_size;
     pace->first_step_seconds = t.encode + t.learn[0] + t.update;
     pace->last_step_seconds = t.encode + at_density(t.learn, few, FEW) + t.update;

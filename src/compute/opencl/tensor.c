@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { CAPABILITY_MAJOR = 0x4000 }; /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV of cl_nv_device_attribute_query */
-enum { M = 150, N = 139, K = 77, LARGEST = (M > N ? M : N) * (K > M ? K : M) };
+enum { M = 140, N = 90, K = 37, LARGEST = (M > N ? M : N) * (K > M ? K : M) };
 
 static bool has_tensor_cores(const xci_cl *cl) {
   char vendor[64] = "";
