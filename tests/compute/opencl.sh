@@ -22,7 +22,7 @@ rm -f "$here/opencl-test.tmp"
 status=0
 for test in compute/test_coder compute/test_coder_properties compute/test_batch_topk compute/test_conformance_block \
   model/test_golden analysis/test_attribution; do
-  XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
+  CK_DEFAULT_TIMEOUT=900 XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done
 # Weights that do not fit on the device: few rows at a time.
 for test in compute/test_conformance_block model/test_golden; do
