@@ -13,12 +13,14 @@ set -- train --config="$plan" --tokens=$((steps * 256)) --batch-size=256 --laten
   --validation-batches=1 --validate-every=100 --log-every=1 --quiet
 
 # No platform at all: one line and status 6, or the processor where that was asked for. A loader without files to read.
+given=${OCL_ICD_VENDORS-}
 export OCL_ICD_VENDORS="$work/none"
 expect 6 "opencl" "$program" "$@" --out=none --device=opencl
 [ ! -e none/crosscoder.safetensors ] || fail "a result without a device"
 expect 0 "" "$program" train --config="$plan" --tokens=512 --batch-size=256 --latents=64 --window=4096 \
   --validation-batches=1 --quiet --out=instead --device=opencl --fallback=cpu
-unset OCL_ICD_VENDORS
+OCL_ICD_VENDORS=$given
+[ -n "$given" ] || unset OCL_ICD_VENDORS
 
 if ! "$program" devices --self-test --device=opencl >stdout 2>stderr; then
   grep -q 'no OpenCL backend\|no platform' stderr || fail "self-test: $(cat stderr)"
