@@ -74,7 +74,8 @@ static xci_skip choose_first_difference(const xci_pairs_builder *b, size_t n, xc
 static xcoder_status encode_again(xci_pairs_builder *b, xci_ids *ids, size_t from, xcoder_error *err) {
   char *text = NULL;
   size_t n_bytes = 0;
-  xcoder_status status = xcoder_detokenize(b->tokenizer, ids->ids + from, ids->n - from, &text, &n_bytes, err);
+  const uint32_t *rest = ids->ids ? ids->ids + from : NULL; /* no token was ever in it */
+  xcoder_status status = xcoder_detokenize(b->tokenizer, rest, ids->n - from, &text, &n_bytes, err);
   if (!status) status = encode_text(b, text, n_bytes, ids, err);
   xci_free(text);
   return status;
