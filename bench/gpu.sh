@@ -4,8 +4,8 @@
 # way that products can go), measures steps of training at the size of Pythia-1B beside the least time that an A100 needs
 # for them (bench/bounds.awk), trains the bundled example on the device and on the processor, and prints the kernels as
 # compiled for an A100 where clang and ptxas are. GPU_TOKENS=N shortens the training, GPU_BATCH=N the batches measured.
-# Installs nothing: writes into a temporary folder, the build folder and the cache of kernels; under ten minutes. Please
-# send us what it prints.
+# Installs nothing: writes into a temporary folder, the build folder and the cache of kernels. Meant to take less than ten
+# minutes on a GPU, which nobody has measured yet. Please send us what it prints.
 build=$(cd "${1:-.}" && pwd) || exit 1
 device=${2:-opencl}
 top=$(cd "$(dirname "$0")/.." && pwd)
