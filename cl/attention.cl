@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Causal attention over packed sequences. A group takes 64 queries of one head and walks over their keys in tiles of 64:
- * scores of the tile in local memory, a running largest score and sum, results in registers (Milakov and Gimelshein,
- * "Online normalizer calculation for softmax", arXiv 1805.02867; Dao et al., "FlashAttention", arXiv 2205.14135). No
- * [T, T] matrix exists, and any width of a head is walked through in pieces of 16. */
+/* Causal attention over packed sequences. A group takes 64 queries of one head and walks over their keys in tiles of
+ * 64: scores of the tile in local memory, a running largest score and sum, results in registers (Milakov and
+ * Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867; Dao et al., "FlashAttention", arXiv
+ * 2205.14135). No [T, T] matrix exists, and any width of a head is walked through in pieces of 16. */
 #define TILE_ROWS 64  /* XCI_CL_QUERIES */
 #define TILE_DEPTH 16
 #define TILE_STRIDE (TILE_ROWS + 1)
@@ -123,9 +123,10 @@ INLINE void mix_values(float out[4][8], uint blocks, local const float *scores, 
 /* task: first row, number of rows, first row of the sequence, its end. blocks: columns of the result in 64s, a constant
  * of each kernel, so that `out` stays in registers. */
 INLINE void attend(uint blocks, global const uint *tasks, uint n_tasks, uint n_heads, uint n_kv_heads, uint d_head,
-                   float scale, global const float *slopes, global const float *q, global const float *k, global const float *v,
-            global float *context, global float *statistic, local attention_memory *m) {
-  uint id = get_local_id(0), tx = id % 16, ty = id / 16, head = get_group_id(1), kv_head = head / (n_heads / n_kv_heads);
+                   float scale, global const float *slopes, global const float *q, global const float *k,
+                   global const float *v, global float *context, global float *statistic, local attention_memory *m) {
+  uint id = get_local_id(0), tx = id % 16, ty = id / 16;
+  uint head = get_group_id(1), kv_head = head / (n_heads / n_kv_heads);
   uint slab = get_group_id(0) / n_tasks, column0 = slab * 64 * blocks;
   global const uint *task = tasks + 4 * (get_group_id(0) % n_tasks);
   uint first_query = task[0], n_queries = task[1], start = task[2], n_keys = first_query + n_queries - start;
@@ -144,7 +145,8 @@ INLINE void attend(uint blocks, global const uint *tasks, uint n_tasks, uint n_h
   }
   for (uint key0 = 0; key0 < n_keys; key0 += TILE_ROWS) {
     uint n = min(n_keys - key0, (uint)TILE_ROWS);
-    tile_scores(score, q, q_stride, first_query, n_queries, k, kv_stride, start + key0, n, d_head, m->tile_q, m->tile_k);
+    tile_scores(score, q, q_stride, first_query, n_queries, k, kv_stride, start + key0, n, d_head, m->tile_q,
+                m->tile_k);
 #pragma unroll
     for (uint i = 0; i < 4; i++)
 #pragma unroll

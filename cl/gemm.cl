@@ -4,9 +4,9 @@
 #define TILE 64
 #define DEPTH 16
 
-KERNEL gemm(uint rounded, uint m, uint n, uint k, float alpha, global const float *a, uint a_high, uint a_low, uint a_stride,
-            uint a_transposed, global const float *b, uint b_high, uint b_low, uint b_stride, uint b_transposed,
-            float beta, global float *c, uint c_high, uint c_low, uint c_stride) {
+KERNEL gemm(uint rounded, uint m, uint n, uint k, float alpha, global const float *a, uint a_high, uint a_low,
+            uint a_stride, uint a_transposed, global const float *b, uint b_high, uint b_low, uint b_stride,
+            uint b_transposed, float beta, global float *c, uint c_high, uint c_low, uint c_stride) {
   local float tile_a[DEPTH][TILE + 1], tile_b[DEPTH][TILE + 1];
   uint id = get_local_id(0), column0 = get_group_id(0) * TILE, row0 = get_group_id(1) * TILE;
   uint tx = id % 16, ty = id / 16;

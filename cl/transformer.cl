@@ -34,8 +34,8 @@ KERNEL embed(global const uchar *table, uint type, global const uint *ids, globa
 #define NORM_NONE 2
 
 /* Mean (x) and 1/deviation (y) of a row, by the team; all teams of the group must call it, `active` says whether there
- * is a row. The mean of a residual stream can be large against its spread, so a second pass adds what rounding took from
- * it. shared: [GROUP]. */
+ * is a row. The mean of a residual stream can be large against its spread, so a second pass adds what rounding took
+ * from it. shared: [GROUP]. */
 float2 measure_row(global const float *x, bool active, uint width, uint kind, float epsilon, local float *shared) {
   uint lane = get_local_id(0) % TEAM, n = active ? width : 0;
   float mean = 0, sum = 0, squares = 0;

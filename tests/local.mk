@@ -18,8 +18,8 @@ AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; builddir='$(builddir)'; top_srcdir='$
 clean-local:
 	rm -rf test-cache
 
-dist_check_SCRIPTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
-TESTS += tests/check-layers.sh tests/check-headers.sh tests/check-symbols.sh
+dist_check_SCRIPTS += tests/check-layers.sh tests/check-lines.sh tests/check-headers.sh tests/check-symbols.sh
+TESTS += tests/check-layers.sh tests/check-lines.sh tests/check-headers.sh tests/check-symbols.sh
 CLEANFILES += symbols.tmp
 EXTRA_DIST += tests/symbols.txt tests/coverage.sh tests/session.sh \
   tests/sanitize.sh tests/valgrind.sh tests/portability.sh tests/paper.sh tests/oclgrind.sh tests/opencl-plan.sh \

@@ -155,8 +155,8 @@ static xcoder_status set_steps(cli_value *value, const cli_option *option, const
   value->integer = 0;
   if (strcmp(text, "auto") == 0 || !set_integer(value, option, text, where, &ignored))
     return XCODER_OK;
-  return cli_fail(err, XCODER_USAGE, "%s: '%.200s' was found, expected auto or an integer from %.0f to %.0f", where, text,
-                  option->low, option->high);
+  return cli_fail(err, XCODER_USAGE, "%s: '%.200s' was found, expected auto or an integer from %.0f to %.0f", where,
+                  text, option->low, option->high);
 }
 
 /* A path of a plan: relative to its folder. SPEC and KIND:PATH keep what stands before the path. */

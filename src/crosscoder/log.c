@@ -17,7 +17,9 @@ typedef struct row {
   const xci_quality *quality;
 } row;
 
-double xci_log_seconds(const xci_trainer *trainer) { return trainer->seconds_before + xci_seconds() - trainer->started; }
+double xci_log_seconds(const xci_trainer *trainer) {
+  return trainer->seconds_before + xci_seconds() - trainer->started;
+}
 
 /* Memory in use, where the system tells. */
 static uint64_t resident_bytes(void) {

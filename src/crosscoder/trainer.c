@@ -130,11 +130,13 @@ static xcoder_status run_step(xci_trainer *trainer, xcoder_error *err) {
   xci_losses losses = {0};
   size_t count = trainer->options.batch_size;
   xcoder_status status = XCODER_OK;
-  if (!is_row(trainer)) status = xci_window_encode(trainer, &encoded, err); /* rows compare with the batch on the host */
+  /* Rows compare with the batch on the host. */
+  if (!is_row(trainer)) status = xci_window_encode(trainer, &encoded, err);
   if (!status && !encoded)
     status = xci_train_read(trainer, trainer->train, trainer->step * count, count, &finite, err);
   if (!status) status = xci_log_release(trainer, err);
-  if (!status) status = finite ? learn(trainer, encoded, &losses, err) : reject_batch(trainer, "an activation", NAN, err);
+  if (!status)
+    status = finite ? learn(trainer, encoded, &losses, err) : reject_batch(trainer, "an activation", NAN, err);
   if (status) return status;
   trainer->step++;
   show_progress(trainer, &losses);

@@ -37,7 +37,8 @@ xcoder_status xci_window_encode(xci_trainer *trainer, bool *done, xcoder_error *
   xci_window window = {0};
   *done = false;
   if (!trainer->device->ops->remote || train->locate == NULL || trainer->window_refused) return XCODER_OK;
-  xcoder_status status = train->locate(train->context, trainer->step * count, count, &window, trainer->row, &taken, err);
+  xcoder_status status = train->locate(train->context, trainer->step * count, count, &window, trainer->row, &taken,
+                                       err);
   if (!status) status = xci_rescue_check(trainer, err); /* models share the device */
   if (status || taken < count) return status;
   if (trainer->window_version != window.version) status = move_window(trainer, &window, err);

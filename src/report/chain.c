@@ -36,13 +36,14 @@ static void add_lives(xci_page *page, const json_t *chain) {
                              .line = true, .points = true};
   }
   snprintf(y_title, sizeof y_title, "share by %.60s", xci_json_text_at(chain, "strongest_by"));
-  const xci_chart chart = {.title = "Lives along the chain", .x_title = "checkpoint", .y_title = y_title, .y_zero = true,
-                           .width = n > 5 ? 660 : 520, .categories = ticks, .n_categories = n, .reference = NAN,
-                           .series = series, .n_series = n_lines};
+  const xci_chart chart = {.title = "Lives along the chain", .x_title = "checkpoint", .y_title = y_title,
+                           .y_zero = true, .width = n > 5 ? 660 : 520, .categories = ticks, .n_categories = n,
+                           .reference = NAN, .series = series, .n_series = n_lines};
   xci_text svg = {0};
   xci_chart_svg(&chart, &svg);
-  xci_page_figure(page, "chain-lives", &svg, "The strongest trajectories that run through all windows, by their number; where two windows "
-                  "meet, the mean of both.");
+  xci_page_figure(page, "chain-lives", &svg,
+                  "The strongest trajectories that run through all windows, by their number; where two windows meet, "
+                  "the mean of both.");
 }
 
 static void add_links(xci_page *page, const json_t *chain) {
@@ -58,7 +59,8 @@ static void add_links(xci_page *page, const json_t *chain) {
   json_array_foreach(json_object_get(chain, "links"), i, row) {
     xci_grid_text(&grid, xci_json_text_at(row, "a"));
     xci_grid_text(&grid, xci_json_text_at(row, "b"));
-    for (size_t k = 2; k < sizeof heads / sizeof *heads; k++) xci_grid_number(&grid, xci_json_number_at(row, heads[k].key));
+    for (size_t k = 2; k < sizeof heads / sizeof *heads; k++)
+      xci_grid_number(&grid, xci_json_number_at(row, heads[k].key));
     xci_grid_end_row(&grid);
   }
   xci_grid_close(&grid, "chain-links");
@@ -121,10 +123,11 @@ static void add_strongest(xci_page *page, const json_t *chain) {
 void xci_page_chain(xci_page *page) {
   const json_t *chain = page->run->chain;
   if (!chain) return;
-  xci_page_raw(page, "<h2 id=\"chain\">Lives over all windows</h2>\n<p>Crosscoders over overlapping windows of checkpoints, their features "
-                     "matched from window to window by the cosine of their decoders at the checkpoints in common. A link is a pair more "
-                     "similar than 99 % of those of random mixtures of the same decoders; a trajectory is a row of links. Where only the "
-                     "matching fails, a life ends, too.</p>\n<div class=\"figures\">\n");
+  xci_page_raw(page, "<h2 id=\"chain\">Lives over all windows</h2>\n<p>Crosscoders over overlapping windows of "
+                     "checkpoints, their features matched from window to window by the cosine of their decoders at the "
+                     "checkpoints in common. A link is a pair more similar than 99 % of those of random mixtures of "
+                     "the same decoders; a trajectory is a row of links. Where only the matching fails, a life ends, "
+                     "too.</p>\n<div class=\"figures\">\n");
   add_lives(page, chain);
   xci_page_raw(page, "</div>\n");
   add_links(page, chain);

@@ -187,8 +187,8 @@ static estimate find_onset(const json_t *compare, const char *run, const char *t
   return row ? read_side(row, side, "share", "low", "high") : (estimate){NAN, NAN, NAN};
 }
 
-/* Mean over the tasks that the run has, each counting the same, with Student's interval; a class that a task does not have
- * counts 0. `task` is not looked at. */
+/* Mean over the tasks that the run has, each counting the same, with Student's interval; a class that a task does not
+ * have counts 0. `task` is not looked at. */
 static estimate find_pooled(const json_t *compare, const char *run, const char *task, const char *class) {
   const json_t *tasks = json_object_get(json_array_get(json_object_get(compare, "pairs"), 0), "tasks");
   double share[XCI_MOST_TASKS];
@@ -224,8 +224,8 @@ static void add_pooled(xci_page *page, const json_t *compare, const char *prefix
       shown[n++] = list.brief[k];
     }
   const side_by_side shares = {"shares", "Classes, mean over tasks", "class", "share of features with an effect",
-                               "Every task counts the same; Student's 95 % interval over tasks. Letters as below.", names, shown, n,
-                               0, find_pooled};
+                               "Every task counts the same; Student's 95 % interval over tasks. Letters as below.",
+                               names, shown, n, 0, find_pooled};
   xci_page_raw(page, "<div class=\"figures\">\n");
   if (n) add_figure(page, compare, prefix, "pooled", &shares);
   xci_page_raw(page, "</div>\n<details><summary>Classes over all tasks as a table</summary>\n");

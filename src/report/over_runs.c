@@ -52,9 +52,10 @@ static void add_figure(xci_page *page, const char *task, const char *label) {
     name[k] = p.name[k];
   }
   const xci_series series[] = {
-      {.name = "over examples", .color = "#0072b2", .n = p.n, .x = x, .y = p.rel_ie, .low = p.low, .high = p.high, .points = true},
-      {.name = "over seeds", .color = "#d55e00", .n = p.n, .x = x_runs, .y = p.mean, .low = p.run_low, .high = p.run_high,
-       .points = true}};
+      {.name = "over examples", .color = "#0072b2", .n = p.n, .x = x, .y = p.rel_ie, .low = p.low, .high = p.high,
+       .points = true},
+      {.name = "over seeds", .color = "#d55e00", .n = p.n, .x = x_runs, .y = p.mean, .low = p.run_low,
+       .high = p.run_high, .points = true}};
   snprintf(title, sizeof title, "How sure is RelIE? %.60s", xci_task_short(task));
   snprintf(y_title, sizeof y_title, "RelIE at %.40s", label);
   const xci_chart chart = {.title = title, .x_title = "feature, strongest first", .y_title = y_title, .y_min = -0.02,
@@ -64,8 +65,8 @@ static void add_figure(xci_page *page, const char *task, const char *label) {
   xci_chart_svg(&chart, &svg);
   xci_text_format(&file, "seeds-relie-%s", task);
   xci_page_figure(page, file.bytes ? file.bytes : "seeds-relie", &svg,
-                  "Blue: this run, 95 % interval of a bootstrap over examples. Orange: mean over the seeds that found the "
-                  "feature, with Student's 95 % interval.");
+                  "Blue: this run, 95 % interval of a bootstrap over examples. Orange: mean over the seeds that found "
+                  "the feature, with Student's 95 % interval.");
   xci_text_clear(&file);
 }
 
@@ -94,14 +95,17 @@ void xci_page_over_runs(xci_page *page) {
   const xci_run_files *run = page->run;
   const json_t *over = json_object_get(run->compare, "over_runs");
   if (run->seeds.n_rows == 0 || run->n_labels == 0) return;
-  xci_text_format(&page->html, "<h3>RelIE over examples and over seeds</h3>\n<p>A bootstrap over examples says how far RelIE would move with "
-                  "other prompts; another seed, how far with another training of the crosscoder (%.0f runs). With so few runs "
-                  "the second interval is wide where they differ at all; its class stands in tables/seeds-relie.csv.</p>\n",
+  xci_text_format(&page->html,
+                  "<h3>RelIE over examples and over seeds</h3>\n<p>A bootstrap over examples says how far RelIE would "
+                  "move with other prompts; another seed, how far with another training of the crosscoder (%.0f runs). "
+                  "With so few runs the second interval is wide where they differ at all; its class stands in "
+                  "tables/seeds-relie.csv.</p>\n",
                   xci_json_number_at(over, "n_runs"));
   xci_page_raw(page, "<div class=\"figures\">\n");
   for (size_t t = 0; t < run->n_tasks && t < MOST_FIGURES; t++)
     add_figure(page, run->task[t].name, run->labels[run->n_labels - 1]);
-  xci_page_raw(page, "</div>\n<details><summary>Mean width of the intervals, over the features that every seed has</summary>\n");
+  xci_page_raw(page, "</div>\n<details><summary>Mean width of the intervals, over the features that every seed "
+                     "has</summary>\n");
   add_table(page, over);
   xci_page_raw(page, "</details>\n");
   xci_page_copy_table(page, "seeds-relie", &run->seeds);

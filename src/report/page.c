@@ -53,7 +53,8 @@ static const char style[] =
     ".scroll{overflow:visible}nav,.tool,#bar,.label form{display:none}.card.done .label "
     "form{display:flex;background:none;padding:0}"
     ".label form input{border:0}.card.current{box-shadow:none}details{display:block}"
-    ".figures{gap:8px}.figures figure{width:49%;break-inside:avoid}.figures figure:only-child{width:70%}.figures svg{width:100%;height:auto}figcaption{font-size:9px}h2,h3{break-after:avoid}"
+    ".figures{gap:8px}.figures figure{width:49%;break-inside:avoid}.figures figure:only-child{width:70%}"
+    ".figures svg{width:100%;height:auto}figcaption{font-size:9px}h2,h3{break-after:avoid}"
     ".card{page-break-inside:avoid}.card~.card:nth-of-type(n+25){display:none}.paper{display:block}}\n"
     "@media (max-width:640px){body{padding:0 10px "
     "40px}h1{font-size:21px}#bar{position:static}.card{scroll-margin-top:6px;padding:8px}}\n";

@@ -126,8 +126,8 @@ START_TEST(interval_over_runs_is_students) {
   char *labels[] = {"early", "late"}, name[] = "first", task_name[] = "task";
   double ie[] = {1, 3}, rel_ie[] = {0.2, 0.8}, low[] = {0.1, 0.7}, high[] = {0.3, 0.9};
   char class[1][64] = {"shared:early+late"};
-  xci_task_effects task = {.task = task_name, .n_features = 1, .feature = &feature, .ie = ie, .rel_ie = rel_ie, .low = low,
-                           .high = high, .class = class};
+  xci_task_effects task = {.task = task_name, .n_features = 1, .feature = &feature, .ie = ie, .rel_ie = rel_ie,
+                           .low = low, .high = high, .class = class};
   const xci_side side = {.name = name, .n = 2, .n_latents = 9, .labels = labels, .n_tasks = 1, .task = &task};
   xci_over_runs over;
   xci_json_out json = {0};

@@ -186,8 +186,8 @@ START_TEST(turned_nodes_integrate_what_turns) {
 }
 END_TEST
 
-/* A line that ends in a point: what a normalisation with an epsilon makes of b = 1 - alpha is b / sqrt(b^2 + s^2). Twenty
- * nodes integrate its derivative, and a constant, to 1e-3 for every s between a third and ten times the distance
+/* A line that ends in a point: what a normalisation with an epsilon makes of b = 1 - alpha is b / sqrt(b^2 + s^2).
+ * Twenty nodes integrate its derivative, and a constant, to 1e-3 for every s between a third and ten times the distance
  * that they were placed for; plain Gauss nodes miss most of it. */
 START_TEST(graded_nodes_integrate_into_a_point) {
   enum { STEPS = 20 };

@@ -53,8 +53,8 @@ static const variant variants[] = {
   /* Heads wider than a tile of a device, shared by several queries and not. */
   {"wide heads", XCI_SEQUENTIAL, 2, 1, 70, 9, 34, XCI_SILU, XCI_NORM_RMS, true, false, false, false, true, false, false,
    false, 0, false},
-  {"widest head", XCI_PARALLEL, 1, 1, 258, 3, 6, XCI_GELU_ERF, XCI_NORM_LAYER, true, true, true, true, false, false, true,
-   false, 0, false},
+  {"widest head", XCI_PARALLEL, 1, 1, 258, 3, 6, XCI_GELU_ERF, XCI_NORM_LAYER, true, true, true, true, false, false,
+   true, false, 0, false},
   {"relu", XCI_PARALLEL, 1, 1, 1, 1, 0, XCI_RELU, XCI_NORM_LAYER, true, true, false, false, false, false, false, false,
    0, false},
 };

@@ -209,7 +209,8 @@ START_TEST(test_types) {
   for (int tape = 0; tape < 2; tape++) {
     result expected = run(tested_device(), &plain.block, &LONG_ROWS, tape), r;
     r = run(tested_device(), &typed.block, &LONG_ROWS, tape);
-    ck_assert_msg(memcmp(r.h, expected.h, n * sizeof(float)) == 0, "%s: output with %s", v->name, xci_dtype_name(dtype));
+    ck_assert_msg(memcmp(r.h, expected.h, n * sizeof(float)) == 0, "%s: output with %s", v->name,
+                  xci_dtype_name(dtype));
     ck_assert_msg(memcmp(r.gradient, expected.gradient, n * sizeof(float)) == 0, "%s: gradient with %s", v->name,
                   xci_dtype_name(dtype));
     free_result(&r);

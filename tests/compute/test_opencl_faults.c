@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Faults of an OpenCL driver: the n-th build, allocation or command fails, n = 1 to 50 and every seventh up to the last,
- * so that each operation meets one. Each time the self-test of the device must either pass (right results) or end with
- * XCODER_DEVICE; nothing may crash, and afterwards all works again. */
+/* Faults of an OpenCL driver: the n-th build, allocation or command fails, n = 1 to 50 and every seventh up to the
+ * last, so that each operation meets one. Each time the self-test of the device must either pass (right results) or end
+ * with XCODER_DEVICE; nothing may crash, and afterwards all works again. */
 #include "opencl_faults.h"
 
 #include <crosscoder.h>

@@ -274,7 +274,8 @@ START_TEST(test_run) {
   size_t n;
   char *csv = read_whole(in_folder("deep/run/metrics.csv"), &n);
   const char *header = "step,split,tokens,learning_rate,lambda,loss,reconstruction,sparsity,l0,dead_share,ev_pooled,"
-                       "ev_mean,gradient_norm,auxiliary,k,threshold,ev_pooled_one,\"ev_pooled_two, or so\",ev_pooled_three\n";
+                       "ev_mean,gradient_norm,auxiliary,k,threshold,ev_pooled_one,\"ev_pooled_two, or so\","
+                       "ev_pooled_three\n";
   ck_assert_int_eq(strncmp(csv, header, strlen(header)), 0);
   double first = csv_value(csv, "loss", "train", 1), last = csv_value(csv, "loss", "train", 13);
   ck_assert_msg(last < 0.5 * first, "loss %g, then %g", first, last);

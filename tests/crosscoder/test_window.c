@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trainings on an OpenCL device with windows of samples on it: the bits of a training that moves each batch; what crosses
- * the bus in a step, and how often a step waits. */
+/* Trainings on an OpenCL device with windows of samples on it: the bits of a training that moves each batch; what
+ * crosses the bus in a step, and how often a step waits. */
 #include "support.h"
 
 #include "base/memory.h"
@@ -100,7 +100,8 @@ START_TEST(test_same_bits) {
 END_TEST
 
 /* A step sends the rows of its batch, and waits once, for the losses; twice where the number of codes turned out to ask
- * for another form, which happens when it has moved by a quarter or through the eighth of all. A window is sent once. */
+ * for another form, which happens when it has moved by a quarter or through the eighth of all. A window is sent
+ * once. */
 START_TEST(test_traffic) {
   watch w;
   run("windows", true, &w);

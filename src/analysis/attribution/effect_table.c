@@ -103,7 +103,8 @@ static xcoder_status add_intervals(const xci_effects *e, const double *total, co
       if (!row->defined) continue;
       xci_bootstrap_interval(drawn, n_resamples, t.example + first, t.effect + first * n, row->n_active, n, total,
                              row->low, row->high, own);
-      if (!isnan(row->low[0])) row->class_norm = xci_classify_interval_by(take_borders(options), row->norm_rel_ie, row->low, row->high, n);
+      if (!isnan(row->low[0]))
+        row->class_norm = xci_classify_interval_by(take_borders(options), row->norm_rel_ie, row->low, row->high, n);
       xci_bootstrap_interval(drawn, n_resamples, t.example + first, t.effect + first * n, row->n_active, n, NULL,
                              row->low, row->high, own);
       row->has_interval = !isnan(row->low[0]);

@@ -21,7 +21,8 @@ typedef struct xci_effect_row {
 
 /* Rows in descending order of the largest |IE| (ties: lower feature first), freed by the caller. Intervals with
  * `n_resamples` > 0. */
-xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *effects, const xcoder_attribute_options *options,
-                              xci_effect_row **rows, size_t *n_rows, xcoder_error *err);
+xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *effects,
+                              const xcoder_attribute_options *options, xci_effect_row **rows, size_t *n_rows,
+                              xcoder_error *err);
 
 #endif

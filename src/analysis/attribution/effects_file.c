@@ -69,8 +69,9 @@ static void write_table(xci_text *text, const xci_bench *bench, const xci_effect
 
 static xcoder_status judge(const xci_bench *bench, const xci_path *path, const xci_effects_summary *all,
                            xcoder_verdicts *v, xcoder_error *err) {
-  const char *remedy = path->tolerance > 0 ? "the most steps do not close it: use --quadrature=gauss, or --baseline=mean"
-                                           : "use --quadrature=gauss and --steps=auto";
+  const char *remedy = path->tolerance > 0
+                           ? "the most steps do not close it: use --quadrature=gauss, or --baseline=mean"
+                           : "use --quadrature=gauss and --steps=auto";
   xcoder_status status = XCODER_OK;
   for (size_t c = 0; !status && c < bench->n; c++) {
     const xci_effects_summary *sum = &all[c];
@@ -133,8 +134,8 @@ static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_p
 }
 
 xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, const char *name,
-                                const xci_effects *e, const xcoder_attribute_options *options, const char *run_directory,
-                                xcoder_verdicts *verdicts, xcoder_error *err) {
+                                const xci_effects *e, const xcoder_attribute_options *options,
+                                const char *run_directory, xcoder_verdicts *verdicts, xcoder_error *err) {
   xci_effects_summary all[XCODER_MAX_CHECKPOINTS];
   xci_effect_row *rows = NULL;
   size_t n_rows = 0;

@@ -23,8 +23,8 @@ void xci_quadrature_nodes(xcoder_quadrature rule, size_t n_steps, double *alpha,
 void xci_quadrature_turn(double closest, double distance, size_t n, const double *u, const double *w, double *alpha,
                          double *weight);
 
-/* Moves nodes to where a line runs into a point: alpha = closest + distance * sinh(t), the nodes those of t. Away from the
- * point they are equally dense per factor of the distance from it, nearer than `distance` per length. */
+/* Moves nodes to where a line runs into a point: alpha = closest + distance * sinh(t), the nodes those of t. Away from
+ * the point they are equally dense per factor of the distance from it, nearer than `distance` per length. */
 void xci_quadrature_grade(double closest, double distance, size_t n, const double *u, const double *w, double *alpha,
                           double *weight);
 

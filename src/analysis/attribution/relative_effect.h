@@ -23,7 +23,8 @@ typedef struct xci_class {
   uint32_t members; /* bit c: checkpoint c */
 } xci_class;
 
-/* Where classes begin: specific above, shared from (of two and three checkpoints; 3 shared / n of more). 0: 0.7, 0.3. */
+/* Where classes begin: specific above, shared from (of two and three checkpoints; 3 shared / n of more). 0 stands for
+ * 0.7 and 0.3. */
 typedef struct xci_borders {
   double specific, shared;
 } xci_borders;

@@ -24,8 +24,8 @@ static xcoder_status find_scale(const xcoder_setting *setting, const xcoder_info
   return status;
 }
 
-/* The crosscoder with another label and scale in one slot; weights, mask and gates as they are, unfolded. A threshold refers
- * to the unfolded decoder, which does not change, and so do those of single features. */
+/* The crosscoder with another label and scale in one slot; weights, mask and gates as they are, unfolded. A threshold
+ * refers to the unfolded decoder, which does not change, and so do those of single features. */
 static xcoder_status make_coder(const xcoder *from, size_t checkpoint, const char *label, float scale, xcoder **out,
                                 xcoder_error *err) {
   static const xcoder_tensor tensors[] = {XCODER_W_ENC, XCODER_B_ENC, XCODER_W_DEC, XCODER_B_DEC};

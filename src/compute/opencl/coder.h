@@ -6,7 +6,8 @@
 #include "compute/opencl/opencl.h"
 #include <crosscoder/coder.h>
 
-enum { XCI_CL_CHUNK = 128, XCI_CL_SQUARES = 16 * XCI_CL_GROUP }; /* CHUNK in cl/codes.cl, SQUARES * GROUP in cl/coder.cl */
+/* CHUNK in cl/codes.cl, SQUARES * GROUP in cl/coder.cl */
+enum { XCI_CL_CHUNK = 128, XCI_CL_SQUARES = 16 * XCI_CL_GROUP };
 
 /* Pairs of results: squared errors by checkpoint, sparsity, squares of the tensors' gradients, the auxiliary term's
  * sums; then a count. */
@@ -59,8 +60,8 @@ xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *coder, size
 xcoder_status xci_cl_start_rows(xcoder_device *device, xci_coder *coder, xcoder_error *err);
 /* row_start of the current f, and how many codes there are (one small transfer, which waits). */
 xcoder_status xci_cl_count_codes(xcoder_device *device, xci_coder *coder, size_t *n_codes, xcoder_error *err);
-/* Lists by sample in index, value, which get room for n_codes; nothing is written where row_start says that there are no
- * codes. */
+/* Lists by sample in index, value, which get room for n_codes; nothing is written where row_start says that there are
+ * no codes. */
 xcoder_status xci_cl_list_rows(xcoder_device *device, xci_coder *coder, size_t n_codes, xcoder_error *err);
 xcoder_status xci_cl_fill_norms(xcoder_device *device, xci_coder *coder, xcoder_error *err);
 /* Whether so many codes are better treated as a dense matrix; by counts alone. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The auxiliary term on an OpenCL device: dead latents reconstruct the residual. Their rows are copied together, so that
- * everything is a dense product of few latents. */
+/* The auxiliary term on an OpenCL device: dead latents reconstruct the residual. Their rows are copied together, so
+ * that everything is a dense product of few latents. */
 #include "compute/opencl/coder.h"
 
 #include "base/size.h"
@@ -88,7 +88,8 @@ static xcoder_status add_gradients(xcoder_device *device, xci_coder *c, auxiliar
   xcoder_status status = xci_cl_coder_gemm(device, batch, n, columns, scale, rows_of(r, columns),
                                            columns_of(a->array[W_DEC], columns), 0, rows_of(df, n), err);
   if (!status)
-    status = xci_cl_run(device, "mask_gradients", groups_of(n), batch, err, "mmum", f, a->array[ZEROS], (unsigned)n, df);
+    status = xci_cl_run(device, "mask_gradients", groups_of(n), batch, err, "mmum", f, a->array[ZEROS], (unsigned)n,
+                        df);
   if (!status)
     status = xci_cl_coder_gemm(device, n, columns, batch, scale, columns_of(f, n), rows_of(r, columns), 0,
                                rows_of(g, columns), err);

@@ -71,7 +71,8 @@ static xcoder_status sum_squares(xcoder_device *device, xci_coder *c, int tensor
   if (!status)
     status = xci_cl_run(device, "square_parts", n_parts, 1, err, "mum", c->tensor[tensor][XCI_GRADIENT], (unsigned)n,
                         c->parts);
-  return status ? status : xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
+  if (status) return status;
+  return xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
 }
 
 xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *c, cl_mem rows, xcoder_error *err) {
@@ -135,9 +136,9 @@ static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_
                         c->value, latents_of(c), c->sums, 1u, c->positive);
   if (!status) status = weigh(device, c, l1, err);
   if (!status)
-    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "mummmmufmm", c->column_start, latents_of(c),
-                        c->index, c->latent, c->residual, c->tensor[XCI_W_DEC][XCI_VALUE], columns_of(c), scale,
-                        c->push, c->df);
+    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "mummmmufmm", c->column_start,
+                        latents_of(c), c->index, c->latent, c->residual, c->tensor[XCI_W_DEC][XCI_VALUE], columns_of(c),
+                        scale, c->push, c->df);
   if (!status)
     status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start, c->df,
                         latents_of(c), c->tensor[XCI_B_ENC][XCI_GRADIENT], 0u, c->positive);
@@ -237,8 +238,8 @@ static xcoder_status take_gradients(xcoder_device *device, xci_coder *c, const x
 }
 
 /* The number of codes decides between the forms, but asking the device for it would make everything wait. So the batch
- * is taken to be like the one before (with a quarter more room); the number comes back with the losses, and where it does
- * not fit, all is done once more, in the right form. What comes out is a function of the batch alone. */
+ * is taken to be like the one before (with a quarter more room); the number comes back with the losses, and where it
+ * does not fit, all is done once more, in the right form. What comes out is a function of the batch alone. */
 xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const xci_objective *objective,
                                     xci_losses *losses, xcoder_error *err) {
   if (!c->shape.training) return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");

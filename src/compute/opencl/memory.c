@@ -115,7 +115,8 @@ xcoder_status xci_cl_reserve(xcoder_device *device, cl_mem *memory, size_t *capa
   size_t wanted;
   if (!xci_mul_size(count, bytes, &wanted)) wanted = SIZE_MAX;
   if (*memory != NULL && wanted <= *capacity) return xci_cl_usable(device, err);
-  size_t roomy = wanted < SIZE_MAX / 2 && *capacity > 0 ? wanted + wanted / 8 : wanted; /* it grew before and may again */
+  /* It grew before and may again. */
+  size_t roomy = wanted < SIZE_MAX / 2 && *capacity > 0 ? wanted + wanted / 8 : wanted;
   if (roomy <= xci_cl_of(device)->max_buffer) wanted = roomy;
   xci_cl_free(device, memory);
   *capacity = 0;

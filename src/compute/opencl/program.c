@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Building the kernels. Binaries are kept in XDG_CACHE_HOME (else ~/.cache), named by a hash of device, driver, options
- * and source; a file that does not hold what it should is built and written anew. No error of the cache is one of ours. */
+ * and source; a file that does not hold what it should is built and written anew. No error of the cache is one of
+ * ours. */
 #include "compute/opencl/opencl.h"
 
 #include "base/file.h"

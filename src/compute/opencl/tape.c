@@ -27,7 +27,8 @@ static void list_parts(const xci_block *b, xci_cl_slot *s, part parts[N_ARRAYS])
 
 static size_t bytes_of(cl_mem memory) {
   size_t bytes = 0;
-  return memory != NULL && clGetMemObjectInfo(memory, CL_MEM_SIZE, sizeof bytes, &bytes, NULL) == CL_SUCCESS ? bytes : 0;
+  if (memory == NULL) return 0;
+  return clGetMemObjectInfo(memory, CL_MEM_SIZE, sizeof bytes, &bytes, NULL) == CL_SUCCESS ? bytes : 0;
 }
 
 xcoder_status xci_cl_tape_create(xcoder_device *device, const xci_block *block, size_t n_blocks, size_t n_rows,

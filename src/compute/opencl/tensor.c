@@ -31,8 +31,8 @@ typedef struct trial {
 } trial;
 
 /* Whether every result is as near as it must be. How tensor cores round within an instruction is not documented: four
- * times what K additions that truncate would err, 2^-23 each, of the sum of magnitudes; and what gemm_bf16x3 leaves out.
- * A fragment in the wrong place shows as 1. */
+ * times what K additions that truncate would err, 2^-23 each, of the sum of magnitudes; and what gemm_bf16x3 leaves
+ * out. A fragment in the wrong place shows as 1. */
 static bool is_right(const trial *t, bool ta, bool tb, bool bf16) {
   const double bound = 4 * (K + 3) * 0x1p-23 + (bf16 ? 0 : 0x1p-16);
   for (size_t i = 0; i < M; i++)

@@ -40,11 +40,11 @@ xcoder_status xci_cl_weight_gather(xcoder_device *device, const xci_weight *weig
 
 /* One array per use, so that a phase never overwrites what another one still reads. */
 typedef enum xci_cl_use {
-  XCI_CL_NORMED, XCI_CL_RAW, XCI_CL_Q, XCI_CL_K, XCI_CL_V, XCI_CL_CONTEXT, XCI_CL_STATISTIC, XCI_CL_ATTENTION, XCI_CL_UP,
-  XCI_CL_GATE, XCI_CL_ACT, XCI_CL_MLP,
+  XCI_CL_NORMED, XCI_CL_RAW, XCI_CL_Q, XCI_CL_K, XCI_CL_V, XCI_CL_CONTEXT, XCI_CL_STATISTIC, XCI_CL_ATTENTION,
+  XCI_CL_UP, XCI_CL_GATE, XCI_CL_ACT, XCI_CL_MLP,
   /* the backward pass */
-  XCI_CL_DQ, XCI_CL_DK, XCI_CL_DV, XCI_CL_D_CONTEXT, XCI_CL_D_RAW, XCI_CL_D_ACT, XCI_CL_D_GATE, XCI_CL_D_OUT, XCI_CL_D_MID,
-  XCI_CL_D_SUMS,
+  XCI_CL_DQ, XCI_CL_DK, XCI_CL_DV, XCI_CL_D_CONTEXT, XCI_CL_D_RAW, XCI_CL_D_ACT, XCI_CL_D_GATE, XCI_CL_D_OUT,
+  XCI_CL_D_MID, XCI_CL_D_SUMS,
   /* embedding and head */
   XCI_CL_IDS, XCI_CL_HEAD_ROWS, XCI_CL_TOKENS, XCI_CL_LOGITS, XCI_CL_RESULTS, XCI_CL_HEAD_WEIGHTS, XCI_CL_HEAD_GRADIENT,
   /* weights on their way: as float32, as in the file */
@@ -118,8 +118,8 @@ xcoder_status xci_cl_linear_backward(xcoder_device *device, const xci_linear *li
 /* ---- layers.c: one launch each ---- */
 
 /* y[r] = norm(x[row[r]]), row NULL: norm(x[r]), and then y may be x. norm NULL copies. */
-xcoder_status xci_cl_norm(xcoder_device *device, const xci_norm *norm, cl_mem x, cl_mem row, size_t n_rows, size_t width,
-                          cl_mem y, xcoder_error *err);
+xcoder_status xci_cl_norm(xcoder_device *device, const xci_norm *norm, cl_mem x, cl_mem row, size_t n_rows,
+                          size_t width, cl_mem y, xcoder_error *err);
 /* y = a + b + c + bias + bias2; all but a may be NULL, y may be any of them. */
 typedef struct xci_cl_sum {
   cl_mem a, b, c;

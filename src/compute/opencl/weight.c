@@ -59,7 +59,8 @@ static xcoder_status place(xcoder_device *device, const xci_weight *w, xcoder_er
   xci_cl_weight *v = of(w);
   size_t n = w->rows * w->columns, bytes = bytes_of(v->type);
   if (w->rows > UINT32_MAX || w->columns > UINT32_MAX)
-    return xci_fail(err, XCODER_UNSUPPORTED, "device %s: a weight of %zu x %zu values", device->name, w->rows, w->columns);
+    return xci_fail(err, XCODER_UNSUPPORTED, "device %s: a weight of %zu x %zu values", device->name, w->rows,
+                    w->columns);
   if (w->rows > 1 && !fits(device, n * bytes)) return xci_cl_usable(device, err);
   xcoder_status status = xci_cl_alloc(device, n, bytes, &v->memory, err);
   return status ? status : send(device, w, 0, n, v->memory, 0, err);

@@ -156,7 +156,8 @@ xcoder_status xci_cl_plan_rows(xcoder_device *device, const xci_block *block, co
   xcoder_status status = find_state(device, &t, err);
   if (!status) status = xci_cl_usable(device, err);
   if (!status && !same_rows(t, rows)) status = send_rows(device, t, rows, plan->n_rows, err);
-  if (!status && block != NULL && block->rotary_width > 0 && t->longest > 0) status = send_angles(device, t, block, err);
+  if (!status && block != NULL && block->rotary_width > 0 && t->longest > 0)
+    status = send_angles(device, t, block, err);
   if (!status && block != NULL && block->alibi_slopes != NULL) status = send_slopes(device, t, block, err);
   if (status) return status;
   plan->longest = t->longest;

@@ -255,8 +255,8 @@ static bool codes_fit(const xci_codes *codes, size_t n_latents) {
   return true;
 }
 
-xcoder_status xci_reference_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples, size_t n_rows,
-                                         const float *scales, xcoder_error *err) {
+xcoder_status xci_reference_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples,
+                                         size_t n_rows, const float *scales, xcoder_error *err) {
   (void)device;
   return xci_host_window(&coder->samples, &coder->shape, samples, n_rows, scales, err);
 }

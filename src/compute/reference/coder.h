@@ -25,8 +25,8 @@ xcoder_status xci_reference_coder_read(xcoder_device *device, const xci_coder *c
 xcoder_status xci_reference_coder_norms(xcoder_device *device, xci_coder *coder, float *norms, xcoder_error *err);
 xcoder_status xci_reference_coder_encode(xcoder_device *device, xci_coder *coder, const float *x, size_t n_samples,
                                          const xci_gate *gate, xcoder_error *err);
-xcoder_status xci_reference_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples, size_t n_rows,
-                                         const float *scales, xcoder_error *err);
+xcoder_status xci_reference_coder_window(xcoder_device *device, xci_coder *coder, const uint16_t *samples,
+                                         size_t n_rows, const float *scales, xcoder_error *err);
 xcoder_status xci_reference_coder_encode_rows(xcoder_device *device, xci_coder *coder, const uint32_t *row,
                                               size_t n_samples, const xci_gate *gate, xcoder_error *err);
 xcoder_status xci_reference_coder_mark(xcoder_device *device, xci_coder *coder, uint32_t stamp, xcoder_error *err);
