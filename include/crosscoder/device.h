@@ -23,6 +23,9 @@ XCODER_API void xcoder_device_close(xcoder_device *device);
 /* "cpu", "reference", "opencl:0 NVIDIA A100 ..." . Lives as long as the device. */
 XCODER_API const char *xcoder_device_name(const xcoder_device *device);
 
+/* Why "auto" chose the processor, in one line; "" for other devices. Lives as long as the device. */
+XCODER_API const char *xcoder_device_reason(const xcoder_device *device);
+
 /* Kernel flavour in use, e.g. "avx512 openblas-openmp SkylakeX". Lives as long as the device. */
 XCODER_API const char *xcoder_device_kernels(const xcoder_device *device);
 

@@ -193,6 +193,7 @@ struct xcoder_device {
   void *notice_context;
   char name[128];
   char kernels[160];
+  char reason[XCODER_ERROR_BYTES]; /* why "auto" chose the processor */
   bool has_traffic;  /* the backend keeps the counts below */
   xcoder_traffic traffic;
 };

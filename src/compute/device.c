@@ -45,14 +45,15 @@ static xcoder_status find_backend(const char *spec, const xci_backend **backend,
   return xci_fail(err, XCODER_USAGE, "device '%.60s' is not one of cpu, reference, opencl[:N|:NAME], auto", spec);
 }
 
-/* "auto": a GPU that computes what it should, else the processor. */
+/* "auto": a GPU that computes what it should, else the processor, whose `reason` says why. */
 static xcoder_status open_auto(xcoder_device **device, xcoder_error *err) {
+  xcoder_error why = {.message = "no OpenCL device is a GPU"};
 #if HAVE_OPENCL
   char which[24], spec[32];
   if (xci_cl_has_gpu(which)) {
     snprintf(spec, sizeof spec, "opencl:%s", which);
-    if (xcoder_device_open(spec, device, NULL) == XCODER_OK) {
-      if (xcoder_device_self_test(*device, NULL) == XCODER_OK) {
+    if (xcoder_device_open(spec, device, &why) == XCODER_OK) {
+      if (xcoder_device_self_test(*device, &why) == XCODER_OK) {
         (*device)->replaceable = true;
         return XCODER_OK;
       }
@@ -60,7 +61,9 @@ static xcoder_status open_auto(xcoder_device **device, xcoder_error *err) {
     }
   }
 #endif
-  return xcoder_device_open("cpu", device, err);
+  xcoder_status status = xcoder_device_open("cpu", device, err);
+  if (!status) snprintf((*device)->reason, sizeof (*device)->reason, "%s", why.message);
+  return status;
 }
 
 xcoder_status xcoder_device_open(const char *spec, xcoder_device **device, xcoder_error *err) {
@@ -154,6 +157,8 @@ bool xci_device_replace(xcoder_device *device, xcoder_status status, const xcode
 }
 
 const char *xcoder_device_name(const xcoder_device *device) { return device->name; }
+
+const char *xcoder_device_reason(const xcoder_device *device) { return device->reason; }
 
 const char *xcoder_device_kernels(const xcoder_device *device) { return device->kernels; }
 

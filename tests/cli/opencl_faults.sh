@@ -71,6 +71,22 @@ expect 0 "the processor goes on after step" faulty ENQUEUE=6500 LOST=1 -- \
 cmp taken/crosscoder.safetensors lost/crosscoder.safetensors || fail "resumed and taken over differ"
 cmp taken/metrics.csv lost/metrics.csv || fail "metrics of resumed and taken over differ"
 
+# auto: never a processor; a GPU that fails its self-test, or is too small, is named; one that passes is taken, and may
+# be replaced like with --fallback=cpu.
+expect 0 "device: cpu: no OpenCL device is a GPU" "$program" train --config=plan.yaml --out=auto --device=auto
+expect 0 "device: opencl:0 " faulty GPU=1 -- "$program" train --config=plan.yaml --out=auto-gpu --device=auto
+expect 0 "device: cpu: " faulty GPU=1 ENQUEUE=30 -- "$program" train --config=plan.yaml --out=auto-bad --device=auto
+cmp auto/crosscoder.safetensors auto-bad/crosscoder.safetensors || fail "auto with a bad GPU is not the processor"
+# 2048 features of two checkpoints of width 16, 64 samples: 3.4 MB; the self-test needs less, its largest array too.
+expect 0 "" "$program" train --config=plan.yaml --store=store --latents=2048 --tokens=128 --out=large
+expect 0 "going on with the processor" faulty GPU=1 MEMORY=3000000 -- \
+  "$program" train --config=plan.yaml --store=store --latents=2048 --tokens=128 --out=auto-small --device=auto
+grep -q 'a crosscoder of 2048 features needs' stderr || fail "auto with a small GPU: $(cat stderr)"
+cmp large/crosscoder.safetensors auto-small/crosscoder.safetensors || fail "auto with a small GPU is not the processor"
+expect 6 "at once" faulty GPU=1 LARGEST=200000 -- \
+  "$program" train --config=plan.yaml --store=store --latents=2048 --tokens=128 --out=small --device=opencl
+[ ! -e small/crosscoder.safetensors ] || fail "a result of a device without room"
+
 # Each command on its own, from the first command of the device to some deep in it. Where the first fails, everything is
 # computed by the processor, so that all files are those of the run on the processor; later ones have passed through
 # both, and tables hold at least the same rows.

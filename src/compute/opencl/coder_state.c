@@ -23,10 +23,27 @@ static xcoder_status check_shape(const xci_coder_shape *s, xcoder_error *err) {
   if (!xci_mul_size(s->n_checkpoints, s->d_model, &columns) || !xci_mul_size(columns, s->n_latents, &n) || n > limit ||
       !xci_mul_size(s->max_batch, s->n_latents, &n) || n > limit || !xci_mul_size(s->max_batch, columns, &n) ||
       n > limit)
-    return xci_fail(err, XCODER_MEMORY, "crosscoder: %zu checkpoints of width %zu, %zu latents, batch %zu: an array of "
+    return xci_fail(err, XCODER_DEVICE, "crosscoder: %zu checkpoints of width %zu, %zu latents, batch %zu: an array of "
                     "more than 2^32 values, which the OpenCL backend does not address (use --device=cpu)",
                     s->n_checkpoints, s->d_model, s->n_latents, s->max_batch);
   return XCODER_OK;
+}
+
+/* Before anything is allocated: whether all of it fits, with what the first steps will ask for. check_shape() has seen that
+ * no product overflows. */
+static xcoder_status check_room(const xcoder_device *device, const xci_coder *c, xcoder_error *err) {
+  const xci_cl *cl = xci_cl_of(device);
+  const size_t mib = (size_t)1 << 20, batch = c->shape.max_batch;
+  size_t weights = c->n_values[XCI_W_ENC], codes = batch * c->shape.n_latents, rows = batch * c->columns;
+  size_t largest = xci_max_size(weights, xci_max_size(codes, rows)) * sizeof(float);
+  double values = (c->shape.training ? 4 : 1) * 2.0 * (double)weights + 2.0 * (double)rows +
+                  (c->shape.training ? 2.5 : 1.5) * (double)codes; /* f, its gradient, lists of an eighth */
+  size_t free_bytes = cl->memory - cl->used;
+  if (largest <= cl->max_buffer && values * sizeof(float) <= (double)free_bytes) return XCODER_OK;
+  return xci_fail(err, XCODER_DEVICE, "device %s: a crosscoder of %zu features needs %.0f MiB, its largest array %zu MiB; "
+                  "%zu MiB are free, %zu MiB are given at once (use smaller batches, fewer features, or --device=cpu)",
+                  cl->name, c->shape.n_latents, values * sizeof(float) / (double)mib, largest / mib, free_bytes / mib,
+                  cl->max_buffer / mib);
 }
 
 static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error *err) {
@@ -73,7 +90,8 @@ xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *
   const size_t n_weights = coder->columns * shape->n_latents;
   const size_t n_values[XCI_N_TENSORS] = {n_weights, shape->n_latents, n_weights, coder->columns};
   memcpy(coder->n_values, n_values, sizeof n_values);
-  status = allocate(device, coder, err);
+  status = check_room(device, coder, err);
+  if (!status) status = allocate(device, coder, err);
   if (status) xci_cl_coder_free(device, coder);
   else *out = coder;
   return status;
