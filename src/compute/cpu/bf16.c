@@ -15,7 +15,7 @@
 enum {
   DEPTH = 32,        /* steps; so much of a panel (128 KiB) and of a block of rows (384 KiB) is for the second cache */
   ROWS = 192,        /* of such a block; a multiple of the strip */
-  CHUNK_BYTES = 1 << 22, /* of packed panels that stay in the last cache */
+  CHUNK_BYTES = 1 << 24, /* of packed panels: threads wait for each other at the end of each chunk, so few of them */
   WORDS = XCI_BF16_STEP / 2, /* of a step */
   STRIP_WORDS = XCI_BF16_STRIP * WORDS, PANEL_WORDS = XCI_BF16_PANEL * WORDS
 };
