@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds the programs of examples/ against the installed library through its .pc file, and runs them: train from an array
-# of floats, load a crosscoder and encode, attribute one prompt of the bundled checkpoints. Everything is made in a
-# temporary folder. Usage: installcheck.sh SOURCE-DIR PKGCONFIG-DIR LIBDIR BINDIR [DESTDIR]
+# Builds the programs of examples/ against the installed library through its .pc file, and runs them: train from an
+# array of floats, load a crosscoder and encode, attribute one prompt of the bundled checkpoints. Everything is made in
+# a temporary folder. Usage: installcheck.sh SOURCE-DIR PKGCONFIG-DIR LIBDIR BINDIR [DESTDIR]
 set -eu
 source=$(cd "$1" && pwd)
 PKG_CONFIG_PATH=$2${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}

@@ -1,6 +1,7 @@
 # Examples: programs for C programmers, readers for Python and R, the bundled pretraining run.
 EXTRA_DIST += doc/report.png examples/encode.c examples/train.c examples/attribute.c examples/installcheck.sh \
-  examples/read_results.py examples/read_results.R CONTRIBUTING SECURITY CITATION.cff examples/tiny-pythia examples/tiny-olmo \
+  examples/read_results.py examples/read_results.R CONTRIBUTING SECURITY CITATION.cff examples/tiny-pythia \
+  examples/tiny-olmo \
   examples/paper
 
 installcheck-local:

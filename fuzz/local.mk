@@ -3,7 +3,8 @@
 EXTRA_DIST += fuzz/run.sh fuzz/seeds
 fuzz_cflags = $(AM_CFLAGS) -fsanitize=fuzzer
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
-fuzz_targets = fuzz/fuzz_index fuzz/fuzz_stream fuzz/fuzz_tokens fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy fuzz/fuzz_safetensors fuzz/fuzz_tokenizer \
+fuzz_targets = fuzz/fuzz_index fuzz/fuzz_stream fuzz/fuzz_tokens fuzz/fuzz_json fuzz/fuzz_jsonl fuzz/fuzz_npy \
+  fuzz/fuzz_safetensors fuzz/fuzz_tokenizer \
   fuzz/fuzz_torch fuzz/fuzz_exchange fuzz/fuzz_csv fuzz/fuzz_pairs
 if FUZZERS
 EXTRA_PROGRAMS += $(fuzz_targets)

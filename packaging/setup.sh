@@ -35,7 +35,8 @@ install_packages() {
   say "Installing$missing"
   # shellcheck disable=SC2086
   { $become env DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
-    $become env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing; } >/dev/null || {
+    $become env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
+  } >/dev/null || {
     say "Installation failed; the packages needed are:$missing"
     return 1
   }

@@ -1,5 +1,6 @@
 # The library: all layers.
-XCODER_LIBS = $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(XXHASH_LIBS) $(JANSSON_LIBS) $(BLAS_LIBS) $(CLBLAST_LIBS) $(OPENCL_LIBS)
+XCODER_LIBS = $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(XXHASH_LIBS) $(JANSSON_LIBS) $(BLAS_LIBS) \
+  $(CLBLAST_LIBS) $(OPENCL_LIBS)
 lib_LTLIBRARIES += libcrosscoder.la
 libcrosscoder_la_SOURCES = src/version.c
 libcrosscoder_la_LIBADD = src/libreport.la src/libanalysis.la src/libharvest.la src/libcoder.la src/libmodel.la \

@@ -6,7 +6,8 @@ library=$(ls .libs/libcrosscoder.so .libs/libcrosscoder.dylib 2>/dev/null | head
 if ldd "$library" 2>/dev/null | grep -q asan; then echo "sanitized build: skipped"; exit 77; fi
 LC_ALL=C
 export LC_ALL
-nm -D --defined-only "$library" | awk '$2 ~ /[TDBRVWGiu]/ { print $3 }' | sed 's/@.*//' | grep -v -e '^_' | sort >symbols.tmp
+nm -D --defined-only "$library" | awk '$2 ~ /[TDBRVWGiu]/ { print $3 }' | sed 's/@.*//' | grep -v -e '^_' |
+  sort >symbols.tmp
 [ -s symbols.tmp ] || { echo "nm shows no symbols: skipped"; exit 77; }
 if grep -v '^xcoder_' symbols.tmp; then
   echo "exported symbols without the prefix xcoder_ (above)"

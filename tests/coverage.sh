@@ -11,7 +11,8 @@ readers="src/formats/json.c src/formats/npy.c src/formats/safetensors.c src/mode
   src/data/tokenizer_pipeline.c src/data/tokenizer_vocab.c src/data/pairs_own.c src/data/pairs_blimp.c
   src/data/pairs_clams.c src/data/pairs_multiblimp.c src/data/tokens_detect.c src/data/tokens_file.c
   src/data/tokens_indexed.c src/data/tokens_languages.c src/formats/torch_file.c src/formats/torch_pickle.c
-  src/formats/torch_rebuild.c src/formats/torch_zip.c src/harvest/store_format.c src/crosscoder/exchange.c src/crosscoder/exchange_file.c
+  src/formats/torch_rebuild.c src/formats/torch_zip.c src/harvest/store_format.c src/crosscoder/exchange.c
+  src/crosscoder/exchange_file.c
   src/crosscoder/exchange_authors.c src/crosscoder/exchange_learning.c src/crosscoder/exchange_saelens.c
   src/crosscoder/exchange_autoencoder.c
   src/analysis/csv_in.c src/analysis/features/token_labels_in.c src/report/label_list.c"
@@ -21,7 +22,8 @@ cd "$build"
 [ -f Makefile ] || "$top/configure" -q --enable-coverage --without-opencl CC="${CC:-gcc}" CFLAGS='-g -O0' >configure.out
 programs=$(sed -n 's/^check_PROGRAMS += *//p' "$top"/tests/formats/local.mk "$top"/tests/data/local.mk \
   "$top"/tests/model/local.mk "$top"/tests/harvest/local.mk | tr ' ' '\n' | grep '/test_' | tr '\n' ' ')
-programs="$programs tests/crosscoder/test_exchange tests/analysis/test_features tests/report/test_labels" # not all of theirs
+# Not all tests of theirs.
+programs="$programs tests/crosscoder/test_exchange tests/analysis/test_features tests/report/test_labels"
 find . -name '*.gcda' -exec rm -f {} +
 # shellcheck disable=SC2086
 make -j"$(nproc)" check check_PROGRAMS="$programs" TESTS="$programs" >make.out 2>&1 ||

@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Valgrind: no error, and nothing lost, over a session on the example (train 20 steps, --resume, eval, attribute, ablate,
-# features, report, show) and, unless --session is given, over all test programs.
+# Valgrind: no error, and nothing lost, over a session on the example (train 20 steps, --resume, eval, attribute,
+# ablate, features, report, show) and, unless --session is given, over all test programs.
 # Usage: tests/valgrind.sh [--session] [BUILD-FOLDER]
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 all=yes
 [ "${1:-}" != --session ] || { all=no; shift; }
-build=$(cd "${1:-$top/build-check}" 2>/dev/null && pwd) || { echo "valgrind: no build folder ${1:-build-check}"; exit 1; }
+build=$(cd "${1:-$top/build-check}" 2>/dev/null && pwd) ||
+  { echo "valgrind: no build folder ${1:-build-check}"; exit 1; }
 command -v valgrind >/dev/null || { echo "valgrind: not found: SKIPPED"; exit 77; }
 [ -x "$build/crosscoder" ] || { echo "valgrind: no program in $build"; exit 1; }
 # Valgrind knows no AVX-512, so the kernels of AVX2 are the newest that are checked.

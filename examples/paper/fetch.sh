@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Prints the commands that download what a plan of this folder needs, with their sizes. It downloads nothing itself: read
-# the commands, then run those you want. Usage: fetch.sh pythia-1b|olmo-1b|bloom-1b1|pythia-70m [FOLDER]
-# The corpora and tasks go to FOLDER/data (default: this folder, where the plans look for them), the models to the Hugging
-# Face cache, which the plans' names are looked up in. Sizes marked "about" were not seen here and may be off.
+# Prints the commands that download what a plan of this folder needs, with their sizes. It downloads nothing itself:
+# read the commands, then run those you want. Usage: fetch.sh pythia-1b|olmo-1b|bloom-1b1|pythia-70m [FOLDER]
+# The corpora and tasks go to FOLDER/data (default: this folder, where the plans look for them), the models to the
+# Hugging Face cache, which the plans' names are looked up in. Sizes marked "about" were not seen here and may be off.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 family=${1:-}
@@ -39,7 +39,8 @@ pythia-1b | pythia-70m)
   echo "mkdir -p '$data/pile/train'"
   echo "curl -fL -o '$data/pile/train/00.jsonl.zst' $hub/monology/pile-uncopyrighted/resolve/main/train/00.jsonl.zst" \
     "  # about 11 GB"
-  echo "curl -fL -o '$data/pile/val.jsonl.zst' $hub/monology/pile-uncopyrighted/resolve/main/val.jsonl.zst   # about 0.4 GB"
+  echo "curl -fL -o '$data/pile/val.jsonl.zst'" \
+    "$hub/monology/pile-uncopyrighted/resolve/main/val.jsonl.zst   # about 0.4 GB"
   blimp
   ;;
 olmo-1b)
@@ -52,7 +53,8 @@ olmo-1b)
   echo "mkdir -p '$data/dolma'"
   echo "curl -fL -o '$data/dolma/urls.txt' $hub/allenai/dolma/resolve/main/urls/v1_6-sample.txt"
   echo "for file in 0000 0001 0002; do grep -F \"v1_5r2_sample-\$file\" '$data/dolma/urls.txt' |" \
-    "xargs -n 1 curl -fL -o '$data/dolma/v1_5r2_sample-'\$file.json.gz; done   # about 0.2 GB each; more if 420M tokens need them"
+    "xargs -n 1 curl -fL -o '$data/dolma/v1_5r2_sample-'\$file.json.gz; done" \
+    "  # about 0.2 GB each; more if 420M tokens need them"
   blimp
   ;;
 bloom-1b1)
@@ -77,7 +79,8 @@ bloom-1b1)
   echo
   echo "# CLAMS and MultiBLiMP"
   echo "git clone https://github.com/aaronmueller/clams '$data/clams-source' &&" \
-    "for l in en fr; do mkdir -p '$data/clams'/\$l && cp '$data'/clams-source/\$l*/*.txt '$data/clams'/\$l/; done   # a few MB"
+    "for l in en fr; do mkdir -p '$data/clams'/\$l && cp '$data'/clams-source/\$l*/*.txt '$data/clams'/\$l/; done" \
+    "  # a few MB"
   for language in eng fra hin; do
     echo "huggingface-cli download jumelet/multiblimp --repo-type dataset --include '$language/*'" \
       "--local-dir '$data/multiblimp'   # below 1 MB"

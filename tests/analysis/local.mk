@@ -10,7 +10,8 @@ ANALYSIS_GOLDEN = tests/analysis/golden/early/config.json tests/analysis/golden/
 EXTRA_DIST += tests/analysis/make_tasks_golden.py tests/analysis/golden/tasks.csv \
   tests/analysis/golden/fr_evalset/agreement.txt tests/analysis/golden/fra/data.tsv
 EXTRA_DIST += tests/analysis/make_selection_golden.py
-EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_scaling_golden.py tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
+EXTRA_DIST += tests/analysis/make_golden.py tests/analysis/make_scaling_golden.py \
+  tests/analysis/make_sentences_golden.py $(ANALYSIS_GOLDEN)
 if HAVE_CHECK
 check_PROGRAMS += tests/analysis/test_cores tests/analysis/test_attribution tests/analysis/test_quality \
   tests/analysis/test_ablation tests/analysis/test_match tests/analysis/test_compare
@@ -42,12 +43,12 @@ tests_analysis_test_selection_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_selection_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 check_PROGRAMS += tests/analysis/test_tasks
 TESTS += tests/analysis/test_tasks
-tests_analysis_test_tasks_SOURCES = tests/analysis/test_tasks.c
+tests_analysis_test_tasks_SOURCES = tests/analysis/test_tasks.c tests/analysis/bundled.h
 tests_analysis_test_tasks_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_tasks_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 check_PROGRAMS += tests/analysis/test_sentences
 TESTS += tests/analysis/test_sentences
-tests_analysis_test_sentences_SOURCES = tests/analysis/test_sentences.c
+tests_analysis_test_sentences_SOURCES = tests/analysis/test_sentences.c tests/analysis/bundled.h
 tests_analysis_test_sentences_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_analysis_test_sentences_LDADD = $(LAYERS_ANALYSIS) $(TEST_LIBS)
 check_PROGRAMS += tests/analysis/test_features

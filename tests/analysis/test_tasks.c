@@ -1,53 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CLAMS and MultiBLiMP from their files to accuracy, by sentence and by next token, against values that torch computed
  * with the rules restated (make_tasks_golden.py). */
-#include "analysis/csv_in.h"
+#include "bundled.h"
+
 #include "base/memory.h"
-#include <check.h>
-#include <crosscoder/analysis.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static xcoder_error error;
-#define ck_ok(call) ck_assert_msg((call) == XCODER_OK, "%s", error.message)
-/* Logits of float32 models differ by some 1e-5 between implementations; a score adds at most 40 of them. */
-enum { MOST_TOKENS = 40 };
-static const double LOGIT = 2e-5;
-
-/* A path below the folder of the sources. */
-static const char *below(const char *name) {
-  static char path[4][512];
-  static int next;
-  const char *root = getenv("top_srcdir");
-  next = (next + 1) % 4;
-  snprintf(path[next], sizeof path[next], "%s/%s", root ? root : ".", name);
-  return path[next];
-}
-
-typedef struct scene {
-  xcoder_device *device;
-  xcoder_tokenizer *tokenizer;
-  xcoder_model *model;
-  xci_csv golden;
-} scene;
-
-static void open_scene(scene *s) {
-  const char *folder = below("examples/tiny-pythia/step256");
-  *s = (scene){0};
-  ck_ok(xcoder_device_open("cpu", &s->device, &error));
-  ck_ok(xcoder_tokenizer_open(folder, &s->tokenizer, &error));
-  ck_ok(xcoder_model_open(folder, s->device, -1, &s->model, &error));
-  ck_ok(xci_csv_open(below("tests/analysis/golden/tasks.csv"), &s->golden, &error));
-}
-
-static void close_scene(scene *s) {
-  xci_csv_close(&s->golden);
-  xcoder_model_close(s->model);
-  xcoder_tokenizer_close(s->tokenizer);
-  xcoder_device_close(s->device);
-}
 
 /* log p(right) - log p(wrong) behind the prompt. */
 static double next_token_difference(const scene *s, const xcoder_pair *pair) {
@@ -79,13 +35,8 @@ static void check_item(const scene *s, const xcoder_pair *pair, size_t row, cons
 
 static double written_accuracy(const scene *s, const xcoder_pairs *pairs) {
   static const char *const path = "test-tasks.csv";
-  xcoder_accuracies *table = NULL;
   xci_csv csv;
-  ck_ok(xcoder_accuracies_create(XCODER_SUM, &table, &error));
-  ck_ok(xcoder_accuracies_add(table, s->model, "step256", NAN, pairs, NULL, &error));
-  ck_ok(xcoder_accuracies_write(table, path, &error));
-  xcoder_accuracies_free(table);
-  ck_ok(xci_csv_open(path, &csv, &error));
+  write_accuracies(s, XCODER_SUM, NAN, pairs, path, &csv);
   const double accuracy = xci_csv_number(&csv, csv.n_rows - 1, xci_csv_column(&csv, "accuracy"));
   xci_csv_close(&csv);
   remove(path);
@@ -94,13 +45,12 @@ static double written_accuracy(const scene *s, const xcoder_pairs *pairs) {
 
 /* All items that the golden file has of a task and a scoring, in order, and no others. */
 static void check_task(const char *task, const char *path, const char *scoring, size_t n_wanted) {
-  scene s;
+  scene s = open_scene("tests/analysis/golden/tasks.csv");
   char spec[600];
   double *good = NULL, *bad = NULL;
   xcoder_pairs *pairs = NULL;
   const bool authors = strcmp(scoring, "authors") == 0, whole = strcmp(scoring, "sentence") == 0;
   const xcoder_pairs_options options = {.sentences = whole, .authors_rule = authors, .no_prepend = authors};
-  open_scene(&s);
   snprintf(spec, sizeof spec, "%s:%s", task, below(path));
   ck_ok(xcoder_pairs_load(spec, s.tokenizer, &options, &pairs, &error));
   const size_t n = xcoder_pairs_count(pairs);

@@ -23,8 +23,8 @@ expect 0 "" "$program" audit --model=revisions --revisions=step64,step256 --esti
 contains '"processor_hours"'
 expect 5 "of memory are needed, --max-memory allows 1.0 MiB" "$program" audit --model=revisions --revisions=step64 \
   --max-memory=1M
-expect 3 "step99: 1 of 7 revisions" "$program" audit --model=revisions --tokens-per-step=2048 --tokenizer="$example/step0" \
-  --revisions=step64,step256,step300,step400,step512,step2048,step99 --min-tokens=200000 \
+expect 3 "step99: 1 of 7 revisions" "$program" audit --model=revisions --tokens-per-step=2048 \
+  --tokenizer="$example/step0" --revisions=step64,step256,step300,step400,step512,step2048,step99 --min-tokens=200000 \
   --heldout="$example/heldout.jsonl" --length=128 --max-tokens=4096 --out=audit.csv
 contains "WARN  step64: the paper leaves out revisions that have seen fewer tokens than 200000"
 contains "WARN  step256: identical to step300"

@@ -41,6 +41,30 @@ contains() {
   grep -F -q -e "$1" stdout || fail "'$1' is not in the output: $(head -n 3 stdout)"
 }
 
+# A small run: a corpus of $1 lines; a task of $1 pairs, with the fields $2 behind the others (%d: the pair's number);
+# the plan $1, which has the lines of standard input and, for other keys, those below.
+write_text() {
+  awk -v n="$1" 'BEGIN { for (i = 0; i < n; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
+}
+write_pairs() {
+  awk -v n="$1" -v more="${2:-}" 'BEGIN {
+    for (i = 1; i <= n; i++) {
+      fields = more
+      gsub(/%d/, i, fields)
+      printf "{\"prefix\": \"The cat %d sing\", \"good\": \"s\", \"bad\": \"e\"%s}\n", i, fields
+    }
+  }' >pairs.jsonl
+}
+write_plan() {
+  {
+    cat
+    printf '%s\n' "checkpoints: {a: \"$model\", b: \"$model\"}" 'layer: 1' 'corpus: text.txt' 'heldout: [text.txt]' \
+      'length: 32' 'latents: 32' 'batch-size: 64' 'learning-rate: 1e-3' 'window: 2048' 'max-tokens: 4096' \
+      'validation-batches: 1' 'eval-batches: 2' 'bootstrap: 50' 'top: 3' 'ablate-features: 2' 'contexts: 2' 'out: run'
+    [ ! -e pairs.jsonl ] || printf '%s\n' 'task: ["pairs:pairs.jsonl"]'
+  } | awk -F: '!seen[$1]++' >"$1"
+}
+
 finish() {
   [ "$failures" -eq 0 ] || exit 1
   exit 0

@@ -4,25 +4,25 @@
 # mixtures; limits of compressed text.
 . "${top_srcdir:-.}/tests/cli/common.sh"
 
-awk 'BEGIN { for (i = 0; i < 300; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
-cat >plan.yaml <<END
-checkpoints: {a: "$model", b: "$source/tests/model/golden/tiny-neox"}
-layer: 1
-length: 32
-latents: 32
-batch-size: 64
+write_text 300
+write_plan plan.yaml <<END
 tokens: 640
-window: 2048
-eval-batches: 2
-validation-batches: 1
 threads: 1
 END
 expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=text.txt --length=32 --out=tokens.npy
 hash=$(sed 's/.*hash \([0-9a-f]*\).*/\1/' stdout)
 
 # Little-endian numbers of `$1` bytes from the ids of standard input; `words` makes 64-bit header fields.
-numbers() { awk -v w="$1" '{ for (i = 1; i <= NF; i++) { v = $i; for (k = 0; k < w; k++) { printf "\\%03o", v % 256; v = int(v / 256) } } print "" }' |
-  while IFS= read -r line; do printf "$line"; done; }
+numbers() {
+  awk -v w="$1" '{
+    for (i = 1; i <= NF; i++)
+      for (v = $i, k = 0; k < w; k++) {
+        printf "\\%03o", v % 256
+        v = int(v / 256)
+      }
+    print ""
+  }' | while IFS= read -r line; do printf "$line"; done
+}
 ids() { dd if=tokens.npy bs=128 skip=1 2>/dev/null | od -An -v -tu4; }
 ids | numbers 2 >tokens.u16
 ids | numbers 4 >tokens.dat
@@ -52,7 +52,8 @@ for file in tokens.npy tokens.u16 tokens.dat headerless.npy shard.idx shard.bin 
   expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=$file --length=32
   contains "$hash"
 done
-expect 0 "" "$program" tokenize --tokenizer="$model" --corpus="$source/tests/formats/golden/bare.pt" --length=3 --out=pt.npy
+expect 0 "" "$program" tokenize --tokenizer="$model" --corpus="$source/tests/formats/golden/bare.pt" --length=3 \
+  --out=pt.npy
 echo "0 1 2 3 4 5" | numbers 2 >pt.u16
 expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=pt.u16 --length=3 --out=u16.npy
 cmp -s pt.npy u16.npy || fail "a bare tensor gives other tokens than plain numbers"
@@ -81,10 +82,11 @@ expect 9 "corpus 0.bin changed" "$program" train --config=plan.yaml --corpus=sha
 expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=tokens.u16 --length=32 --max-tokens=100
 contains "3 sequences, 96 tokens"
 echo "1 2 3 60000" | numbers 2 >large.u16
-expect 3 "token 3 is 60000, the vocabulary has" "$program" train --config=plan.yaml --corpus=large.u16 --length=2 --out=large
+expect 3 "token 3 is 60000, the vocabulary has" "$program" train --config=plan.yaml --corpus=large.u16 --length=2 \
+  --out=large
 printf 'abcdef' >odd.bin
-expect 3 "6 bytes, no multiple of 4 (--token-bits)" "$program" tokenize --tokenizer="$model" --corpus=odd.bin --length=2 \
-  --token-bits=32
+expect 3 "6 bytes, no multiple of 4 (--token-bits)" "$program" tokenize --tokenizer="$model" --corpus=odd.bin \
+  --length=2 --token-bits=32
 
 # Mixtures: shares of tokens, languages, one order per seed.
 awk 'BEGIN { for (i = 0; i < 300; i++) print "Le chat pr\303\250s des chiens chante. " i }' >french.txt

@@ -3,31 +3,11 @@
 # What a result costs and depends on: snapshots and their convergence, ending a training that is stable, baselines.
 . "${top_srcdir:-.}/tests/cli/common.sh"
 
-awk 'BEGIN { for (i = 0; i < 300; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
-for i in 1 2 3 4 5 6 7 8; do
-  printf '{"prefix": "The cat %d sing", "good": "s", "bad": "e", "counterfactual": "The dog %d sing"}\n' $i $i
-done >pairs.jsonl
-cat >plan.yaml <<END
-checkpoints: {a: "$model", b: "$source/tests/model/golden/tiny-neox"}
-layer: 1
-corpus: text.txt
-heldout: [text.txt]
-task: ["pairs:pairs.jsonl"]
-length: 32
-latents: 32
-batch-size: 64
+write_text 300
+write_pairs 8 ', "counterfactual": "The dog %d sing"'
+write_plan plan.yaml <<END
 tokens: 1920
-learning-rate: 1e-3
-window: 2048
-max-tokens: 4096
-eval-batches: 2
-bootstrap: 50
-top: 3
-ablate-features: 2
-contexts: 2
-validation-batches: 1
 save-every: 5
-out: run
 END
 
 expect 2 "expected shares above 0 and below 1" "$program" run plan.yaml --snapshots=0.5,1
@@ -66,7 +46,8 @@ expect 0 "snapshots was" "$program" run plan.yaml
 # A tolerance of 1 is met as soon as there are three. One that cannot be met changes nothing.
 expect 0 "stable, ends at 0.3" "$program" run plan.yaml --stop-when-stable=1 --out=short
 [ ! -e short/snapshots/share-0.4 ] || fail "the training went on"
-cmp -s short/snapshots/share-0.3/crosscoder.safetensors short/crosscoder.safetensors || fail "not the crosscoder of its end"
+cmp -s short/snapshots/share-0.3/crosscoder.safetensors short/crosscoder.safetensors ||
+  fail "not the crosscoder of its end"
 grep -q '"stopped": 0.3' short/convergence.json || fail "convergence.json does not say where it ended"
 expect 0 "done and unchanged" "$program" run plan.yaml --stop-when-stable=1 --out=short
 expect 0 "" "$program" run plan.yaml --stop-when-stable=1e-9 --out=whole
@@ -82,7 +63,8 @@ expect 2 "found twice" "$program" run plan.yaml --sweep=l1:0.5,0.50
 expect 2 "--sweep: latents" "$program" run plan.yaml --sweep=latents:16,many
 expect 0 "" "$program" run plan.yaml --sweep=latents:16,32,64
 cut -d, -f1,2 run/sweep/sweep.csv >found
-printf 'latents,run\n16,sweep/latents-16\n32,.\n64,sweep/latents-64\n' | cmp -s - found || fail "sweep.csv: $(cat found)"
+printf 'latents,run\n16,sweep/latents-16\n32,.\n64,sweep/latents-64\n' | cmp -s - found ||
+  fail "sweep.csv: $(cat found)"
 head -n 1 run/sweep/sweep.csv | grep -q 'l0,dead_share,ev_pooled,ev_mean,delta_ce_a,delta_ce_b,ce_recovered_a' ||
   fail "columns: $(head -n 1 run/sweep/sweep.csv)"
 cut -d, -f1-8 run/sweep/sweep.csv | grep -q ',,' && fail "sweep.csv has gaps: $(cat run/sweep/sweep.csv)"

@@ -3,55 +3,44 @@
 # run with seeds, layers and a transfer, and compare: what is there, what is skipped, what is refused.
 . "${top_srcdir:-.}/tests/cli/common.sh"
 
-awk 'BEGIN { for (i = 0; i < 60; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
-for i in 1 2 3 4 5 6 7 8; do
-  printf '{"prefix": "The cat %d sing", "good": "s", "bad": "e", "language": "en", "group": "simple"}\n' $i
-done >pairs.jsonl
-cat >plan.yaml <<END
-checkpoints: {a: "$model", b: "$model"}
-layer: 1
+write_text 60
+write_pairs 8 ', "language": "en", "group": "simple"'
+write_plan plan.yaml <<END
 seeds: [0, 7]
 layers: [-1, 0, 1]
 transfer: {b: "$model"}
-corpus: text.txt
-heldout: [text.txt]
 line-documents: yes
-task: ["pairs:pairs.jsonl"]
-length: 32
-latents: 32
-batch-size: 64
 tokens: 640
-learning-rate: 1e-3
 window: 1024
 max-tokens: 1024
 eval-batches: 1
 bootstrap: 20
-top: 3
-ablate-features: 2
-contexts: 2
-validation-batches: 1
-out: run
 END
 
 expect 0 "" "$program" run plan.yaml
-for file in compare/compare.json compare/matches.csv compare/stability.csv compare/seeds.csv compare-layers/compare.json store/store.json \
-  seeds/seed-7/crosscoder.safetensors layers/layer-0/crosscoder.safetensors layers/layer--1/crosscoder.safetensors; do
+for file in compare/compare.json compare/matches.csv compare/stability.csv compare/seeds.csv \
+  compare-layers/compare.json store/store.json seeds/seed-7/crosscoder.safetensors \
+  layers/layer-0/crosscoder.safetensors layers/layer--1/crosscoder.safetensors; do
   [ -s "run/$file" ] || fail "run/$file is missing"
 done
 [ -s "$(ls run/transfer/*/transfer.json)" ] || fail "no transfer.json"
 # The same activations took the slot: nothing may change.
-grep -q '"spearman": 0.99\|"spearman": 1' run/transfer/*/transfer.json || fail "a transfer of the same model changes effects"
+grep -q '"spearman": 0.99\|"spearman": 1' run/transfer/*/transfer.json ||
+  fail "a transfer of the same model changes effects"
 
 # A layer that trained from the store has the bits of one that ran the models.
-sed -e '/^seeds/d' -e '/^layers/d' -e '/^transfer/d' -e 's/^layer: 1/layer: 0/' -e 's/^out: run/out: alone/' plan.yaml >alone.yaml
+sed -e '/^seeds/d' -e '/^layers/d' -e '/^transfer/d' -e 's/^layer: 1/layer: 0/' -e 's/^out: run/out: alone/' \
+  plan.yaml >alone.yaml
 expect 0 "" "$program" run alone.yaml
 cmp alone/crosscoder.safetensors run/layers/layer-0/crosscoder.safetensors || fail "the store gives other bits"
 
-# A crosscoder with a threshold keeps it in a transfer: the same activations have the same effects, of the same few features.
+# A crosscoder with a threshold keeps it in a transfer: the same activations have the same effects, of the same few
+# features.
 sed -e '/^seeds/d' -e '/^layers/d' -e 's/^out: run/out: gated/' plan.yaml >gated.yaml
 printf 'activation: batchtopk\nk: 3\n' >>gated.yaml
 expect 0 "" "$program" run gated.yaml
-grep -q '"spearman": 0.99\|"spearman": 1' gated/transfer/*/transfer.json || fail "a transfer of the same model changes effects under a threshold"
+grep -q '"spearman": 0.99\|"spearman": 1' gated/transfer/*/transfer.json ||
+  fail "a transfer of the same model changes effects under a threshold"
 rows=$(wc -l <gated/effects/pairs-pairs.csv)
 for file in gated/transfer/*/effects/pairs-pairs.csv; do
   [ "$(wc -l <"$file")" -eq "$rows" ] || fail "a transfer has effects of $(wc -l <"$file") features, the run of $rows"
@@ -67,7 +56,9 @@ cp -R run itself
 expect 0 "" "$program" select --accuracy=accuracy.csv --count=2 --runs=run,itself,run/seeds/seed-7 --out=selection
 agreement=selection/report/tables/agreement.csv
 [ "$(wc -l <$agreement)" -eq 4 ] || fail "not one row a pair of runs: $(cat $agreement)"
-awk -F, 'NR == 2 && $4 > 0 && $5 == $4 && $6 == 1 && $8 > 0.999999 && $9 == 0 { found = 1 } END { exit !found }' $agreement ||
+awk -F, '
+  NR == 2 && $4 > 0 && $5 == $4 && $6 == 1 && $8 > 0.999999 && $9 == 0 { found = 1 }
+  END { exit !found }' $agreement ||
   fail "a run does not agree with itself: $(cat $agreement)"
 
 # A crosscoder is like itself.

@@ -1,5 +1,6 @@
 # Tests of the command line.
-CLI_TESTS = tests/cli/options.sh tests/cli/plans.sh tests/cli/tokenize.sh tests/cli/pages.sh tests/cli/runs.sh tests/cli/select.sh \
+CLI_TESTS = tests/cli/options.sh tests/cli/plans.sh tests/cli/tokenize.sh tests/cli/pages.sh tests/cli/runs.sh \
+  tests/cli/select.sh \
   tests/cli/stages.sh tests/cli/labels.sh tests/cli/determinism.sh tests/cli/control.sh tests/cli/completeness.sh
 CLI_TESTS += tests/cli/audit.sh
 CLI_TESTS += tests/cli/corpora.sh

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The bundled plan on an OpenCL device (PoCL where there is no other) and on the processor, from the same state: the loss
-# of the first step within 1e-6, of the hundredth within 1e-3; the features of one crosscoder; failing devices.
+# The bundled plan on an OpenCL device (PoCL where there is no other) and on the processor, from the same state: the
+# loss of the first step within 1e-6, of the hundredth within 1e-3; the features of one crosscoder; failing devices.
 . "${top_srcdir:-.}/tests/cli/common.sh"
 : "${POCL_CACHE_DIR:=$work/pocl}" "${XDG_CACHE_HOME:=$work/cache}"
 mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
@@ -41,13 +41,16 @@ expect 0 "" "$program" "$@" --out=opencl --device=opencl
 expect 0 "" "$program" "$@" --device=opencl --estimate
 contains "device "
 contains "commands and"
-grep -q 'train: on the device [0-9]* commands, [0-9]* transfers up' opencl/log.jsonl || fail "no counts of the device in the log"
+grep -q 'train: on the device [0-9]* commands, [0-9]* transfers up' opencl/log.jsonl ||
+  fail "no counts of the device in the log"
 ! grep -q 'on the device' cpu/log.jsonl || fail "counts of a device in the log of the processor"
 loss() { # FOLDER STEP
-  awk -F, -v step="$2" 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } $at["step"] == step && $at["split"] == "train" {
-    print $at["loss"] }' "$1/metrics.csv"
+  awk -F, -v step="$2" '
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
+    $at["step"] == step && $at["split"] == "train" { print $at["loss"] }' "$1/metrics.csv"
 }
-# Factors of the crosscoder's products rounded to bfloat16: other numbers, but near. Twenty steps, so that they are dense.
+# Factors of the crosscoder's products rounded to bfloat16: other numbers, but near. Twenty steps, so that they are
+# dense.
 expect 6 "fp32 alone" "$program" "$@" --out=none --compute=bf16-all
 if grep -q avx512_bf16 /proc/cpuinfo; then # for the models' products
   expect 0 "" "$program" "$@" --tokens=5120 --out=rounded --device=opencl --compute=bf16-all
@@ -72,6 +75,11 @@ done
 paste -d, cpu.csv opencl.csv | awk -F, '
   { for (i = 1; i <= NF / 2; i++) {
       a = $i; b = $(i + NF / 2); e = a - b; size = a < 0 ? -a : a
-      if (a + 0 == 0 && b + 0 == 0 ? a "" != b "" : (e < 0 ? -e : e) > 1e-5 * size) { print "column " i ": " a ", " b; bad++ } } }
+      if (a + 0 == 0 && b + 0 == 0 ? a "" != b "" : (e < 0 ? -e : e) > 1e-5 * size) {
+        print "column " i ": " a ", " b
+        bad++
+      }
+    }
+  }
   END { exit bad > 0 || NR < 2 }' || fail "accuracy on the device differs from the processor's"
 finish

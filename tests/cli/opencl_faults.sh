@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# An OpenCL device that fails in the middle of a command, through a preloaded driver (tests/compute/opencl_faults.c): with
-# --fallback=cpu and with auto the processor goes on and says so; without, the status is 6 and the state is saved.
+# An OpenCL device that fails in the middle of a command, through a preloaded driver (tests/compute/opencl_faults.c):
+# with --fallback=cpu and with auto the processor goes on and says so; without, the status is 6 and the state is saved.
 . "${top_srcdir:-.}/tests/cli/common.sh"
 driver=$(dirname "$program")/tests/compute/.libs/opencl_faults.so
 [ -e "$driver" ] || { echo "skipped: no $driver"; exit 77; }
@@ -26,31 +26,11 @@ faulty() { # NAME=VALUE... -- COMMAND...
   env LD_PRELOAD="$driver" $faults "$@"
 }
 
-awk 'BEGIN { for (i = 0; i < 300; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
-for i in 1 2 3 4 5 6 7 8; do
-  printf '{"prefix": "The cat %d sing", "good": "s", "bad": "e", "language": "en", "group": "simple"}\n' $i
-done >pairs.jsonl
-cat >plan.yaml <<END
-checkpoints: {a: "$model", b: "$model"}
-layer: 1
-corpus: text.txt
-heldout: [text.txt]
-task: ["pairs:pairs.jsonl"]
-length: 32
-latents: 32
-batch-size: 64
+write_text 300
+write_pairs 8 ', "language": "en", "group": "simple"'
+write_plan plan.yaml <<END
 tokens: 12800
-learning-rate: 1e-3
-window: 2048
-max-tokens: 4096
-eval-batches: 2
-bootstrap: 50
-top: 3
-ablate-features: 2
-contexts: 2
-validation-batches: 1
 save-every: 1000
-out: run
 END
 expect 0 "" "$program" run plan.yaml
 expect 0 "" "$program" harvest --config=plan.yaml --layers=1 --out=store

@@ -12,7 +12,8 @@ contains "crosscoder "
 expect 0 "" "$program" --help
 contains "Commands:"
 
-for command in run init inspect tokenize accuracy audit similarity select harvest train eval attribute ablate features show report devices import export help; do
+for command in run init inspect tokenize accuracy audit similarity select harvest train eval attribute ablate \
+  features evolve compare show report labels devices import export help; do
   expect 0 "" "$program" "$command" --help
   contains "Usage: crosscoder $command"
   contains "Examples:"
@@ -28,7 +29,8 @@ expect 2 "found after the operands" "$program" run a b
 expect 2 "PLAN is missing" "$program" run
 
 for value in -1 1e99 nan 99999999999999999999 '' 1.5 0x10 ' 1' 1k; do
-  expect 2 "--steps: '$value' was found, expected auto or an integer from 1 to 1000" "$program" attribute "--steps=$value"
+  expect 2 "--steps: '$value' was found, expected auto or an integer from 1 to 1000" \
+    "$program" attribute "--steps=$value"
 done
 for value in -1 1e999 nan inf '' 0x10 1,5 two; do
   expect 2 "--l1: '$value' was found, expected a number" "$program" train "--l1=$value"

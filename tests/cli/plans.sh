@@ -35,7 +35,8 @@ refuse() {
 refuse 2 "plan.yaml: line 10: unknown key 'lenght' (did you mean 'length'?)" "lenght: 3"
 refuse 2 "line 10: unknown key 'colour'" "colour: red"
 refuse 2 "line 9: batch-size: 'many' was found, expected an integer" "batch_size: many"
-refuse 2 "line 9: l1: a list was found, expected a number" "l1: [1, 2]" "seed: 1" "l1: [1, 2]" "seed: 3" "warmup: 0" "length: 32"
+refuse 2 "line 9: l1: a list was found, expected a number" "l1: [1, 2]" "seed: 1" "l1: [1, 2]" "seed: 3" \
+  "warmup: 0" "length: 32"
 refuse 2 "layer: a mapping was found, expected a layer" "layer: {a: 1}"
 refuse 2 "twice" "threads: 1" "#:" "  " "threads : 2"
 refuse 2 "--layer: 3 was found" "layer: 3"
@@ -73,7 +74,8 @@ contains "expected time"
 expect 0 "" "$program" train --config=good.yaml --estimate --json
 contains '"memory_bytes"'
 # Files of stages that are not asked for need not be there.
-{ cat good.yaml; printf 'task: ["pairs:no-such.jsonl"]\ngold: no-such.json\n'; } | awk '!/^(task|gold):/ || /no-such/' >train.yaml
+{ cat good.yaml; printf 'task: ["pairs:no-such.jsonl"]\ngold: no-such.json\n'; } |
+  awk '!/^(task|gold):/ || /no-such/' >train.yaml
 expect 0 "" "$program" train --config=train.yaml --estimate
 expect 3 "no-such" "$program" run train.yaml --estimate
 [ ! -e run ] || fail "--estimate wrote something"
@@ -86,7 +88,8 @@ sed 's,text.txt,../text.txt,' good.yaml >sub/plan.yaml
 expect 0 "" "$program" run sub/plan.yaml --estimate
 
 # What init writes is a plan that run takes.
-expect 0 "" "$program" init "a=$model" "b=$model" --corpus=text.txt --heldout=text.txt --out=made.yaml --length=32 --tokens=4096
+expect 0 "" "$program" init "a=$model" "b=$model" --corpus=text.txt --heldout=text.txt --out=made.yaml --length=32 \
+  --tokens=4096
 expect 0 "" "$program" run made.yaml --estimate
 expect 2 "exists already" "$program" init "a=$model" --out=made.yaml
 expect 2 "it is an input" "$program" init "a=$model" --corpus=text.txt --out=text.txt --force

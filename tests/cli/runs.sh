@@ -3,21 +3,10 @@
 # train and run on a tiny model: resume, force, locks, skipped stages, equal bits at one and two threads.
 . "${top_srcdir:-.}/tests/cli/common.sh"
 
-awk 'BEGIN { for (i = 0; i < 300; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
-cat >plan.yaml <<END
-checkpoints: {a: "$model", b: "$source/tests/model/golden/tiny-neox"}
-layer: 1
-corpus: text.txt
-heldout: text.txt
-length: 32
-latents: 32
-batch-size: 64
+write_text 300
+write_plan plan.yaml <<END
 tokens: 1920
-window: 2048
-learning-rate: 1e-3
 save-every: 5
-validation-batches: 1
-out: run
 END
 expect 0 "" "$program" train --config=plan.yaml --out=one --threads=1 --quiet
 contains "one/crosscoder.safetensors"

@@ -26,13 +26,15 @@ expect 5 "of memory are needed, --max-memory allows 1.0 MiB" "$program" similari
 expect 0 "" "$program" similarity "$@" --estimate
 contains "expected time"
 set -- --model="$example" --revisions=$all --tokens-per-step=2048 --quiet
-[ "$(grep -c . similarity.csv)" -eq 56 ] || fail "similarity.csv has $(grep -c . similarity.csv) lines, expected 55 pairs"
+[ "$(grep -c . similarity.csv)" -eq 56 ] ||
+  fail "similarity.csv has $(grep -c . similarity.csv) lines, expected 55 pairs"
 expect 0 "" "$program" similarity "$@" --layer=2 --task="pairs:$example/pairs/en_pp.jsonl" --max-pairs=20
 contains "step0,step8,0,16384,2,"
 expect 0 "" "$program" similarity --checkpoints="$example/step0,$example/step8" --layer=-1 --sample=64 --length=32 \
   --corpus="$example/heldout.jsonl" --json --quiet
 contains '"cosine"'
-expect 2 "at least two" "$program" similarity --checkpoints="$example/step0" --layer=2 --length=128 --corpus="$example/heldout.jsonl"
+expect 2 "at least two" "$program" similarity --checkpoints="$example/step0" --layer=2 --length=128 \
+  --corpus="$example/heldout.jsonl"
 expect 2 "has layers -1 to 3" "$program" similarity "$@" --layer=4 --heldout="$example/heldout.jsonl" --length=128
 
 # Each of the best three proposals lies on both sides of the learning of agreement, between steps 64 and 128; the first

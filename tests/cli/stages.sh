@@ -3,31 +3,9 @@
 # run and the commands of a run: what is done is skipped, what changed is done again, and that can be interrupted.
 . "${top_srcdir:-.}/tests/cli/common.sh"
 
-awk 'BEGIN { for (i = 0; i < 300; i++) print "The cat near the dogs sings and the bears run. " i }' >text.txt
-for i in 1 2 3 4 5 6 7 8; do
-  printf '{"prefix": "The cat %d sing", "good": "s", "bad": "e", "language": "en", "group": "simple"}\n' $i
-done >pairs.jsonl
-cat >plan.yaml <<END
-checkpoints: {a: "$model", b: "$model"}
-layer: 1
-corpus: text.txt
-heldout: [text.txt]
-task: ["pairs:pairs.jsonl"]
-length: 32
-latents: 32
-batch-size: 64
-tokens: 1280
-learning-rate: 1e-3
-window: 2048
-max-tokens: 4096
-eval-batches: 2
-bootstrap: 50
-top: 3
-ablate-features: 2
-contexts: 2
-validation-batches: 1
-out: run
-END
+write_text 300
+write_pairs 8 ', "language": "en", "group": "simple"'
+echo 'tokens: 1280' | write_plan plan.yaml
 
 # worked STAGE...: exactly these stages were done by the last command.
 worked() {
@@ -85,7 +63,8 @@ expect 0 "bootstrap was 50, is 60" "$program" attribute run --steps=4 --bootstra
 cp run/effects/pairs-pairs.csv retabulated.csv
 expect 0 "" "$program" attribute run --steps=4 --bootstrap=60
 cmp retabulated.csv run/effects/pairs-pairs.csv || fail "tables made anew are not those of a new attribution"
-expect 0 "specific-border was 0.7, is 0.6" "$program" attribute run --steps=4 --bootstrap=60 --specific-border=0.6 --retabulate
+expect 0 "specific-border was 0.7, is 0.6" "$program" attribute run --steps=4 --bootstrap=60 --specific-border=0.6 \
+  --retabulate
 cp run/effects/pairs-pairs.csv borders.csv
 rm run/effects/pairs-pairs.safetensors run/stages/attribute-*
 expect 0 "" "$program" attribute run --steps=4 --bootstrap=60 --specific-border=0.6

@@ -12,7 +12,8 @@ expect 0 "" "$program" inspect --json "$model" "$model/model.safetensors"
 contains '"family": "gpt_neox"'
 
 printf '{"text": "The cat sings."}\n{"text": "Two lines\\nand an emoji \\ud83d\\ude00"}\n\n{"text": ""}\n' >texts.jsonl
-"$program" tokenize --tokenizer="$model" --corpus=- --ids <texts.jsonl >ids.jsonl 2>stderr || fail "ids from standard input: $(cat stderr)"
+"$program" tokenize --tokenizer="$model" --corpus=- --ids <texts.jsonl >ids.jsonl 2>stderr ||
+  fail "ids from standard input: $(cat stderr)"
 [ "$(grep -c '^\[' ids.jsonl)" -ge 2 ] || fail "expected an array for each document: $(cat ids.jsonl)"
 expect 0 "" "$program" tokenize --tokenizer="$model/tokenizer.json" --corpus=texts.jsonl --ids
 cmp -s stdout ids.jsonl || fail "a file and standard input differ"

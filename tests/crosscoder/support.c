@@ -129,3 +129,17 @@ void small_options(xcoder_train_options *options) {
   options->validation_batches = 2;
   options->save_every = 16;
 }
+
+void set_up_device(world *w, xcoder_train_options *options, size_t n_steps) {
+  xcoder_device *device = NULL;
+  if (xcoder_device_open("opencl", &device, &error)) {
+    printf("skipped: %s\n", error.message);
+    exit(77);
+  }
+  xcoder_device_close(device);
+  make_test_folder();
+  small_options(options);
+  options->n_tokens = n_steps * options->batch_size;
+  options->save_every = n_steps;
+  make_world(w, 3, 12, 10, 0.2, 3);
+}

@@ -45,4 +45,8 @@ void world_sample(const world *w, uint64_t index, float *sample);
 /* A small run: 3 checkpoints of width 12, 24 features, 60 steps of 32. */
 void small_options(xcoder_train_options *options);
 
+/* For tests of an OpenCL device, which end as skipped where there is none: the folder, a small run of n_steps that
+ * saves its state at the end alone, a world of 10 features. */
+void set_up_device(world *w, xcoder_train_options *options, size_t n_steps);
+
 #endif

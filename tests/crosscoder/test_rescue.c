@@ -115,19 +115,9 @@ static void try_ending(int kind, int n) {
 }
 
 static void set_up(void) {
-  xcoder_device *device = NULL;
-  if (xcoder_device_open("opencl", &device, &error)) {
-    printf("skipped: %s\n", error.message);
-    exit(77);
-  }
-  xcoder_device_close(device);
-  make_test_folder();
   memset(made, 0, sizeof made);
-  small_options(&options);
-  options.n_tokens = STEPS * options.batch_size;
-  options.save_every = STEPS; /* so that copies are newer than what is saved */
+  set_up_device(&synthetic, &options, STEPS); /* copies are newer than what is saved */
   options.log_every = 3;
-  make_world(&synthetic, 3, 12, 10, 0.2, 3);
 }
 
 static void tear_down(void) {

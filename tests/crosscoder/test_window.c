@@ -115,18 +115,9 @@ START_TEST(test_traffic) {
 END_TEST
 
 static void set_up(void) {
-  xcoder_device *device = NULL;
-  if (xcoder_device_open("opencl", &device, &error)) {
-    printf("skipped: %s\n", error.message);
-    exit(77);
-  }
-  xcoder_device_close(device);
-  make_test_folder();
-  small_options(&options);
-  options.n_tokens = STEPS * options.batch_size;
+  set_up_device(&synthetic, &options, STEPS);
+  ck_assert(synthetic.n_checkpoints == N && synthetic.d_model == D);
   options.log_every = 10;
-  options.save_every = STEPS;
-  make_world(&synthetic, N, D, 10, 0.2, 3);
 }
 
 static void tear_down(void) {

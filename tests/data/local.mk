@@ -47,5 +47,6 @@ tests_data_test_sentences_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_data_test_sentences_LDADD = $(LAYERS_TEXT) $(TEST_LIBS)
 endif
 # Folders: golden values with the script that made them, and files good and bad.
-EXTRA_DIST += tests/data/make_golden.py tests/data/make_cases.py tests/data/golden tests/data/cases.tsv tests/data/good \
+EXTRA_DIST += tests/data/make_golden.py tests/data/make_cases.py tests/data/golden tests/data/cases.tsv \
+  tests/data/good \
   tests/data/bad tests/data/unsupported

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The way of a label in a real browser: typed, kept over a reload, saved, merged with another person's, reported, imported.
+# The way of a label in a real browser: typed, kept over a reload, saved, merged with another person's, reported,
+# imported.
 browser=
 for name in chromium chromium-browser google-chrome; do
   if command -v "$name" >/dev/null 2>&1; then browser=$name; break; fi

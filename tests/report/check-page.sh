@@ -12,7 +12,8 @@ trap 'rm -rf "$work"' EXIT
 XCODER_KEEP_REPORT=$work "$builddir/tests/report/test_report" >/dev/null || exit 1
 # The folder of that run must not be the working folder of another.
 page=file://$work/report/index.html
-HOME=$work timeout 100 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --enable-logging=stderr \
+HOME=$work timeout 100 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
+  --enable-logging=stderr \
   --user-data-dir="$work/profile" --virtual-time-budget=4000 --dump-dom "$page" >"$work/dom" 2>"$work/log"
 [ -s "$work/dom" ] || { echo "the browser gave no page: skipped"; tail -n 5 "$work/log"; exit 77; }
 status=0

@@ -29,8 +29,8 @@ static xcoder_status check_shape(const xci_coder_shape *s, xcoder_error *err) {
   return XCODER_OK;
 }
 
-/* Before anything is allocated: whether all of it fits, with what the first steps will ask for. check_shape() has seen that
- * no product overflows. */
+/* Before anything is allocated: whether all of it fits, with what the first steps will ask for. check_shape() has seen
+ * that no product overflows. */
 static xcoder_status check_room(const xcoder_device *device, const xci_coder *c, xcoder_error *err) {
   const xci_cl *cl = xci_cl_of(device);
   const size_t mib = (size_t)1 << 20, batch = c->shape.max_batch;
@@ -40,8 +40,9 @@ static xcoder_status check_room(const xcoder_device *device, const xci_coder *c,
                   (c->shape.training ? 2.5 : 1.5) * (double)codes; /* f, its gradient, lists of an eighth */
   size_t free_bytes = cl->memory - cl->used;
   if (largest <= cl->max_buffer && values * sizeof(float) <= (double)free_bytes) return XCODER_OK;
-  return xci_fail(err, XCODER_DEVICE, "device %s: a crosscoder of %zu features needs %.0f MiB, its largest array %zu MiB; "
-                  "%zu MiB are free, %zu MiB are given at once (use smaller batches, fewer features, or --device=cpu)",
+  return xci_fail(err, XCODER_DEVICE,
+                  "device %s: a crosscoder of %zu features needs %.0f MiB, its largest array %zu MiB; %zu MiB are "
+                  "free, %zu MiB are given at once (use smaller batches, fewer features, or --device=cpu)",
                   cl->name, c->shape.n_latents, values * sizeof(float) / (double)mib, largest / mib, free_bytes / mib,
                   cl->max_buffer / mib);
 }
