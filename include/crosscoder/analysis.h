@@ -190,7 +190,7 @@ typedef struct xcoder_attribute_options {
    * that is killed loses no more; less often where writing takes long. 0: when stopped only. */
   double save_seconds;
   /* Of the classes in the tables: specific above this share, 0.7; shared from this share, 0.3 (3 times it / n for more
-   * than three checkpoints). 0: these. The authors' classes keep theirs. */
+   * than three checkpoints). 0: these. The authors' classes keep theirs unless `authors` is set, too. */
   double specific_border, shared_border;
 } xcoder_attribute_options;
 
@@ -304,6 +304,7 @@ typedef struct xcoder_evolve_options {
   const xcoder_pairs *const *tasks; /* [n_tasks], for the languages of examples; may be NULL */
   size_t n_tasks;
   const double *tokens_seen; /* [n_checkpoints], NaN where unknown; may be NULL */
+  double specific_border, shared_border; /* of classes and lives, as in xcoder_attribute_options; 0: 0.7, 0.3 */
 } xcoder_evolve_options;
 
 /* Life cycles of all features that have effects, flows between their states against a null, token-specificity by class
@@ -358,6 +359,7 @@ typedef struct xcoder_chain_options {
   const double *const *tokens_seen; /* of each run in order, [n_checkpoints], NaN where unknown; entries may be NULL */
   uint64_t permutations;            /* behind the null of the lives, 1000 */
   uint64_t seed;
+  double shared_border;             /* a feature is present from this share, 0.3; 3 times it / n beyond 3; 0: 0.3 */
 } xcoder_chain_options;
 
 /* Runs over overlapping windows of checkpoints, added in the order of training, as one chain -> chain.csv,

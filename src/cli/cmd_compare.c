@@ -232,7 +232,8 @@ static xcoder_status chain_runs(const cli_call *call, const char *out, xcoder_er
   xcoder_comparison *comparison = NULL;
   xcoder_chain_options options = {.tokens_seen = tokens,
                                   .permutations = (uint64_t)cli_integer(&call->values, OPT_PERMUTATIONS),
-                                  .seed = (uint64_t)cli_integer(&call->values, OPT_SEED)};
+                                  .seed = (uint64_t)cli_integer(&call->values, OPT_SEED),
+                                  .shared_border = cli_number(&call->values, OPT_SHARED_BORDER)};
   xcoder_status status = sides && tokens ? xcoder_comparison_open(&comparison, err) : cli_fail_memory(err);
   if (!status)
     status = open_sides(call, call->operands, n, sides, comparison, err);

@@ -222,7 +222,9 @@ static xcoder_status work_evolve(cli_job *job, xcoder_error *err) {
                                          .seed = (uint64_t)cli_integer(values, OPT_SEED),
                                          .n_top = (size_t)cli_integer(values, OPT_TOP),
                                          .tasks = (const xcoder_pairs *const *)job->setting.tasks,
-                                         .n_tasks = job->setting.n_tasks, .tokens_seen = job->setting.tokens_seen};
+                                         .n_tasks = job->setting.n_tasks, .tokens_seen = job->setting.tokens_seen,
+                                         .specific_border = cli_number(values, OPT_SPECIFIC_BORDER),
+                                         .shared_border = cli_number(values, OPT_SHARED_BORDER)};
   cli_stage_clear(job, STAGE_EVOLVE, NULL);
   return xcoder_evolve(job->out, &options, &job->setting.call->monitor, err);
 }

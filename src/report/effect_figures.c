@@ -190,7 +190,7 @@ typedef struct classes {
   char name[MOST_CLASSES][2 * XCODER_MAX_CHECKPOINTS + 8];
 } classes;
 
-static size_t find_class(classes *met, const double *share, size_t n) {
+static size_t find_class(classes *met, xci_borders borders, const double *share, size_t n) {
   char letters[XCODER_MAX_CHECKPOINTS][4];
   const char *label[XCODER_MAX_CHECKPOINTS];
   xci_text text = {0};
@@ -201,7 +201,7 @@ static size_t find_class(classes *met, const double *share, size_t n) {
     label[c] = letters[c];
     defined = defined && isfinite(share[c]);
   }
-  if (defined) xci_class_text(xci_classify(share, n), label, n, &text);
+  if (defined) xci_class_text(xci_classify_by(borders, share, n), label, n, &text);
   char *name = text.bytes ? text.bytes : (char[]){"none"}, *colon = strchr(name, ':');
   if (colon && strncmp(name, "mostly:", 7) == 0) *colon-- = '~'; /* "~A" for mostly A, "A" for specific */
   size_t at = 0;
@@ -223,13 +223,14 @@ static void add_confusion(xci_page *page, const xci_task_files *task, const size
   static const size_t most = MOST_CLASSES;
   double count[MOST_CLASSES * MOST_CLASSES] = {0}, largest = 0, share[XCODER_MAX_CHECKPOINTS];
   const char *name[MOST_CLASSES];
+  const xci_borders borders = xci_run_borders(task->effects_info);
   classes met = {0};
   for (int pass = 0; pass < 2; pass++) { /* first which classes there are, then, sorted, how many of each */
     for (size_t r = 0; r < task->effects.n_rows; r++) {
       for (size_t c = 0; c < n; c++) share[c] = xci_csv_number(&task->effects, r, rel[c]);
-      const size_t row = find_class(&met, share, n);
+      const size_t row = find_class(&met, borders, share, n);
       for (size_t c = 0; c < n; c++) share[c] = xci_csv_number(&task->effects, r, dec[c]);
-      const size_t column = find_class(&met, share, n);
+      const size_t column = find_class(&met, borders, share, n);
       if (pass && ++count[row * most + column] > largest) largest = count[row * most + column];
     }
     if (!pass) qsort(met.name, met.n, sizeof met.name[0], compare_class_names);

@@ -54,9 +54,10 @@ static void add_cycles(xci_page *page, const json_t *tasks) {
   static const char *const numbers[] = {"observed", "certain", "expected", "low", "high", "p"};
   xci_text csv = {0};
   xci_text_add(&csv, "task,cycle,observed,certain,expected,low,high,p\n");
-  xci_page_raw(page, "<p>A feature is present at a checkpoint that holds at least 0.3 of its effect (0.9 / n for more "
-                     "than three "
-                     "checkpoints). <em>Certain</em>: the same life in 95 % of the resamples of the examples. <em>By "
+  const xci_borders borders = xci_run_borders(page->run->evolution);
+  xci_text_format(&page->html, "<p>A feature is present at a checkpoint that holds at least %g of its effect (%g / n "
+                  "for more than three checkpoints). ", borders.shared, 3 * borders.shared);
+  xci_page_raw(page, "<em>Certain</em>: the same life in 95 % of the resamples of the examples. <em>By "
                      "chance</em>: what "
                      "there would be if the order of the checkpoints meant nothing. <em>Normalised</em>: effects "
                      "divided by the "

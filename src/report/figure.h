@@ -3,6 +3,7 @@
 #ifndef XCI_REPORT_FIGURE_H
 #define XCI_REPORT_FIGURE_H
 
+#include "analysis/attribution/relative_effect.h"
 #include "base/text.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,8 +47,8 @@ typedef struct xci_histogram {
 } xci_histogram;
 void xci_histogram_svg(const xci_histogram *histogram, xci_text *svg);
 
-/* Points of the 2-simplex: shares[3 i .. 3 i + 2] sum to 1; corners are named. The lines of the classes (0.7, 0.3)
- * are drawn. */
+/* Points of the 2-simplex: shares[3 i .. 3 i + 2] sum to 1; corners are named. The lines of the classes are
+ * drawn. */
 typedef struct xci_simplex {
   const char *title;
   const char *corners[3];
@@ -56,6 +57,7 @@ typedef struct xci_simplex {
   const char *const *names;    /* label of each point or NULL */
   const char *const *colors;   /* of each point or NULL */
   size_t n;
+  xci_borders borders;
 } xci_simplex;
 void xci_simplex_svg(const xci_simplex *simplex, xci_text *svg);
 

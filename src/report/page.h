@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "formats/json.h"
+#include "analysis/attribution/relative_effect.h"
 #include "analysis/csv_in.h"
 #include "report/labels.h"
 #include <crosscoder/coder.h>
@@ -48,6 +49,10 @@ typedef struct xci_run_files {
 
 xcoder_status xci_run_files_read(const char *run, xci_run_files *files, xcoder_error *err);
 void xci_run_files_free(xci_run_files *files);
+
+/* The borders of classes that a JSON file of the run names (effects/TASK.json, evolution.json); the usual ones where it
+ * names none. */
+xci_borders xci_run_borders(const json_t *info);
 
 typedef struct xci_page {
   const xci_run_files *run;

@@ -67,6 +67,13 @@ static xcoder_status read_tasks(const char *run, xci_run_files *files, xcoder_er
   return status;
 }
 
+xci_borders xci_run_borders(const json_t *info) {
+  const double specific = json_number_value(json_object_get(info, "specific_border"));
+  const double shared = json_number_value(json_object_get(info, "shared_border"));
+  const bool usable = specific > 0 && specific <= 1 && shared > 0 && shared <= 1;
+  return xci_borders_complete(usable ? (xci_borders){specific, shared} : (xci_borders){0, 0});
+}
+
 /* transfer/NAME/transfer.json of every NAME. */
 static xcoder_status read_transfers(const char *run, xci_run_files *files, xcoder_error *err) {
   char *folder, **names = NULL;

@@ -26,12 +26,14 @@ static void draw_level(xci_text *svg, size_t k, double value, const char *color)
   xci_svg_line(svg, x1, y1, x2, y2, color, 1, value != 0);
 }
 
-static void draw_corners(const xci_simplex *simplex, xci_text *svg) {
+static void draw_corners(const xci_simplex *simplex, xci_borders borders, xci_text *svg) {
+  char caption[120];
+  snprintf(caption, sizeof caption, "share of |IE| at each checkpoint; dashed: %g (specific) and %g (shared)",
+           borders.specific, borders.shared);
   xci_svg_text(svg, LEFT - 8, BOTTOM + 20, "middle", 12, xci_checkpoint_color(0, 3), simplex->corners[0]);
   xci_svg_text(svg, (LEFT + RIGHT) / 2.0, TOP - 12, "middle", 12, xci_checkpoint_color(1, 3), simplex->corners[1]);
   xci_svg_text(svg, RIGHT + 8, BOTTOM + 20, "middle", 12, xci_checkpoint_color(2, 3), simplex->corners[2]);
-  xci_svg_text(svg, (LEFT + RIGHT) / 2.0, BOTTOM + 40, "middle", 11, "#555",
-               "share of |IE| at each checkpoint; dashed: 0.7 (specific) and 0.3 (shared)");
+  xci_svg_text(svg, (LEFT + RIGHT) / 2.0, BOTTOM + 40, "middle", 11, "#555", caption);
 }
 
 enum { MOST_NAMES = 12 };
@@ -54,16 +56,17 @@ static void draw_name(const char *name, double x, double y, double radius, box *
 }
 
 void xci_simplex_svg(const xci_simplex *simplex, xci_text *svg) {
+  const xci_borders borders = xci_borders_complete(simplex->borders);
   box taken[MOST_NAMES];
   size_t n_taken = 0;
   xci_svg_open(svg, WIDTH, HEIGHT, simplex->title);
   xci_svg_text(svg, 16, 18, "start", 13, "#111", simplex->title);
   for (size_t k = 0; k < 3; k++) {
-    draw_level(svg, k, 0.3, "#ccc");
-    draw_level(svg, k, 0.7, "#999");
+    draw_level(svg, k, borders.shared, "#ccc");
+    draw_level(svg, k, borders.specific, "#999");
     draw_level(svg, k, 0, "#333");
   }
-  draw_corners(simplex, svg);
+  draw_corners(simplex, borders, svg);
   for (size_t i = 0; i < simplex->n; i++) {
     const double *share = simplex->shares + 3 * i;
     if (!isfinite(share[0] + share[1] + share[2])) continue;

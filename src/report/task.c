@@ -64,7 +64,8 @@ static void add_simplex(xci_page *page, const xci_task_files *task, const size_t
                         .weight = weight,
                         .names = name,
                         .colors = color,
-                        .n = n};
+                        .n = n,
+                        .borders = xci_run_borders(task->effects_info)};
   xci_text svg = {0}, file = {0};
   xci_simplex_svg(&figure, &svg);
   xci_text_format(&file, "relie-%s", task->name);
@@ -79,10 +80,13 @@ static void add_relie_histogram(xci_page *page, const xci_task_files *task, cons
   const xci_run_files *run = page->run;
   double edges[BINS + 1], counts[BINS] = {0};
   const char *colors[BINS];
+  const xci_borders borders = xci_run_borders(task->effects_info);
   size_t last = run->n_labels - 1;
   for (size_t i = 0; i <= BINS; i++) edges[i] = (double)i / BINS;
   for (size_t i = 0; i < BINS; i++)
-    colors[i] = i < 6 ? xci_checkpoint_color(0, 2) : i >= 14 ? xci_checkpoint_color(1, 2) : "#777777";
+    colors[i] = edges[i] + 0.5 / BINS < borders.shared     ? xci_checkpoint_color(0, 2)
+                : edges[i] + 0.5 / BINS > borders.specific ? xci_checkpoint_color(1, 2)
+                                                           : "#777777";
   for (size_t row = 0; row < task->effects.n_rows; row++) {
     double value = xci_csv_number(&task->effects, row, rel[last]);
     if (!isfinite(value) || value < 0 || value > 1) continue;

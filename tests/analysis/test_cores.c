@@ -283,9 +283,21 @@ START_TEST(intervals_make_uncertain) {
   ck_assert_int_eq(xci_classify_by((xci_borders){0.6, 0}, middle, 3).kind, XCI_CLASS_SPECIFIC);
   ck_assert_int_eq(xci_classify_by((xci_borders){0, 0.2}, middle, 3).kind, XCI_CLASS_SHARED);
   ck_assert_uint_eq(xci_classify_by((xci_borders){0, 0.2}, middle, 3).members, 3);
-  ck_assert_int_eq(xci_classify_authors(most, 3).kind, XCI_CLASS_OTHER);
+  ck_assert_int_eq(xci_classify_authors((xci_borders){0, 0}, most, 3).kind, XCI_CLASS_OTHER);
   const double zero[] = {0, 0, 0};
-  ck_assert_int_eq(xci_classify_authors(zero, 3).kind, XCI_CLASS_SHARED); /* 0.5 everywhere, as they print it */
+  /* 0.5 everywhere, as they print it. */
+  ck_assert_int_eq(xci_classify_authors((xci_borders){0, 0}, zero, 3).kind, XCI_CLASS_SHARED);
+  ck_assert_int_eq(xci_classify_authors((xci_borders){0.55, 0}, most, 3).kind, XCI_CLASS_SPECIFIC);
+  /* Borders of two that do not mirror each other: one rule for both checkpoints. */
+  const double early[] = {0.75, 0.25}, late[] = {0.25, 0.75}, early_most[] = {0.85, 0.15};
+  ck_assert_int_eq(xci_classify_by((xci_borders){0.8, 0.2}, early, 2).kind, XCI_CLASS_SHARED);
+  ck_assert_int_eq(xci_classify_by((xci_borders){0.8, 0}, early, 2).kind, XCI_CLASS_MOSTLY);
+  ck_assert_uint_eq(xci_classify_by((xci_borders){0.8, 0}, early, 2).members, 1);
+  ck_assert_int_eq(xci_classify_by((xci_borders){0.8, 0}, late, 2).kind, XCI_CLASS_MOSTLY);
+  ck_assert_int_eq(xci_classify_by((xci_borders){0.8, 0}, early_most, 2).kind, XCI_CLASS_SPECIFIC);
+  const double even[] = {0.34, 0.33, 0.33}; /* none reaches the border */
+  ck_assert_int_eq(xci_classify_by((xci_borders){0, 0.4}, even, 3).kind, XCI_CLASS_MOSTLY);
+  ck_assert_uint_eq(xci_classify_by((xci_borders){0, 0.4}, even, 3).members, 1);
   double share[3];
   ck_assert(!xci_relative(zero, 3, share));
   ck_assert(isnan(share[0]));

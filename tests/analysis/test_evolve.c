@@ -24,6 +24,8 @@ enum { N = 5, EXAMPLES = 40, FEATURES = 60 };
     ck_assert_msg(call_status == XCODER_OK, "%s: %s", #call, call_error.message);   \
   } while (0)
 
+static const xci_borders usual; /* 0: 0.7 and 0.3 */
+
 static uint64_t counter;
 static double uniform(void) { return xci_random_uniform(11, XCI_STREAM_TEST, counter++); }
 static double normal(void) { return xci_random_normal(12, XCI_STREAM_TEST, counter++); }
@@ -40,8 +42,8 @@ START_TEST(cycles_follow_patterns) {
   ck_assert_int_eq(xci_life_cycle(1, 1), XCI_PERSISTING);
   for (uint32_t present = 1; present < 32; present++) ck_assert_int_ne(xci_life_cycle(present, N), XCI_CYCLE_NONE);
   const double share[] = {0.29, 0.41, 0.30}, five[] = {0.17, 0.18, 0.65, 0, 0};
-  ck_assert_uint_eq(xci_present(share, 3), 6);
-  ck_assert_uint_eq(xci_present(five, 5), 6);
+  ck_assert_uint_eq(xci_present(usual, share, 3), 6);
+  ck_assert_uint_eq(xci_present(usual, five, 5), 6);
 }
 END_TEST
 
@@ -58,9 +60,33 @@ START_TEST(shared_is_persisting) {
                {{0.1, 0.8, 0.1}, XCI_WORD_NEITHER, XCI_WORD_NEITHER},
                {{0.8, 0.1, 0.1}, XCI_WORD_VANISHING, XCI_WORD_NEITHER}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    ck_assert_int_eq(xci_word_of(cases[i].share, 3), cases[i].word);
-    ck_assert_int_eq(xci_sharing_of(cases[i].share, 3), cases[i].sharing);
+    ck_assert_int_eq(xci_word_of(usual, cases[i].share, 3), cases[i].word);
+    ck_assert_int_eq(xci_sharing_of(usual, cases[i].share, 3), cases[i].sharing);
   }
+}
+END_TEST
+
+/* Lives, words and states follow the borders of the classes; beyond three checkpoints sharing is 3 times it over n. */
+START_TEST(lives_follow_the_borders) {
+  const xci_borders wide = {0.55, 0.15}, narrow = {0.8, 0.4};
+  const double share[] = {0.2, 0.2, 0.6}, four[] = {0.12, 0.12, 0.16, 0.6};
+  ck_assert_uint_eq(xci_present(usual, share, 3), 4);
+  ck_assert_uint_eq(xci_present(wide, share, 3), 7);
+  ck_assert_uint_eq(xci_present(usual, four, 4), 8);
+  ck_assert_uint_eq(xci_present(wide, four, 4), 15); /* from 0.1125 */
+  ck_assert_int_eq(xci_word_of(wide, share, 3), XCI_WORD_EMERGING); /* specific above 0.55 */
+  const double half[] = {0.1, 0.35, 0.55};
+  ck_assert_int_eq(xci_sharing_of(usual, half, 3), XCI_SHARED_TO_THE_END);
+  ck_assert_int_eq(xci_sharing_of(narrow, half, 3), XCI_WORD_NEITHER);
+  ck_assert_int_eq(xci_word_of(narrow, half, 3), XCI_WORD_EMERGING); /* mostly of the last */
+  const double two[] = {0.25, 0.75};
+  xci_flow cycles[XCI_N_CYCLES], words[XCI_N_WORDS], flows[XCI_N_STATES * XCI_N_STATES];
+  ck_ok(xci_flows(usual, two, 1, 2, 9, 1, cycles, words, flows, err));
+  ck_assert(flows[2].observed == 1 && cycles[XCI_EMERGING].observed == 1); /* absent to dominant */
+  ck_ok(xci_flows(narrow, two, 1, 2, 9, 1, cycles, words, flows, err));
+  ck_assert(flows[1].observed == 1);                                       /* absent to present */
+  ck_ok(xci_flows(wide, two, 1, 2, 9, 1, cycles, words, flows, err));
+  ck_assert(flows[5].observed == 1 && cycles[XCI_PERSISTING].observed == 1); /* present to dominant */
 }
 END_TEST
 
@@ -144,6 +170,16 @@ START_TEST(planted_lives_are_found) {
     ck_assert(json_integer_value(json_object_get(json_array_get(cycles, k), "certain")) == FEATURES / 5);
   }
   json_decref(file);
+  /* With a border below what absent features hold (0.002 to 0.01), all of them persist. */
+  xcoder_evolve_options lower = options;
+  lower.shared_border = 0.001;
+  ck_ok(xcoder_evolve(run, &lower, NULL, err));
+  ck_ok(xci_json_read(path, 1 << 24, &file, err));
+  cycles = json_object_get(json_array_get(json_object_get(file, "tasks"), 0), "cycles");
+  ck_assert(json_number_value(json_object_get(json_array_get(cycles, 1), "observed")) == FEATURES);
+  ck_assert(json_number_value(json_object_get(file, "shared_border")) == 0.001);
+  ck_assert(json_number_value(json_object_get(file, "specific_border")) == 0.7);
+  json_decref(file);
   /* The same bits with other threads. */
   char *bytes[2];
   size_t n_bytes[2];
@@ -205,7 +241,7 @@ START_TEST(flows_of_nothing_are_not_found) {
       for (size_t c = 0; c < M; c++) sum += share[i * M + c] = exp(normal());
       for (size_t c = 0; c < M; c++) share[i * M + c] /= sum;
     }
-    ck_ok(xci_flows(share, D, M, 199, trial, cycles, words, flows, err));
+    ck_ok(xci_flows(usual, share, D, M, 199, trial, cycles, words, flows, err));
     cycles_rejected += cycles[XCI_EMERGING].p <= 0.05;
     flows_rejected += flows[1].p <= 0.05; /* absent to present */
   }
@@ -333,6 +369,7 @@ int main(void) {
   tcase_set_timeout(tests, 300);
   tcase_add_test(tests, cycles_follow_patterns);
   tcase_add_test(tests, shared_is_persisting);
+  tcase_add_test(tests, lives_follow_the_borders);
   tcase_add_test(tests, planted_lives_are_found);
   tcase_add_test(tests, failures_are_told);
   tcase_add_test(tests, flows_of_nothing_are_not_found);

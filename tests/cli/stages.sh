@@ -69,6 +69,9 @@ cp run/effects/pairs-pairs.csv borders.csv
 rm run/effects/pairs-pairs.safetensors run/stages/attribute-*
 expect 0 "" "$program" attribute run --steps=4 --bootstrap=60 --specific-border=0.6
 cmp borders.csv run/effects/pairs-pairs.csv || fail "classes of other borders are not those of a new attribution"
+expect 0 "" "$program" evolve run --specific-border=0.6 --shared-border=0.2 --permutations=9 --bootstrap=9
+grep -q '"specific_border": 0.6' run/evolution.json && grep -q '"shared_border": 0.2' run/evolution.json ||
+  fail "evolve does not take the borders of the classes"
 expect 0 "" "$program" attribute run --steps=4 --bootstrap=60 --retabulate
 expect 2 "steps was 4, is 5" "$program" attribute run --steps=5 --bootstrap=60 --retabulate
 expect 0 "" "$program" attribute run --steps=4 --baseline=origin --gradients=gradients

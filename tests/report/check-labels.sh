@@ -14,7 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 HOME=$work
 export HOME
-drive() { timeout 200 python3 "$srcdir/tests/report/label_page.py" "$browser" "$work" "$1"; }
+drive() { timeout 200 python3 "$srcdir/tests/report/label_page.py" "$browser" "${2:-$work}" "$1"; }
 XCODER_KEEP_REPORT=$work "$builddir/tests/report/test_report" >/dev/null || exit 1
 "$builddir/crosscoder" report "$work" >/dev/null || exit 1
 drive label || exit $?
@@ -23,4 +23,11 @@ mv "$work/labels.csv" "$work/anna.csv"
 "$builddir/crosscoder" labels "$work" "$work/anna.csv" "$work/ben.csv" >"$work/said" || exit 1
 grep -q "14 labels of 12 features" "$work/said" || { cat "$work/said"; exit 1; }
 "$builddir/crosscoder" report "$work" >/dev/null || exit 1
-drive import
+drive import || exit $?
+# Fifty features by keys alone: labelled, kept over a reload, saved, imported, shown on their cards.
+fifty=$work/fifty
+drive label "$fifty" || exit $?
+"$builddir/crosscoder" labels "$fifty" "$fifty/labels.csv" >"$work/said" || exit 1
+grep -q "50 labels of 50 features" "$work/said" || { cat "$work/said"; exit 1; }
+"$builddir/crosscoder" report "$fifty" >/dev/null || exit 1
+drive shown "$fifty"

@@ -3,6 +3,7 @@
 
 label_page.py BROWSER WORK label   labels the features of WORK/report/index.html, saves WORK/labels.csv
 label_page.py BROWSER WORK import  WORK/report was made again with labels: they are shown, files are read
+label_page.py BROWSER WORK shown   the same, where only the labels of `label` were imported: each stands on its card
 """
 import csv
 import os
@@ -185,13 +186,30 @@ def import_phase(profile):
     browser.close()
 
 
+def shown_phase(profile):
+    browser = Browser(program, profile)
+    browser.open(page)
+    cards = browser.value("""Array.from(document.querySelectorAll('.label')).map(function (e) {
+      var given = e.closest('.card').querySelector('.given');
+      return [+e.dataset.feature, given.querySelector('b').textContent, given.textContent]; })""")
+    expect("cards", len(cards), 50)
+    for i, (feature, label, everything) in enumerate(cards):
+        expect("label of %d" % feature, label, " ".join(TEXTS[i % len(TEXTS)].split()))  # spaces are made one
+        expect("who, languages, confidence", [w in everything for w in ("Anna É.", "en fr", SURE[i % 3])], [True] * 3)
+    expect("a table has them", browser.value("""Array.from(document.querySelectorAll('table')).filter(function (t) {
+      return ['plural subject', 'pluriel é 日本'].every(function (w) { return t.textContent.indexOf(w) >= 0; });
+      }).length > 0"""), True)
+    expect("complaints", browser.complaints(), [])
+    browser.close()
+
+
 try:
     Browser(program, os.path.join(work, "profile-probe")).close()
 except (TimeoutError, OSError, RuntimeError) as error:
     print("the browser cannot be driven (%s): skipped" % error)
     sys.exit(77)
 try:
-    {"label": label_phase, "import": import_phase}[phase](os.path.join(work, "profile-" + phase))
+    {"label": label_phase, "import": import_phase, "shown": shown_phase}[phase](os.path.join(work, "profile-" + phase))
 except TimeoutError as error:
     failures.append(str(error))
 for failure in failures:

@@ -71,7 +71,7 @@ static void put_effects(void) {
                              "b>,rel_dec_B,rel_dec_C,class,class_authors,evolution,n_active\n"
                              "3,0.1,0.2,0.7,1,0.1,0.2,0.7,0,0.1,0.6,0.2,0.3,0.8,0.3,0.3,0.4,specific:C,C,emerging,10\n"
                              "4,-0.3,-0.3,-0.3,0.5,0.33,0.33,0.33,,,,,,,0.3,0.3,0.4,<i>,other,,9\n");
-  put("effects/pairs-x.json", "{\"format\":1,\"labels\":[\"<b>A</"
+  put("effects/pairs-x.json", "{\"format\":1,\"specific_border\":0.6,\"shared_border\":0.2,\"labels\":[\"<b>A</"
                               "b>\",\"B\",\"C\"],\"n_examples\":7,\"checkpoints\":[{\"label\":\"<b>A</"
                               "b>\",\"metric_clean\":-1,"
                               "\"metric_baseline\":0.5,\"sum_effects\":1.4,\"error_effect\":0.1,\"gap\":0.001,\"gap_"
@@ -122,10 +122,43 @@ START_TEST(hostile_text_stays_text) {
   xci_free(page);
   char *svg = read_out("report/figures/relie-pairs-x.svg");
   ck_assert_uint_eq(count(svg, "<b>"), 0);
+  ck_assert_uint_eq(count(svg, "dashed: 0.6 (specific) and 0.2 (shared)"), 1);
   xci_free(svg);
   char *csv = read_out("report/tables/verdicts.csv");
   ck_assert_uint_gt(count(csv, "WARN,pairs-x"), 0);
   xci_free(csv);
+}
+END_TEST
+
+/* The page that tests/report/check-labels.sh labels from one end to the other, by keys alone. */
+START_TEST(fifty_features_to_label) {
+  char *run;
+  xcoder_error err = {0};
+  xci_text features = {0}, effects = {0};
+  xci_text_add(&features, "{\"features\":[");
+  xci_text_add(&effects, "feature,ie_A,ie_B,abs_share,rel_ie_A,rel_ie_B,rel_ie_low_A,rel_ie_low_B,rel_ie_high_A,"
+                         "rel_ie_high_B,rel_dec_A,rel_dec_B,class,class_authors,evolution,n_active\n");
+  for (unsigned i = 0; i < 50; i++) {
+    xci_text_format(&features,
+                    "%s{\"feature\":%u,\"density\":0.01,\"contexts\":[{\"tokens\":[\"The\",\" cat\"],"
+                    "\"activation\":[0,1],\"peak\":1}]}", i ? "," : "", 7 * i);
+    xci_text_format(&effects, "%u,0.1,%.2f,%.2f,0.1,0.9,0,0.8,0.2,1,0.5,0.5,specific:B,specific:B,emerging,9\n", 7 * i,
+                    1 - 0.01 * i, 1 - 0.01 * i);
+  }
+  xci_text_add(&features, "]}");
+  put("fifty/features/features.json", features.bytes);
+  put("fifty/effects/pairs-x.csv", effects.bytes);
+  put("fifty/effects/pairs-x.json",
+      "{\"labels\":[\"A\",\"B\"],\"n_examples\":7,\"checkpoints\":[],\"verdicts\":[]}");
+  put("fifty/eval.json", "{\"labels\":[\"A\",\"B\"]}");
+  xci_text_clear(&features);
+  xci_text_clear(&effects);
+  ck_assert_int_eq(xci_join_path(folder, "fifty", &run, NULL), XCODER_OK);
+  ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
+  xci_free(run);
+  char *page = read_out("fifty/report/index.html");
+  ck_assert_uint_eq(count(page, "<section class=\"card\""), 50);
+  xci_free(page);
 }
 END_TEST
 
@@ -374,6 +407,7 @@ int main(void) {
   Suite *suite = suite_create("report");
   TCase *tests = tcase_create("report");
   tcase_add_test(tests, hostile_text_stays_text);
+  tcase_add_test(tests, fifty_features_to_label);
   tcase_add_test(tests, figures_and_tables_of_labelled_features);
   tcase_add_test(tests, further_checks);
   tcase_add_test(tests, unfinished_and_foreign_folders);

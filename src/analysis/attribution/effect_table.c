@@ -29,8 +29,9 @@ static void sum_totals(const xci_effects *e, double *total) {
   }
 }
 
-static void fill_row(const xci_effects *e, const double *norms, const double *total, size_t feature,
-                     xci_effect_row *row) {
+/* The authors' classes keep the authors' borders, unless their conventions are asked for with others. */
+static void fill_row(const xci_effects *e, const double *norms, const double *total, xci_borders borders,
+                     size_t feature, xci_effect_row *row) {
   const size_t n = e->n;
   double share[XCODER_MAX_CHECKPOINTS];
   *row = (xci_effect_row){.feature = (uint32_t)feature, .n_active = e->n_active[feature]};
@@ -42,7 +43,7 @@ static void fill_row(const xci_effects *e, const double *norms, const double *to
   xci_relative(share, n, row->norm_rel_ie);
   xci_relative(row->ie, n, row->rel_ie);
   xci_relative(norms + feature * n, n, row->rel_dec);
-  row->class_authors = xci_classify_authors(row->ie, n);
+  row->class_authors = xci_classify_authors(e->authors ? borders : (xci_borders){0, 0}, row->ie, n);
 }
 
 /* Effects by feature instead of by example. */
@@ -132,7 +133,7 @@ xcoder_status xci_effect_rows(const xci_bench *bench, const xci_effects *e, cons
     size_t at = 0;
     sum_totals(e, total);
     for (size_t i = 0; i < e->n_latents; i++)
-      if (e->n_active[i]) fill_row(e, norms, total, i, &(*rows)[at++]);
+      if (e->n_active[i]) fill_row(e, norms, total, borders, i, &(*rows)[at++]);
     if (count) qsort(*rows, count, sizeof **rows, compare_rows);
     for (size_t r = 0; r < count; r++)
       (*rows)[r].defined = (*rows)[r].largest > 0 && (*rows)[r].largest >= smallest_share * (*rows)[0].largest;

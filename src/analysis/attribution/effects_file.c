@@ -92,9 +92,15 @@ static xcoder_status judge(const xci_bench *bench, const xci_path *path, const x
   return status;
 }
 
+static void write_borders(xci_json_out *out, const xcoder_attribute_options *options) {
+  const xci_borders borders = xci_borders_complete((xci_borders){options->specific_border, options->shared_border});
+  xci_json_number(out, "specific_border", borders.specific);
+  xci_json_number(out, "shared_border", borders.shared);
+}
+
 static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_path *path, const char *name,
                           const xci_effects *e, const xci_effects_summary *all, size_t n_features,
-                          const xcoder_verdicts *verdicts) {
+                          const xcoder_attribute_options *options, const xcoder_verdicts *verdicts) {
   xci_json_open(out, NULL, '{');
   xci_json_count(out, "format", 1);
   xci_json_text(out, "task", name);
@@ -129,6 +135,7 @@ static void write_summary(xci_json_out *out, const xci_bench *bench, const xci_p
   xci_json_close(out, ']');
   xci_json_line(out);
   xci_json_text(out, "rel_dec_space", "unfolded");
+  write_borders(out, options);
   xci_verdicts_write(out, verdicts);
   xci_json_close(out, '}');
 }
@@ -152,7 +159,7 @@ xcoder_status xci_effects_write(const xci_bench *bench, const xci_path *path, co
     status = xci_write_text(csv_path, &table, err);
   }
   if (!status) {
-    write_summary(&out, bench, path, name, e, all, n_rows, verdicts);
+    write_summary(&out, bench, path, name, e, all, n_rows, options, verdicts);
     status = xci_write_text(json_path, &out.text, err);
   }
   xci_free(rows);

@@ -15,56 +15,58 @@ bool xci_relative(const double *value, size_t n, double *share) {
   return sum > 0;
 }
 
-static xci_borders complete(xci_borders borders) {
+xci_borders xci_borders_complete(xci_borders borders) {
   if (!(borders.specific > 0)) borders.specific = usual.specific;
   if (!(borders.shared > 0)) borders.shared = usual.shared;
   return borders;
 }
 
-static double sharing_border(xci_borders borders, size_t n) {
+double xci_sharing_border(xci_borders given, size_t n) {
+  const xci_borders borders = xci_borders_complete(given);
   return n <= 3 ? borders.shared : 3 * borders.shared / (double)n;
 }
 
 static uint32_t bit(size_t c) { return (uint32_t)1 << c; }
 
+/* Of two the authors look at the second alone. */
 static xci_class classify_two(xci_borders borders, const double *share) {
   if (share[1] < borders.shared) return (xci_class){XCI_CLASS_SPECIFIC, bit(0)};
   if (share[1] > borders.specific) return (xci_class){XCI_CLASS_SPECIFIC, bit(1)};
   return (xci_class){XCI_CLASS_SHARED, bit(0) | bit(1)};
 }
 
-/* The set above the border, which is never empty: the largest of n shares is at least 1 / n. For three it is the
+/* The set above the border, and the largest, which is below only where the border is above 1 / n. For three it is the
  * authors' rule (all, else the first pair in the order AB, AC, BC), because two pairs above 0.3 are all three. */
 static xci_class classify_set(uint32_t above) {
   return (xci_class){above & (above - 1) ? XCI_CLASS_SHARED : XCI_CLASS_MOSTLY, above};
 }
 
 xci_class xci_classify_by(xci_borders given, const double *share, size_t n) {
-  const xci_borders borders = complete(given);
+  const xci_borders borders = xci_borders_complete(given);
   uint32_t above = 0;
   size_t largest = 0;
   if (n == 1) return (xci_class){XCI_CLASS_SHARED, bit(0)}; /* nothing to compare with */
-  if (n == 2) return classify_two(borders, share);
+  if (n == 2 && fabs(borders.specific + borders.shared - 1) < 1e-9) return classify_two(borders, share);
   for (size_t c = 0; c < n; c++) {
     if (share[c] > share[largest]) largest = c;
-    if (share[c] >= sharing_border(borders, n)) above |= bit(c);
+    if (share[c] >= xci_sharing_border(borders, n)) above |= bit(c);
   }
   if (share[largest] > borders.specific) return (xci_class){XCI_CLASS_SPECIFIC, bit(largest)};
-  return classify_set(above);
+  return classify_set(above | bit(largest));
 }
 
 static bool spans(double low, double high, double border) { return low < border && border < high; }
 
 xci_class xci_classify_interval_by(xci_borders given, const double *share, const double *low, const double *high,
                                    size_t n) {
-  const xci_borders borders = complete(given);
+  const xci_borders borders = xci_borders_complete(given);
   const xci_class class = xci_classify_by(borders, share, n);
   bool uncertain = false;
   if (n == 1) return class;
   for (size_t c = 0; c < n; c++) uncertain |= spans(low[c], high[c], borders.specific);
   /* Where one checkpoint holds more than 0.7, what the others share of the rest decides nothing. */
   if (class.kind != XCI_CLASS_SPECIFIC || n == 2)
-    for (size_t c = 0; c < n; c++) uncertain |= spans(low[c], high[c], sharing_border(borders, n));
+    for (size_t c = 0; c < n; c++) uncertain |= spans(low[c], high[c], xci_sharing_border(borders, n));
   return uncertain ? (xci_class){XCI_CLASS_UNCERTAIN, 0} : class;
 }
 
@@ -74,11 +76,11 @@ xci_class xci_classify_interval(const double *share, const double *low, const do
   return xci_classify_interval_by(usual, share, low, high, n);
 }
 
-xci_class xci_classify_authors(const double *effect, size_t n) {
+xci_class xci_classify_authors(xci_borders borders, const double *effect, size_t n) {
   double share[XCODER_MAX_CHECKPOINTS];
   if (!xci_relative(effect, n, share))
     for (size_t c = 0; c < n; c++) share[c] = 0.5;
-  const xci_class class = xci_classify(share, n);
+  const xci_class class = xci_classify_by(borders, share, n);
   return n == 3 && class.kind == XCI_CLASS_MOSTLY ? (xci_class){XCI_CLASS_OTHER, 0} : class;
 }
 

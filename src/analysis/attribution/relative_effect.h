@@ -29,8 +29,12 @@ typedef struct xci_borders {
   double specific, shared;
 } xci_borders;
 
+/* The borders with 0.7 and 0.3 in the place of 0, and the border of sharing among n checkpoints. */
+xci_borders xci_borders_complete(xci_borders borders);
+double xci_sharing_border(xci_borders borders, size_t n);
+
 /* The class of shares [n] that sum to 1: specific above 0.7, else the set of checkpoints with at least 0.9 / n (n = 2:
- * neither below 0.3). Every composition of shares has one. */
+ * neither below 0.3), the largest at least. Every composition of shares has one. */
 xci_class xci_classify(const double *share, size_t n);
 xci_class xci_classify_by(xci_borders borders, const double *share, size_t n);
 
@@ -40,8 +44,8 @@ xci_class xci_classify_interval_by(xci_borders borders, const double *share, con
                                    size_t n);
 
 /* The authors' classes of three: a feature that is mostly of one checkpoint is other. Their reading of a feature
- * without any effect: 0.5 in every component. */
-xci_class xci_classify_authors(const double *effect, size_t n);
+ * without any effect: 0.5 in every component. Their borders are {0, 0}. */
+xci_class xci_classify_authors(xci_borders borders, const double *effect, size_t n);
 
 /* "specific:B", "mostly:B", "shared:A+B", "none", "other", "uncertain". */
 void xci_class_text(xci_class class, const char *const *labels, size_t n, xci_text *text);

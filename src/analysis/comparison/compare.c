@@ -172,6 +172,7 @@ xcoder_status xcoder_comparison_chain(const xcoder_comparison *comparison, const
   xci_chain chain;
   xcoder_status status = xci_chain_open(comparison->side, comparison->n_sides, chosen.tokens_seen, chosen.seed, &chain,
                                         err);
+  chain.borders = (xci_borders){0, chosen.shared_border};
   if (!status) status = xci_chain_write(&chain, chosen.permutations, chosen.seed, folder, err);
   xci_chain_close(&chain);
   return status;

@@ -7,6 +7,7 @@
 #ifndef XCI_ANALYSIS_COMPARE_H
 #define XCI_ANALYSIS_COMPARE_H
 
+#include "analysis/attribution/relative_effect.h"
 #include "analysis/json_out.h"
 #include "analysis/comparison/match.h"
 #include "analysis/workbench.h"
@@ -41,6 +42,7 @@ typedef struct xci_side {
   uint32_t *rank_of;        /* [n_latents], index in live, UINT32_MAX for the others */
   size_t n_tasks;
   xci_task_effects *task;
+  xci_borders borders;      /* of the run's classes */
   double *token_entropy;    /* [n_latents], NaN where the run does not say */
 } xci_side;
 

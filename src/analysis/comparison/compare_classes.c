@@ -73,7 +73,7 @@ static void count_onsets(const xci_side *side, const xci_task_effects *task, siz
     const double *share = task->rel_ie + r * side->n;
     bool defined = true;
     for (size_t c = 0; c < side->n; c++) defined = defined && !isnan(share[c]);
-    const uint32_t present = defined ? xci_present(share, side->n) : 0;
+    const uint32_t present = defined ? xci_present(side->borders, share, side->n) : 0;
     if (!present) continue;
     size_t c = 0;
     while (!(present >> c & 1)) c++;

@@ -94,7 +94,7 @@ static void write_feature(const xci_over_runs *over, size_t t, size_t r, const s
     low[c] = found[c].low;
     high[c] = found[c].high;
   }
-  const xci_class class = xci_classify_interval(mean, low, high, side->n);
+  const xci_class class = xci_classify_interval_by(side->borders, mean, low, high, side->n);
   for (size_t c = 0; c < side->n; c++) {
     const size_t at = r * side->n + c;
     xci_text_csv(csv, task->task, strlen(task->task));

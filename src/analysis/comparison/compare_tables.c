@@ -4,9 +4,12 @@
 #include "analysis/attribution/effects_in.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "formats/json.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { MAX_JSON = 64 << 20 };
 
 static xcoder_status read_column(const xci_csv *csv, const char *path, const char *prefix, const xci_side *side,
                                  size_t checkpoint, double *out, xcoder_error *err) {
@@ -58,6 +61,17 @@ static xcoder_status read_effects(const char *path, const char *task, size_t n_t
   return status;
 }
 
+/* With which borders the run's classes were made; files that do not tell are of the usual ones. */
+static xcoder_status read_borders(const char *path, xci_side *side, xcoder_error *err) {
+  json_t *info = NULL;
+  const xcoder_status status = xci_json_read(path, MAX_JSON, &info, err);
+  const double specific = json_number_value(json_object_get(info, "specific_border"));
+  const double shared = json_number_value(json_object_get(info, "shared_border"));
+  if (specific > 0 && specific <= 1 && shared > 0 && shared <= 1) side->borders = (xci_borders){specific, shared};
+  json_decref(info);
+  return status;
+}
+
 static xcoder_status read_all_effects(const char *run_directory, xci_side *side, xcoder_error *err) {
   char *folder = NULL, **names = NULL;
   size_t n_names = 0;
@@ -67,9 +81,10 @@ static xcoder_status read_all_effects(const char *run_directory, xci_side *side,
   for (size_t k = 0; !status && k < n_names; k++) {
     const size_t n = strlen(names[k]);
     char *path = NULL;
-    if (n < 5 || names[k][0] == '.' || strcmp(names[k] + n - 4, ".csv") != 0) continue;
+    const bool table = n >= 5 && strcmp(names[k] + n - 4, ".csv") == 0;
+    if (names[k][0] == '.' || (!table && (n < 6 || strcmp(names[k] + n - 5, ".json") != 0))) continue;
     status = xci_join_path(folder, names[k], &path, err);
-    if (!status) status = read_effects(path, names[k], n - 4, side, err);
+    if (!status) status = table ? read_effects(path, names[k], n - 4, side, err) : read_borders(path, side, err);
     xci_free(path);
   }
   xci_free_names(names, n_names);

@@ -28,6 +28,7 @@ typedef struct xci_chain {
   xci_chain_link *link;         /* [n_sides - 1] */
   size_t n_trajectories;
   int64_t *rank;                /* [n_trajectories, n_sides] of its feature in each window, XCI_UNMATCHED: none */
+  xci_borders borders;          /* of the lives */
   size_t n_tasks;               /* tasks that all windows have effects of */
   double *share[XCI_N_CHAIN_BASES]; /* [n_trajectories, n], NaN: nothing to share */
   double *size;                 /* [n_trajectories] sum of |IE| over the axis; of decoder norms without effects */

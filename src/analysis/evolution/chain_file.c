@@ -58,7 +58,7 @@ static bool is_whole(const xci_chain *chain, size_t t) {
 /* ---- chain.csv, chain-links.csv ---- */
 
 static void add_life(xci_text *table, const xci_chain *chain, const double *share) {
-  const uint32_t present = isnan(share[0]) ? 0 : xci_present(share, chain->n);
+  const uint32_t present = isnan(share[0]) ? 0 : xci_present(chain->borders, share, chain->n);
   size_t onset = 0;
   while (onset < chain->n && !(present >> onset & 1)) onset++;
   xci_text_format(table, ",%s", isnan(share[0]) ? "" : xci_cycle_names[xci_life_cycle(present, chain->n)]);
@@ -171,7 +171,8 @@ static xcoder_status write_cycles(const xci_chain *chain, size_t basis, bool who
   if (!status) status = XCI_ALLOC(&flows, n * XCI_N_STATES * XCI_N_STATES, err);
   for (size_t i = 0; !status && i < n_values; i++)
     share[i] = !whole || is_whole(chain, i / n) ? chain->share[basis][i] : NAN;
-  if (!status) status = xci_flows(share, chain->n_trajectories, n, permutations, seed, cycles, words, flows, err);
+  if (!status)
+    status = xci_flows(chain->borders, share, chain->n_trajectories, n, permutations, seed, cycles, words, flows, err);
   for (size_t k = 1; !status && k < XCI_N_CYCLES; k++) {
     xci_json_line(out);
     xci_json_open(out, NULL, '{');
@@ -230,6 +231,7 @@ static xcoder_status write_all(const xci_chain *chain, uint64_t permutations, ui
   xci_json_count(out, "n_tasks", chain->n_tasks);
   xci_json_count(out, "n_trajectories", chain->n_trajectories);
   xci_json_count(out, "permutations", permutations);
+  xci_json_number(out, "shared_border", xci_borders_complete(chain->borders).shared);
   write_links(chain, out);
   write_lengths(chain, out);
   xci_json_open(out, "cycles", '[');

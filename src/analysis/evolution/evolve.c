@@ -42,7 +42,7 @@ static void tell(const xci_evolution_data *data, const double *total, size_t t, 
     for (size_t c = 0; v && c < n; c++) strength[c] = total[t * n + c] > 0 ? strength[c] / total[t * n + c] : 0;
     for (size_t i = 0; v && i < resamples * n; i++)
       drawn[i] = total[t * n + i % n] > 0 ? drawn[i] / total[t * n + i % n] : 0;
-    xci_life_of(strength, drawn, resamples, n, data->view[v].share + at * n, &data->view[v].life[at]);
+    xci_life_of(data->borders, strength, drawn, resamples, n, data->view[v].share + at * n, &data->view[v].life[at]);
   }
 }
 
@@ -125,7 +125,7 @@ static xcoder_status classify(xci_evolution_data *data, xcoder_error *err) {
   }
   const double *const share[XCI_N_BASES] = {db->decoder_share, db->activation_share, effect[0], effect[1]};
   for (size_t b = 0; !status && b < XCI_N_BASES; b++)
-    status = xci_specificity_measure(db, share[b], data->options->permutations, data->options->seed,
+    status = xci_specificity_measure(data->borders, db, share[b], data->options->permutations, data->options->seed,
                                      &data->specificity[b], err);
   for (size_t v = 0; v < XCI_N_VIEWS; v++) xci_free(effect[v]);
   return status;
@@ -151,9 +151,9 @@ static xcoder_status flow_all(xci_evolution_data *data, xcoder_error *err) {
   for (size_t v = 0; v < XCI_N_VIEWS; v++)
     for (size_t t = 0; !status && t <= data->effects.n_tasks; t++) {
       const xci_view *view = &data->view[v];
-      status =
-          xci_flows(view->share + t * d * n, d, n, data->options->permutations, data->options->seed,
-                    view->cycles + t * XCI_N_CYCLES, view->words + t * XCI_N_WORDS, view->flows + t * n_flows, err);
+      status = xci_flows(data->borders, view->share + t * d * n, d, n, data->options->permutations,
+                         data->options->seed, view->cycles + t * XCI_N_CYCLES, view->words + t * XCI_N_WORDS,
+                         view->flows + t * n_flows, err);
     }
   return status;
 }
@@ -189,6 +189,7 @@ xcoder_status xcoder_evolve(const char *run_directory, const xcoder_evolve_optio
   xcoder_status status = xci_run_effects_open(run_directory, data.options->tasks, data.options->n_tasks, &data.effects,
                                               err);
   const size_t n = data.n = data.effects.n;
+  data.borders = xci_borders_complete((xci_borders){data.options->specific_border, data.options->shared_border});
   if (!status) status = open_database(&data, err);
   for (size_t v = 0; !status && v < XCI_N_VIEWS; v++) status = open_view(&data, &data.view[v], err);
   xci_advance(monitor, "evolve", "parts", 0, 4);

@@ -4,6 +4,7 @@
 #ifndef XCI_ANALYSIS_EVOLVE_H
 #define XCI_ANALYSIS_EVOLVE_H
 
+#include "analysis/attribution/relative_effect.h"
 #include "analysis/features/feature_database.h"
 #include "analysis/json_out.h"
 
@@ -16,13 +17,15 @@ typedef enum xci_cycle {
 
 extern const char *const xci_cycle_names[XCI_N_CYCLES];
 
-/* Checkpoints (bits) at which a feature with these shares [n] is present: 0.3 and more for n <= 3, else 0.9 / n. */
-uint32_t xci_present(const double *share, size_t n);
+/* Checkpoints (bits) at which a feature with these shares [n] is present: those with the share from which classes are
+ * shared, 0.3 for n <= 3, else 0.9 / n. */
+uint32_t xci_present(xci_borders borders, const double *share, size_t n);
 /* By the pattern: 0..01..1 emerging, 1..10..0 vanishing, 1..1 persisting, 0..01..10..0 transient, anything that comes
  * back (1 0 1) re-emerging. */
 xci_cycle xci_life_cycle(uint32_t present, size_t n);
 
-/* State at one checkpoint: absent, present, dominant (above 0.7 for n <= 3, else 0.5). */
+/* State at one checkpoint: absent, present, dominant (above the border of specific for n <= 3, 0.7; else above 0.5,
+ * more than all others together). */
 enum { XCI_N_STATES = 3 };
 extern const char *const xci_state_names[XCI_N_STATES];
 
@@ -33,8 +36,8 @@ typedef enum xci_word {
   XCI_SHARED_BY_ALL, XCI_SHARED_TO_THE_END, XCI_SHARED_EARLY, XCI_SHARED_OTHERWISE, XCI_N_WORDS
 } xci_word;
 extern const char *const xci_word_names[XCI_N_WORDS];
-xci_word xci_word_of(const double *share, size_t n);    /* up to XCI_WORD_PERSISTING */
-xci_word xci_sharing_of(const double *share, size_t n); /* XCI_WORD_NEITHER: not shared */
+xci_word xci_word_of(xci_borders borders, const double *share, size_t n);    /* up to XCI_WORD_PERSISTING */
+xci_word xci_sharing_of(xci_borders borders, const double *share, size_t n); /* XCI_WORD_NEITHER: not shared */
 
 typedef struct xci_flow { /* a count against its null: the order of every feature's shares is drawn anew */
   double observed, expected, low, high; /* mean and 95 % interval under the null */
@@ -43,8 +46,8 @@ typedef struct xci_flow { /* a count against its null: the order of every featur
 
 /* Counts of cycles [XCI_N_CYCLES], of words [XCI_N_WORDS] and of flows [n - 1, XCI_N_STATES, XCI_N_STATES] over the
  * features with shares [n_features, n]; rows that start with NaN are left out. */
-xcoder_status xci_flows(const double *share, size_t n_features, size_t n, uint64_t permutations, uint64_t seed,
-                        xci_flow *cycles, xci_flow *words, xci_flow *flows, xcoder_error *err);
+xcoder_status xci_flows(xci_borders borders, const double *share, size_t n_features, size_t n, uint64_t permutations,
+                        uint64_t seed, xci_flow *cycles, xci_flow *words, xci_flow *flows, xcoder_error *err);
 
 typedef struct xci_life { /* of a feature */
   xci_cycle cycle;
@@ -53,8 +56,8 @@ typedef struct xci_life { /* of a feature */
 } xci_life;
 
 /* The life of strengths [n], with strengths of resamples [n_resamples, n]; `share` [n] is filled (NaN: no effect). */
-void xci_life_of(const double *strength, const double *resampled, size_t n_resamples, size_t n, double *share,
-                 xci_life *life);
+void xci_life_of(xci_borders borders, const double *strength, const double *resampled, size_t n_resamples, size_t n,
+                 double *share, xci_life *life);
 
 /* ---- Two groups of numbers ---- */
 
@@ -138,8 +141,9 @@ typedef struct xci_specificity { /* of one way to class features */
   double mean_auc[XCI_N_GROUPS];                          /* of the best label at the best checkpoint */
 } xci_specificity;
 /* share [rows, n] classes the rows; basis of database rows. */
-xcoder_status xci_specificity_measure(const xci_database *database, const double *share, uint64_t permutations,
-                                      uint64_t seed, xci_specificity *result, xcoder_error *err);
+xcoder_status xci_specificity_measure(xci_borders borders, const xci_database *database, const double *share,
+                                      uint64_t permutations, uint64_t seed, xci_specificity *result,
+                                      xcoder_error *err);
 
 typedef struct xci_view {
   double *share;          /* [n_tasks + 1, n_features, n], the last of all tasks together */
@@ -150,6 +154,7 @@ typedef struct xci_view {
 typedef struct xci_evolution_data {
   const char *run_directory;
   const xcoder_evolve_options *options;
+  xci_borders borders;    /* of the options */
   xci_run_effects effects;
   size_t n;               /* checkpoints */
   xci_view

@@ -176,9 +176,9 @@ xcoder_status xci_contrast_groups(const double *value, const double *stratum, co
 
 /* ---- Classes of all features ---- */
 
-static int group_of(const double *share, size_t n) {
+static int group_of(xci_borders borders, const double *share, size_t n) {
   if (isnan(share[0])) return -1;
-  const char *word = xci_evolution(xci_classify(share, n), n);
+  const char *word = xci_evolution(xci_classify_by(borders, share, n), n);
   return strcmp(word, "vanishing") == 0 ? EARLY : strcmp(word, "persisting") == 0 ? SHARED
          : strcmp(word, "emerging") == 0 ? LATE : -1;
 }
@@ -213,8 +213,8 @@ static void count_telling(const xci_database *db, const int *group, xci_specific
   for (size_t g = 0; g < XCI_N_GROUPS; g++) out->mean_auc[g] = n_known[g] ? sum[g] / (double)n_known[g] : NAN;
 }
 
-xcoder_status xci_specificity_measure(const xci_database *db, const double *share, uint64_t permutations,
-                                      uint64_t seed, xci_specificity *out, xcoder_error *err) {
+xcoder_status xci_specificity_measure(xci_borders borders, const xci_database *db, const double *share,
+                                      uint64_t permutations, uint64_t seed, xci_specificity *out, xcoder_error *err) {
   static const int pairs[XCI_N_CONTRASTS][2] = {{LATE, EARLY}, {SHARED, EARLY}, {LATE, SHARED}};
   const size_t rows = db->size.rows;
   const double *const measure[XCI_N_MEASURES] = {db->token_entropy, db->top_token_share};
@@ -225,7 +225,7 @@ xcoder_status xci_specificity_measure(const xci_database *db, const double *shar
   if (!status) status = XCI_ALLOC(&work, rows, err);
   if (!status) status = XCI_ALLOC(&density, rows, err);
   for (size_t i = 0; !status && i < rows; i++) {
-    group[i] = db->fired[i] ? group_of(share + i * db->size.n, db->size.n) : -1;
+    group[i] = db->fired[i] ? group_of(borders, share + i * db->size.n, db->size.n) : -1;
     density[i] = (double)db->fired[i];
     if (group[i] >= 0) out->n_group[group[i]]++;
   }

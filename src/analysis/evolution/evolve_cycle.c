@@ -15,13 +15,15 @@ const char *const xci_word_names[XCI_N_WORDS] = {"neither",      "emerging",    
                                                  "persisting",   "shared by all",   "shared to the end",
                                                  "shared early", "shared otherwise"};
 
-static double present_border(size_t n) { return n <= 3 ? 0.3 : 0.9 / (double)n; }
-static double dominant_border(size_t n) { return n <= 3 ? 0.7 : 0.5; }
+static double dominant_border(xci_borders borders, size_t n) {
+  return n <= 3 ? xci_borders_complete(borders).specific : 0.5;
+}
 
-uint32_t xci_present(const double *share, size_t n) {
+uint32_t xci_present(xci_borders borders, const double *share, size_t n) {
+  const double border = xci_sharing_border(borders, n);
   uint32_t present = 0;
   for (size_t c = 0; c < n; c++)
-    if (share[c] >= present_border(n)) present |= (uint32_t)1 << c;
+    if (share[c] >= border) present |= (uint32_t)1 << c;
   return present;
 }
 
@@ -34,18 +36,18 @@ xci_cycle xci_life_cycle(uint32_t present, size_t n) {
   return first && last ? XCI_PERSISTING : first ? XCI_VANISHING : last ? XCI_EMERGING : XCI_TRANSIENT;
 }
 
-static size_t state_of(double share, size_t n) {
-  return share > dominant_border(n) ? 2 : share >= present_border(n) ? 1 : 0;
+static size_t state_of(xci_borders borders, double share, size_t n) {
+  return share > dominant_border(borders, n) ? 2 : share >= xci_sharing_border(borders, n) ? 1 : 0;
 }
 
-xci_word xci_word_of(const double *share, size_t n) {
-  const char *word = xci_evolution(xci_classify(share, n), n);
+xci_word xci_word_of(xci_borders borders, const double *share, size_t n) {
+  const char *word = xci_evolution(xci_classify_by(borders, share, n), n);
   return strcmp(word, "emerging") == 0 ? XCI_WORD_EMERGING : strcmp(word, "vanishing") == 0 ? XCI_WORD_VANISHING
          : strcmp(word, "persisting") == 0 ? XCI_WORD_PERSISTING : XCI_WORD_NEITHER;
 }
 
-xci_word xci_sharing_of(const double *share, size_t n) {
-  const xci_class class = xci_classify(share, n);
+xci_word xci_sharing_of(xci_borders borders, const double *share, size_t n) {
+  const xci_class class = xci_classify_by(borders, share, n);
   const uint32_t first_two = 3, last_two = n >= 2 ? (uint32_t)3 << (n - 2) : 0,
                  all = (uint32_t)(((uint64_t)1 << n) - 1);
   if (class.kind != XCI_CLASS_SHARED) return XCI_WORD_NEITHER;
@@ -53,13 +55,14 @@ xci_word xci_sharing_of(const double *share, size_t n) {
          : (class.members & first_two) == first_two ? XCI_SHARED_EARLY : XCI_SHARED_OTHERWISE;
 }
 
-static void count(const double *share, size_t n, uint32_t *cycles, uint32_t *words, uint32_t *flows) {
-  const xci_word sharing = xci_sharing_of(share, n);
-  cycles[xci_life_cycle(xci_present(share, n), n)]++;
-  words[xci_word_of(share, n)]++;
+static void count(xci_borders borders, const double *share, size_t n, uint32_t *cycles, uint32_t *words,
+                  uint32_t *flows) {
+  const xci_word sharing = xci_sharing_of(borders, share, n);
+  cycles[xci_life_cycle(xci_present(borders, share, n), n)]++;
+  words[xci_word_of(borders, share, n)]++;
   if (sharing != XCI_WORD_NEITHER) words[sharing]++;
   for (size_t c = 0; c + 1 < n; c++)
-    flows[(c * XCI_N_STATES + state_of(share[c], n)) * XCI_N_STATES + state_of(share[c + 1], n)]++;
+    flows[(c * XCI_N_STATES + state_of(borders, share[c], n)) * XCI_N_STATES + state_of(borders, share[c + 1], n)]++;
 }
 
 /* Fisher and Yates, one random number a step. */
@@ -88,8 +91,8 @@ static void judge(const uint32_t *null, size_t stride, uint64_t permutations, do
   flow->p = permutations ? (double)(n_as_far + 1) / (double)(permutations + 1) : NAN;
 }
 
-xcoder_status xci_flows(const double *share, size_t n_features, size_t n, uint64_t permutations, uint64_t seed,
-                        xci_flow *cycles, xci_flow *words, xci_flow *flows, xcoder_error *err) {
+xcoder_status xci_flows(xci_borders borders, const double *share, size_t n_features, size_t n, uint64_t permutations,
+                        uint64_t seed, xci_flow *cycles, xci_flow *words, xci_flow *flows, xcoder_error *err) {
   const size_t n_flows = (n - 1) * XCI_N_STATES * XCI_N_STATES, n_lives = XCI_N_CYCLES + XCI_N_WORDS;
   const size_t n_counts = n_lives + n_flows;
   uint32_t *observed = NULL, *null = NULL;
@@ -100,12 +103,12 @@ xcoder_status xci_flows(const double *share, size_t n_features, size_t n, uint64
   for (size_t i = 0; !status && i < n_features; i++) {
     double order[XCODER_MAX_CHECKPOINTS];
     if (isnan(share[i * n])) continue;
-    count(share + i * n, n, observed, observed + XCI_N_CYCLES, observed + n_lives);
+    count(borders, share + i * n, n, observed, observed + XCI_N_CYCLES, observed + n_lives);
     memcpy(order, share + i * n, n * sizeof *order);
     for (uint64_t p = 0; p < permutations; p++) {
       uint32_t *at = null + p * n_counts;
       shuffle(order, n, seed, p * n_features + i);
-      count(order, n, at, at + XCI_N_CYCLES, at + n_lives);
+      count(borders, order, n, at, at + XCI_N_CYCLES, at + n_lives);
     }
   }
   for (size_t k = 0; !status && k < n_counts; k++) {
@@ -125,18 +128,18 @@ static size_t onset_of(uint32_t present, size_t n) {
   return c;
 }
 
-void xci_life_of(const double *strength, const double *resampled, size_t n_resamples, size_t n, double *share,
-                 xci_life *life) {
+void xci_life_of(xci_borders borders, const double *strength, const double *resampled, size_t n_resamples, size_t n,
+                 double *share, xci_life *life) {
   size_t first[XCODER_MAX_CHECKPOINTS + 1] = {0}, n_same = 0, n_drawn = 0;
   *life = (xci_life){XCI_CYCLE_NONE, NAN, n, n, n};
   if (!xci_relative(strength, n, share)) return;
-  const uint32_t present = xci_present(share, n);
+  const uint32_t present = xci_present(borders, share, n);
   life->cycle = xci_life_cycle(present, n);
   life->onset = life->onset_low = life->onset_high = onset_of(present, n);
   for (size_t r = 0; r < n_resamples; r++) {
     double drawn[XCODER_MAX_CHECKPOINTS];
     if (!xci_relative(resampled + r * n, n, drawn)) continue;
-    const uint32_t there = xci_present(drawn, n);
+    const uint32_t there = xci_present(borders, drawn, n);
     n_same += xci_life_cycle(there, n) == life->cycle;
     first[onset_of(there, n)]++;
     n_drawn++;

@@ -263,6 +263,8 @@ static void write_all(xci_json_out *out, const xci_evolution_data *data) {
   xci_json_close(out, ']');
   xci_json_count(out, "bootstrap", data->options->bootstrap);
   xci_json_count(out, "permutations", data->options->permutations);
+  xci_json_number(out, "specific_border", data->borders.specific);
+  xci_json_number(out, "shared_border", data->borders.shared);
   xci_json_open(out, "tasks", '[');
   for (size_t k = 0; k <= data->effects.n_tasks; k++) {
     const size_t t = k ? k - 1 : data->effects.n_tasks;
