@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "crosscoder/object.h"
 #include "formats/json.h"
 #include <math.h>
 #include <stdio.h>
@@ -206,12 +207,84 @@ START_TEST(another_order_is_found_again) {
 }
 END_TEST
 
+/* A crosscoder with its weights, `scale` in slot 2, called `label`, with thresholds of single features or without. */
+static xcoder *gated_copy(const xcoder *from, const char *label, const float *theta, float scale) {
+  xcoder *copy = NULL;
+  const xcoder_info *info = xcoder_describe(from);
+  const char *labels[N] = {info->labels[0], info->labels[1], label};
+  const float scales[N] = {info->scales[0], info->scales[1], scale};
+  static const xcoder_tensor tensors[] = {XCODER_W_ENC, XCODER_B_ENC, XCODER_W_DEC, XCODER_B_DEC};
+  ck_ok(xcoder_create(N, D, LATENTS, info->layer, labels, scales, &copy, err));
+  for (int t = 0; t < 4; t++) {
+    size_t n;
+    const float *x = xcoder_weights((xcoder *)from, tensors[t], &n);
+    memcpy(xcoder_weights(copy, tensors[t], &n), x, n * sizeof *x);
+  }
+  xcoder_changed(copy);
+  if (theta) ck_ok(xci_coder_set_activation(copy, XCODER_JUMP_RELU, 0, -1, theta, NULL, err));
+  return copy;
+}
+
+static char *effects_of(const scene *in, const char *folder, size_t *n) {
+  char name[200], *bytes;
+  snprintf(name, sizeof name, "%s/effects/%s.csv", folder, xcoder_pairs_name(in->pairs));
+  ck_ok(xci_read_file(scene_path(in, name), 1 << 24, &bytes, n, err));
+  return bytes;
+}
+
+/* Thresholds of single features stay in a transfer: its effects are those of the same crosscoder with the scale that
+ * the transfer names, and others than those without thresholds. */
+START_TEST(a_transfer_keeps_thresholds) {
+  scene in;
+  xcoder_verdicts verdicts;
+  float theta[LATENTS];
+  size_t n[3];
+  scene_open(&in, NULL);
+  for (size_t i = 0; i < LATENTS; i++) theta[i] = 0.05F * (float)(i % 7);
+  xcoder_setting gated = in.setting;
+  xcoder *own = gated_copy(in.coder, "late", theta, xcoder_describe(in.coder)->scales[2]);
+  gated.coder = own;
+  ck_ok(xcoder_attribute(&gated, in.pairs, NULL, in.run, &verdicts, err));
+  xcoder_verdicts_free(&verdicts);
+  const xcoder_pairs *const tasks[] = {in.pairs};
+  char folder[600];
+  snprintf(folder, sizeof folder, "%s", scene_path(&in, "moved"));
+  ck_ok(xcoder_transfer(&gated, 2, in.models[0], "other", in.held_out, tasks, 1, NULL, 10, in.run, folder, err));
+  json_t *whole = NULL;
+  ck_ok(xci_json_read(scene_path(&in, "moved/transfer.json"), 1 << 24, &whole, err));
+  const float scale = (float)number(whole, "scale");
+  ck_assert(scale > 0);
+  json_decref(whole);
+  xcoder_model *models[N] = {in.models[0], in.models[1], in.models[0]};
+  char *bytes[3] = {effects_of(&in, "moved", &n[0]), NULL, NULL};
+  for (int gate = 1; gate >= 0; gate--) {
+    xcoder *by_hand = gated_copy(in.coder, "other", gate ? theta : NULL, scale);
+    const char *name = gate ? "by-hand" : "open";
+    xcoder_setting setting = in.setting;
+    setting.coder = by_hand;
+    setting.models = models;
+    snprintf(folder, sizeof folder, "%s", scene_path(&in, name));
+    ck_ok(xcoder_attribute(&setting, in.pairs, NULL, folder, &verdicts, err));
+    xcoder_verdicts_free(&verdicts);
+    bytes[2 - gate] = effects_of(&in, name, &n[2 - gate]);
+    xcoder_free_coder(by_hand);
+  }
+  ck_assert_uint_eq(n[0], n[1]);
+  ck_assert_mem_eq(bytes[0], bytes[1], n[0]);
+  ck_assert(n[0] != n[2] || memcmp(bytes[0], bytes[2], n[0]) != 0);
+  for (size_t k = 0; k < 3; k++) xci_free(bytes[k]);
+  xcoder_free_coder(own);
+  scene_close(&in);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("compare");
   TCase *tests = tcase_create("compare");
   tcase_add_test(tests, similarities_follow_their_definitions);
   tcase_add_test(tests, another_order_is_found_again);
   tcase_add_test(tests, interval_over_runs_is_students);
+  tcase_add_test(tests, a_transfer_keeps_thresholds);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK);

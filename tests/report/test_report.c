@@ -272,6 +272,50 @@ static void put_pair(const char *file, const char *name, int layer_a, int layer_
   xci_text_clear(&text);
 }
 
+/* Shares of a class over three tasks: 0.5, 0.4, 0.6 of one model, 0.3, 0.3 and none of the other, whose last task does
+ * not have the class. Mean 0.5, standard deviation 0.1, Student's 4.3027 of 2 degrees of freedom: 0.5 - 0.2484. */
+START_TEST(classes_are_pooled_over_tasks) {
+  static const double a[] = {0.5, 0.4, 0.6}, b[] = {0.3, 0.3};
+  char *run, *text;
+  xcoder_error err = {0};
+  xci_text t = {0};
+  xci_text_add(&t, "{\"format\":1,\"runs\":[{\"name\":\"one\",\"layer\":2,\"labels\":[\"A\",\"B\"]},{\"name\":\"two\","
+                   "\"layer\":2,\"labels\":[\"A\",\"B\"]}],\"pairs\":[{\"a\":\"one\",\"b\":\"two\","
+                   "\"match\":\"correlation\",\"n_shared_checkpoints\":0,\"share_recurring\":0.4,\"tasks\":[");
+  for (size_t k = 0; k < 3; k++) {
+    xci_text_format(&t,
+                    "%s{\"task\":\"pairs-%zu\",\"checkpoints\":[],\"classes\":[{\"class\":\"specific:B\","
+                    "\"share_a\":%g",
+                    k ? "," : "", k, a[k]);
+    if (k < 2) xci_text_format(&t, ",\"share_b\":%g", b[k]);
+    xci_text_add(&t, "}]}");
+  }
+  xci_text_add(&t, "]}]}");
+  put("pooled/compare/compare.json", t.bytes);
+  xci_text_clear(&t);
+  put("pooled/eval.json", "{\"labels\":[\"A\",\"B\"]}");
+  ck_assert_int_eq(xci_join_path(folder, "pooled", &run, NULL), XCODER_OK);
+  ck_assert_msg(xcoder_report(run, NULL, NULL, NULL, &err) == XCODER_OK, "%s", err.message);
+  xci_free(run);
+  text = read_out("pooled/report/tables/models-shares-pooled.csv");
+  double mean, low, high;
+  const char *row = strstr(text, "specific:B,one,");
+  ck_assert(row && sscanf(row, "specific:B,one,%lf,%lf,%lf", &mean, &low, &high) == 3);
+  ck_assert_double_eq_tol(mean, 0.5, 1e-12);
+  ck_assert_double_eq_tol(low, 0.5 - 4.30265 * 0.1 / sqrt(3), 1e-4); /* the quantile's digits */
+  ck_assert_double_eq_tol(high, 0.5 + 4.30265 * 0.1 / sqrt(3), 1e-4);
+  row = strstr(text, "specific:B,two,");
+  ck_assert(row && sscanf(row, "specific:B,two,%lf,%lf,%lf", &mean, &low, &high) == 3);
+  ck_assert_double_eq_tol(mean, 0.2, 1e-12);
+  ck_assert(low == 0); /* cut off */
+  ck_assert_double_eq_tol(high, 0.2 + 4.30265 * 0.1, 1e-4);
+  xci_free(text);
+  text = read_out("pooled/report/figures/models-shares-pooled.svg");
+  ck_assert_uint_eq(count(text, "Classes, mean over tasks"), 2); /* title and its text */
+  xci_free(text);
+}
+END_TEST
+
 /* Another seed, another layer, another revision, curves: made-up numbers must come out where they belong. */
 START_TEST(further_checks) {
   char *run, *text;
@@ -409,6 +453,7 @@ int main(void) {
   tcase_add_test(tests, hostile_text_stays_text);
   tcase_add_test(tests, fifty_features_to_label);
   tcase_add_test(tests, figures_and_tables_of_labelled_features);
+  tcase_add_test(tests, classes_are_pooled_over_tasks);
   tcase_add_test(tests, further_checks);
   tcase_add_test(tests, unfinished_and_foreign_folders);
   tcase_add_test(tests, ticks_are_round);
