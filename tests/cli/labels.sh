@@ -41,6 +41,12 @@ expect 3 "dora.csv: line 3: feature 3 by 'dora' is 'y' here and 'x' on line 2" "
 cmp -s kept.csv run/labels.csv || fail "a refused file changed labels.csv"
 printf 'feat_id;description\n3;x\n' >semicolon.csv
 expect 3 "separated by ';'" "$program" labels run semicolon.csv
+{
+  printf 'feat_id,description\n3,'
+  head -c 10000000 /dev/zero | tr '\0' x
+} >long.csv
+expect 3 "long.csv: line 2: the description of 10000000 bytes, at most" "$program" labels run long.csv
+cmp -s kept.csv run/labels.csv || fail "a refused label changed labels.csv"
 expect 0 "" "$program" labels run more.csv
 contains "1 new, 1 replaced"
 expect 0 "" "$program" labels run --json

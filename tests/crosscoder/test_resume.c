@@ -201,26 +201,39 @@ START_TEST(test_swapped_and_odd_names) {
   write_whole(in_folder("run/checkpoints/step-50"), "a file", 6);
   ck_assert_int_eq(mkdir(in_folder("run/checkpoints/step-070"), 0777), 0);
   ck_assert_int_eq(mkdir(in_folder("run/checkpoints/step-55"), 0777), 0); /* empty */
+  ck_assert_int_eq(mkdir(in_folder("run/checkpoints/step-58"), 0777), 0);
+  ck_assert_int_eq(mkfifo(in_folder("run/checkpoints/step-58/manifest.json"), 0666), 0); /* and nobody waits for it */
   OK(run("run", true, 0, 2, &seen));
-  ck_assert_uint_eq(seen.n_warnings, 3); /* 40, 50 and 55 */
+  ck_assert_uint_eq(seen.n_warnings, 4); /* 40, 50, 55 and 58 */
   check_same_as_whole("run");
 }
 END_TEST
 
-/* Whole, but made by a newer version: nothing older is taken instead. */
-START_TEST(test_newer_format) {
+/* Whole, but made by a newer version: nothing older is taken instead. One that never was is damage: the one before it
+ * is taken. */
+START_TEST(test_other_formats) {
   ck_assert_int_eq(run("run", false, 20, 2, NULL), XCODER_INTERRUPTED);
-  const char *path = in_folder("run/checkpoints/step-20/manifest.json");
+  char path[128];
+  snprintf(path, sizeof path, "%s", in_folder("run/checkpoints/step-20/manifest.json"));
   size_t n, n_end = strlen(XCI_MANIFEST_END) - 2 + 32;
   char *bytes = read_whole(path, &n), *format = strstr(bytes, "\"format\": 1"), hash[33];
   ck_assert_ptr_nonnull(format);
-  format[strlen("\"format\": ")] = '3';
-  xci_hash_bytes(bytes, n - n_end, hash);
-  memcpy(bytes + n - 3 - 32, hash, 32);
-  write_whole(path, bytes, n);
+  for (const char *digit = "30"; *digit; digit++) {
+    watch seen;
+    format[strlen("\"format\": ")] = *digit;
+    xci_hash_bytes(bytes, n - n_end, hash);
+    memcpy(bytes + n - 3 - 32, hash, 32);
+    write_whole(path, bytes, n);
+    if (*digit == '3') {
+      FAILS(run("run", true, 0, 2, NULL), XCODER_STATE);
+      ck_assert_msg(strstr(error.message, "format 3") != NULL, "%s", error.message);
+    } else {
+      OK(run("run", true, 0, 2, &seen));
+      ck_assert_ptr_nonnull(strstr(seen.warning, "format 0"));
+      check_same_as_whole("run");
+    }
+  }
   xci_free(bytes);
-  FAILS(run("run", true, 0, 2, NULL), XCODER_STATE);
-  ck_assert_msg(strstr(error.message, "format 3") != NULL, "%s", error.message);
 }
 END_TEST
 
@@ -450,7 +463,7 @@ int main(void) {
   tcase_add_test(tests, test_bit_flips);
   tcase_add_test(tests, test_no_good_checkpoint);
   tcase_add_test(tests, test_swapped_and_odd_names);
-  tcase_add_test(tests, test_newer_format);
+  tcase_add_test(tests, test_other_formats);
   tcase_add_test(tests, test_other_configuration);
   tcase_add_test(tests, test_lost_log);
   tcase_add_test(tests, test_unwritable_for_a_while);
