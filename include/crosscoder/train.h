@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Training of a crosscoder: with an L1 term, batchtopk or topk (doc/mathematics.md). */
+/* Training of a crosscoder: with an L1 term, batchtopk, topk or jumprelu (doc/mathematics.md). */
 #ifndef CROSSCODER_TRAIN_H
 #define CROSSCODER_TRAIN_H
 
@@ -20,7 +20,7 @@ typedef struct xcoder_train_options {
   double warmup_share;         /* of the steps over which lambda rises linearly, 0.05 */
   double decay_share;          /* last share of the steps over which the rate falls to 0, 0.2 */
   double clip_norm;            /* 1.0 */
-  double decoder_init_norm;    /* 0: 0.08, with batchtopk and topk 1 */
+  double decoder_init_norm;    /* 0: 0.08 with relu, else 1 */
   uint64_t seed;
   uint64_t log_every;          /* steps between rows of metrics.csv, 0: about 200 rows in all */
   uint64_t validate_every;     /* steps, 0: about 20 times */
@@ -32,7 +32,7 @@ typedef struct xcoder_train_options {
   const char *const *labels;   /* [n_checkpoints] or NULL */
   xcoder_mask mask;
   const char *config_hash;     /* 32 hex digits that a resumed run must have; NULL: computed from the options */
-  xcoder_activation activation;/* XCODER_RELU; XCODER_JUMP_RELU cannot be trained */
+  xcoder_activation activation;/* XCODER_RELU; XCODER_JUMP_RELU: on the processor alone */
   /* Of batchtopk and topk, which have no L1 term. Those marked * are at most a share of the run or the dictionary. */
   size_t k;                    /* 200; features kept, per sample in the mean (batchtopk) or of each sample (topk) */
   size_t k_start;              /* 1000, * 1/16 of the features, at least k: k falls from here linearly */
@@ -50,6 +50,11 @@ typedef struct xcoder_train_options {
    * has not fallen then). May be NULL. */
   xcoder_status (*on_snapshot)(void *context, size_t index, const char *folder, bool *stop, xcoder_error *err);
   void *snapshot_context;
+  /* Of jumprelu, which has no L1 term but l0_coefficient n d * mean number of features that fire, rising as lambda does.
+   * Every feature's threshold is trained; see doc/mathematics.md for the units. */
+  double l0_coefficient;       /* 0.001; share of the mean square of a sample that a feature which fires costs */
+  double bandwidth;            /* 0.01; of the straight-through estimator, share of n sqrt(d) */
+  double initial_threshold;    /* 0.01; of the score f_i sum_c ||W_dec[i,c]||, share of n sqrt(d) */
 } xcoder_train_options;
 
 /* The defaults above. */

@@ -108,7 +108,10 @@ xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
   static const char *const compute[] = {"fp32", "bf16", "bf16-all"};
   if (setting->device)
     return XCODER_OK;
-  xcoder_status status = xcoder_device_open(cli_text(setting->values, OPT_DEVICE), &setting->device, err);
+  const char *spec = cli_text(setting->values, OPT_DEVICE);
+  if (strcmp(spec, "auto") == 0 && cli_integer(setting->values, OPT_ACTIVATION) == 3)
+    spec = "cpu"; /* jumprelu is trained there alone */
+  xcoder_status status = xcoder_device_open(spec, &setting->device, err);
   if (status == XCODER_DEVICE && cli_integer(setting->values, OPT_FALLBACK) == 1) {
     char *warning = cli_format("%s; going on with the processor", err->message);
     cli_warn(setting->call->progress, warning ? warning : "going on with the processor");

@@ -161,11 +161,14 @@ xcoder_status cli_train_options(const cli_job *job, xcoder_train_options *option
   options->decay_share = cli_number(values, OPT_DECAY);
   options->clip_norm = cli_number(values, OPT_CLIP);
   options->decoder_init_norm = cli_number(values, OPT_DECODER_INIT_NORM);
-  static const xcoder_activation activations[] = {XCODER_RELU, XCODER_BATCH_TOPK, XCODER_TOPK};
+  static const xcoder_activation activations[] = {XCODER_RELU, XCODER_BATCH_TOPK, XCODER_TOPK, XCODER_JUMP_RELU};
   options->activation = activations[cli_integer(values, OPT_ACTIVATION)];
   options->k = (size_t)cli_integer(values, OPT_K);
   options->auxiliary_coefficient = cli_number(values, OPT_AUX_COEFFICIENT);
   options->dead_tokens = (uint64_t)cli_integer(values, OPT_DEAD_TOKENS);
+  options->l0_coefficient = cli_number(values, OPT_L0);
+  options->bandwidth = cli_number(values, OPT_BANDWIDTH);
+  options->initial_threshold = cli_number(values, OPT_FIRST_THRESHOLD);
   options->seed = (uint64_t)cli_integer(values, OPT_SEED);
   options->log_every = (uint64_t)cli_integer(values, OPT_LOG_EVERY);
   options->validate_every = (uint64_t)cli_integer(values, OPT_VALIDATE_EVERY);

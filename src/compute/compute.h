@@ -123,11 +123,14 @@ typedef enum xci_gate_kind {
   XCI_GATE_RELU,        /* f = max(0, pre) */
   XCI_GATE_THRESHOLD,   /* keep f_i if f_i > threshold[i] */
   XCI_GATE_TOPK,        /* keep the k largest scores f_i * norm_i of each sample; ties: lowest index */
-  XCI_GATE_BATCH_TOPK   /* keep the k * n_samples largest scores of the batch; ties: lowest (sample, index) */
+  XCI_GATE_BATCH_TOPK,  /* keep the k * n_samples largest scores of the batch; ties: lowest (sample, index) */
+  XCI_GATE_JUMP         /* as THRESHOLD, for training the thresholds: coder_backward also sees what is above 0 and at
+                         * most margin[i] below; among the host's codes it may stand with the value 0 */
 } xci_gate_kind;
 typedef struct xci_gate {
   xci_gate_kind kind;
   const float *threshold; /* [n_latents] */
+  const float *margin;    /* [n_latents] */
   size_t k;
   const float *score; /* [n_latents], instead of norm_i; NULL: norm_i = sum_c ||W_dec[i,c]|| */
 } xci_gate;
@@ -148,10 +151,18 @@ typedef struct xci_objective {
   double auxiliary_coefficient;
   const uint32_t *dead;
   size_t n_dead, n_auxiliary;
+  /* The term of gate JUMP, l0_coefficient * mean_b (number of f_i > 0). With respect to a threshold the step at it has
+   * the derivative of a ramp from threshold[i] - margin[i] to threshold[i] + margin[i], both those of the gate.
+   * threshold_gradient [n_latents] takes d loss / d log threshold[i], which counts in gradient_norm. NULL: no such
+   * term. */
+  double l0_coefficient;
+  const float *threshold, *margin;
+  float *threshold_gradient;
 } xci_objective;
 
 typedef struct xci_losses {
-  double loss;            /* reconstruction + l1_coefficient * sparsity + auxiliary_coefficient * auxiliary */
+  double loss;            /* reconstruction + l1_coefficient * sparsity + auxiliary_coefficient * auxiliary +
+                           * l0_coefficient * l0 */
   double reconstruction;  /* mean over samples of sum_c ||x_c - xhat_c||^2 */
   double sparsity;        /* mean over samples of sum_i f_i sum_c ||W_dec[i,c]|| */
   double l0;              /* mean number of f_i > 0 */

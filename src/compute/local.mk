@@ -19,7 +19,7 @@ src_libcompute_la_SOURCES += src/compute/cpu/coder.h src/compute/cpu/coder_auxil
   src/compute/cpu/coder_backward.c src/compute/cpu/coder_codes.c \
   src/compute/cpu/coder_dense.c src/compute/cpu/coder_dispatch.c src/compute/cpu/coder_encode.c \
   src/compute/cpu/coder_kernels.h src/compute/cpu/coder_lists.c src/compute/cpu/coder_state.c \
-  src/compute/cpu/coder_topk.c src/compute/cpu/coder_update.c \
+  src/compute/cpu/coder_jump.c src/compute/cpu/coder_topk.c src/compute/cpu/coder_update.c \
   src/compute/reference/coder.c src/compute/reference/coder.h
 
 # The crosscoder's inner loops, once per instruction set; chosen at run time.

@@ -14,6 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
+const char *const xci_log_threshold_names[3] = {"log_threshold", XCI_MOMENT1_PREFIX "log_threshold",
+                                                XCI_MOMENT2_PREFIX "log_threshold"};
+
 /* ---- Tensors from the device ---- */
 
 typedef struct made_tensor {
@@ -65,9 +68,10 @@ static xcoder_status make_vector(const xci_trainer *trainer, float **vector, xco
   xcoder_status status = xci_coder_sizes(info->n_checkpoints, info->d_model, info->n_latents, n_values, err);
   if (!status) status = XCI_ALLOC(&w_dec, n_values[XCI_W_DEC], err);
   if (!status) status = XCI_ALLOC(vector, info->n_latents, err);
+  if (!status && info->activation == XCODER_JUMP_RELU) xci_jump_thresholds(trainer, *vector);
   if (!status)
     status = trainer->device->ops->coder_read(trainer->device, trainer->coder, XCI_W_DEC, XCI_VALUE, w_dec, err);
-  for (size_t i = 0; i < info->n_latents && !status; i++) {
+  for (size_t i = 0; i < info->n_latents && !status && info->activation != XCODER_JUMP_RELU; i++) {
     double sum = xci_norm_sum(w_dec + i * row, info->n_checkpoints, info->d_model, NULL);
     if (info->activation == XCODER_TOPK) (*vector)[i] = (float)sum;
     else (*vector)[i] = sum > 0 ? (float)((double)info->threshold / sum) : HUGE_VALF;
@@ -82,7 +86,7 @@ xcoder_status xci_checkpoint_result(xci_trainer *trainer, const char *folder, xc
   const xcoder_info *info = &trainer->info;
   char *path = NULL;
   float *vector = NULL;
-  bool ranked = info->activation == XCODER_TOPK, threshold = info->threshold >= 0;
+  bool ranked = info->activation == XCODER_TOPK, threshold = info->threshold >= 0 || info->activation == XCODER_JUMP_RELU;
   xcoder_status status = xci_join_path(folder, "crosscoder.safetensors", &path, err);
   if (!status) status = xci_safetensors_create(&writer, err);
   if (!status) status = add_tensors(writer, trainer, XCI_VALUE, "", made, err);
@@ -104,6 +108,22 @@ static xcoder_status add_count(xci_safetensors_writer *writer, const char *key, 
   return xci_safetensors_add_metadata(writer, key, text, err);
 }
 
+/* Of jumprelu: the thresholds as they are used, and their logarithms with the moments. */
+static xcoder_status add_thresholds(xci_safetensors_writer *writer, const xci_trainer *trainer, float *theta,
+                                    xcoder_error *err) {
+  const size_t *shape = &trainer->info.n_latents;
+  xci_jump_thresholds(trainer, theta);
+  for (size_t i = 0; i < *shape; i++)
+    if (!isfinite(trainer->log_theta[XCI_VALUE][i]) || isnan(theta[i]))
+      return xci_fail(err, XCODER_DIVERGED, "training diverged: step %" PRIu64 ": threshold %zu is not a finite number, "
+                      "so nothing was saved (try a lower learning rate)", trainer->step, i);
+  xcoder_status status = xci_safetensors_add(writer, "threshold", XCI_F32, 1, shape, theta, err);
+  for (int slot = XCI_VALUE; slot <= XCI_MOMENT2 && !status; slot++)
+    status = xci_safetensors_add(writer, xci_log_threshold_names[slot], XCI_F32, 1, shape, trainer->log_theta[slot],
+                                 err);
+  return status;
+}
+
 /* Equal states give equal bytes: what differs between equal runs (times) is in the manifest. */
 static xcoder_status write_state(const xci_trainer *trainer, const char *path, xcoder_error *err) {
   xci_safetensors_writer *writer = NULL;
@@ -114,6 +134,8 @@ static xcoder_status write_state(const xci_trainer *trainer, const char *path, x
   if (!status) status = add_tensors(writer, trainer, XCI_MOMENT2, XCI_MOMENT2_PREFIX, moment2, err);
   if (!status)
     status = xci_safetensors_add(writer, "last_fired", XCI_I64, 1, &trainer->info.n_latents, trainer->last_fired, err);
+  if (!status && xci_train_is_jump(&trainer->options))
+    status = add_thresholds(writer, trainer, trainer->theta, err);
   if (!status) status = xci_safetensors_add_metadata(writer, "format", "crosscoder-state", err);
   if (!status) status = xci_coder_add_metadata(writer, &trainer->info, err);
   if (!status) status = add_count(writer, "step", trainer->step, err);

@@ -8,6 +8,8 @@
 
 #define XCI_MOMENT1_PREFIX "adam_m."
 #define XCI_MOMENT2_PREFIX "adam_v."
+/* Of jumprelu, by xci_coder_slot. */
+extern const char *const xci_log_threshold_names[3];
 /* How a manifest ends: its own checksum, over all bytes before this. Always of the same length. */
 #define XCI_MANIFEST_END ",\n  \"checksum\": \"%s\"}\n"
 

@@ -57,6 +57,22 @@ static xcoder_status read_tensor(xci_trainer *trainer, const xci_safetensors *fi
   return status;
 }
 
+static xcoder_status read_log_thresholds(xci_trainer *trainer, const xci_safetensors *file, xcoder_error *err) {
+  xcoder_status status = XCODER_OK;
+  if (!xci_train_is_jump(&trainer->options)) return XCODER_OK;
+  for (int slot = XCI_VALUE; slot <= XCI_MOMENT2 && !status; slot++) {
+    const char *name = xci_log_threshold_names[slot];
+    const xci_tensor *tensor = xci_safetensors_find(file, name);
+    if (tensor == NULL || tensor->rank != 1 || tensor->dtype != XCI_F32 ||
+        tensor->n_values != trainer->info.n_latents)
+      status = xci_fail(err, XCODER_STATE, "%s: %s: missing, or not of this run's shape", xci_safetensors_path(file),
+                        name);
+    else
+      status = xci_tensor_to_f32(tensor, trainer->log_theta[slot], err);
+  }
+  return status;
+}
+
 /* The average of batchtopk; none before it started. */
 static xcoder_status read_threshold(xci_trainer *trainer, const xci_safetensors *file, xcoder_error *err) {
   const char *text = xci_safetensors_metadata(file, "threshold");
@@ -91,6 +107,7 @@ static xcoder_status read_state(xci_trainer *trainer, const char *path, xcoder_e
       status = xci_tensor_to_i64(fired, (int64_t *)trainer->last_fired, err);
   }
   if (!status) status = read_threshold(trainer, file, err);
+  if (!status) status = read_log_thresholds(trainer, file, err);
   xci_safetensors_close(file);
   return status;
 }

@@ -12,11 +12,11 @@ static uint64_t parameters(size_t n_checkpoints, size_t d_model, size_t n_latent
 }
 
 uint64_t xci_train_state_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents) {
-  return 12 * parameters(n_checkpoints, d_model, n_latents) + 8 * (uint64_t)n_latents + 8192;
+  return 12 * parameters(n_checkpoints, d_model, n_latents) + 24 * (uint64_t)n_latents + 8192; /* 16: of jumprelu */
 }
 
 uint64_t xci_train_result_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents) {
-  return 4 * parameters(n_checkpoints, d_model, n_latents) + 4096;
+  return 4 * parameters(n_checkpoints, d_model, n_latents) + 4 * (uint64_t)n_latents + 4096;
 }
 
 uint64_t xci_train_log_bytes(size_t n_checkpoints, const xcoder_train_options *resolved) {
@@ -27,16 +27,17 @@ uint64_t xci_train_log_bytes(size_t n_checkpoints, const xcoder_train_options *r
 /* The codes are largest early on. At the first steps about half of all features fire: per sample and feature that is
  * 4 bytes of codes, 10 of the arenas they were collected in (while these grow), 8 of dense columns. When the penalty
  * has brought most features below the density at which they leave the dense columns, three in eight: lists of 20 bytes
- * for each code, and partial sums of its gradient for up to 16 groups of tiles. */
-static uint64_t code_bytes(uint64_t batch, uint64_t n_latents, uint64_t n_tiles) {
-  uint64_t all = batch * n_latents, listed = all * 3 / 8, n_groups = n_tiles < 16 ? n_tiles : 16;
+ * for each code, and partial sums of its gradient for up to 16 groups of tiles. jumprelu has no dense columns. */
+static uint64_t code_bytes(uint64_t batch, uint64_t n_latents, uint64_t n_tiles, bool jump) {
+  uint64_t all = batch * n_latents, listed = jump ? all / 2 : all * 3 / 8, n_groups = n_tiles < 16 ? n_tiles : 16;
   while (n_groups > 4 && listed > ((uint64_t)64 << 20) / n_groups) n_groups /= 2;
-  return all * 22 + listed * (20 + 4 * n_groups);
+  return all * (jump ? 14 : 22) + listed * (20 + 4 * n_groups);
 }
 
 /* Parameters, two moments and gradients, padded to whole tiles of columns; one tensor in file order while a checkpoint
  * is read or written; the batch as bf16, scaled, in tiles and reconstructed. */
-static uint64_t memory_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents, uint64_t batch) {
+static uint64_t memory_bytes(size_t n_checkpoints, size_t d_model, const xcoder_train_options *resolved) {
+  uint64_t n_latents = resolved->n_latents, batch = resolved->batch_size;
   uint64_t n_tiles = xci_ceil_div(d_model, 64), width = xci_ceil_div(xci_ceil_div(d_model, n_tiles), 16) * 16;
   uint64_t row = n_checkpoints * n_tiles * width, tensor = row * n_latents;
   uint64_t exact_row = (uint64_t)n_checkpoints * d_model;
@@ -44,7 +45,8 @@ static uint64_t memory_bytes(size_t n_checkpoints, size_t d_model, size_t n_late
   uint64_t staging = 4 * exact_row * n_latents;
   uint64_t batches = batch * (exact_row * (2 + 4 + 4) + row * 4 + (uint64_t)n_checkpoints * 16);
   uint64_t per_latent = n_latents * (n_checkpoints * (8 + 4 + 4) + 64);
-  return state + staging + batches + code_bytes(batch, n_latents, n_checkpoints * n_tiles) + per_latent;
+  return state + staging + batches + per_latent +
+         code_bytes(batch, n_latents, n_checkpoints * n_tiles, xci_train_is_jump(resolved));
 }
 
 /* Dead features that work on a sample by the auxiliary term, in the mean over the steps. There are none before
@@ -61,7 +63,7 @@ xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcod
   xcoder_status status = xci_train_resolve(options, n_checkpoints, d_model, &resolved, err);
   if (status) return status;
   uint64_t batch = resolved.batch_size, n_latents = resolved.n_latents;
-  cost->memory_bytes = memory_bytes(n_checkpoints, d_model, resolved.n_latents, batch);
+  cost->memory_bytes = memory_bytes(n_checkpoints, d_model, &resolved);
   if (auxiliary_features(&resolved) > 0) /* the residual, its gradient, and a list of codes */
     cost->memory_bytes += batch * (8 * (uint64_t)n_checkpoints * d_model + 32 * (uint64_t)resolved.n_auxiliary);
   cost->disk_bytes = (resolved.keep_checkpoints + 1) *

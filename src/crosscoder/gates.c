@@ -18,6 +18,8 @@ size_t xci_train_k(const xcoder_train_options *o, uint64_t step) {
 
 xci_gate xci_train_gate(const xci_trainer *trainer) {
   const xcoder_train_options *o = &trainer->options;
+  if (xci_train_is_jump(o))
+    return (xci_gate){.kind = XCI_GATE_JUMP, .threshold = trainer->theta, .margin = trainer->margin};
   if (!xci_train_is_ranked(o)) return (xci_gate){.kind = XCI_GATE_RELU};
   return (xci_gate){.kind = o->activation == XCODER_TOPK ? XCI_GATE_TOPK : XCI_GATE_BATCH_TOPK,
                     .k = xci_train_k(o, trainer->step)};
@@ -36,6 +38,10 @@ xcoder_status xci_train_validation_gate(xci_trainer *trainer, xci_gate *gate, xc
   (void)err;
   *gate = (xci_gate){.kind = XCI_GATE_RELU};
   if (o->activation == XCODER_TOPK) *gate = (xci_gate){.kind = XCI_GATE_TOPK, .k = o->k};
+  if (xci_train_is_jump(o)) {
+    xci_jump_thresholds(trainer, trainer->theta);
+    *gate = (xci_gate){.kind = XCI_GATE_THRESHOLD, .threshold = trainer->theta};
+  }
   if (o->activation != XCODER_BATCH_TOPK || trainer->info.threshold < 0) return XCODER_OK;
   for (size_t i = 0; i < trainer->info.n_latents; i++) {
     double norm = norm_sum(trainer, i);
@@ -88,12 +94,14 @@ static uint64_t at_most(uint64_t constant, double share, uint64_t of, uint64_t l
   return value < least ? least : value;
 }
 
-xcoder_status xci_train_resolve_gate(xcoder_train_options *o, size_t d_model, xcoder_error *err) {
+xcoder_status xci_train_resolve_gate(xcoder_train_options *o, size_t n_checkpoints, size_t d_model,
+                                     xcoder_error *err) {
   uint64_t n_steps = xci_train_steps(o);
-  if ((int)o->activation < 0 || o->activation > XCODER_TOPK)
-    return xci_fail(err, XCODER_USAGE, "train: activation %d: relu, batchtopk and topk can be trained",
+  if ((int)o->activation < 0 || o->activation > XCODER_JUMP_RELU)
+    return xci_fail(err, XCODER_USAGE, "train: activation %d: relu, batchtopk, topk and jumprelu can be trained",
                     (int)o->activation);
-  if (o->decoder_init_norm == 0) o->decoder_init_norm = xci_train_is_ranked(o) ? 1 : 0.08;
+  if (o->decoder_init_norm == 0) o->decoder_init_norm = o->activation == XCODER_RELU ? 0.08 : 1;
+  if (xci_train_is_jump(o)) return xci_jump_resolve(o, n_checkpoints, d_model, err);
   if (!xci_train_is_ranked(o)) return XCODER_OK;
   if (o->k < 1 || o->k > o->n_latents)
     return xci_fail(err, XCODER_USAGE, "train: k is %zu, expected 1 to %zu, the number of features", o->k,

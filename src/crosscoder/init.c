@@ -79,6 +79,7 @@ xcoder_status xci_train_init(xci_trainer *trainer, xcoder_error *err) {
   if (!status) status = write_encoder(trainer, n_values[XCI_W_ENC], err);
   if (!status) status = write_zeros(trainer, XCI_B_ENC, XCI_VALUE, n_values[XCI_B_ENC], err);
   if (!status) status = write_zeros(trainer, XCI_B_DEC, XCI_VALUE, n_values[XCI_B_DEC], err);
+  xci_jump_init(trainer);
   for (int t = 0; t < XCI_N_TENSORS && !status; t++) {
     status = write_zeros(trainer, (xci_coder_tensor)t, XCI_MOMENT1, n_values[t], err);
     if (!status) status = write_zeros(trainer, (xci_coder_tensor)t, XCI_MOMENT2, n_values[t], err);

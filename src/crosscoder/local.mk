@@ -5,7 +5,8 @@ src_libcoder_la_SOURCES = src/crosscoder/batches.h src/crosscoder/checkpoint.c s
   src/crosscoder/cost.c src/crosscoder/exchange.c src/crosscoder/foreign.h src/crosscoder/exchange_authors.c \
   src/crosscoder/exchange_autoencoder.c \
   src/crosscoder/exchange_file.c src/crosscoder/exchange_learning.c src/crosscoder/exchange_saelens.c \
-  src/crosscoder/gates.c src/crosscoder/init.c src/crosscoder/log.c src/crosscoder/object.c src/crosscoder/object.h \
+  src/crosscoder/gates.c src/crosscoder/init.c src/crosscoder/jump.c src/crosscoder/log.c \
+  src/crosscoder/object.c src/crosscoder/object.h \
   src/crosscoder/object_file.c src/crosscoder/options.c src/crosscoder/pace.c src/crosscoder/rescue.c \
   src/crosscoder/rescue.h \
   src/crosscoder/resident.c src/crosscoder/spread.c \

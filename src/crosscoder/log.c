@@ -244,7 +244,7 @@ xcoder_status xci_log_validation(xci_trainer *trainer, xcoder_error *err) {
            .reconstruction = all.quality.reconstruction, .sparsity = all.sparsity / all.n_batches,
            .l0 = all.l0 / all.n_batches, .dead_share = (double)n_dead / (double)n_latents, .gradient_norm = NAN,
            .auxiliary = NAN, .k = gate.kind == XCI_GATE_TOPK ? (double)gate.k : NAN, .quality = &all.quality};
-  r.loss = r.reconstruction + r.lambda * r.sparsity;
+  r.loss = r.reconstruction + r.lambda * (xci_train_is_jump(&trainer->options) ? r.l0 : r.sparsity);
   xci_text_clear(&trainer->held);
   return make_row(trainer, &r, &trainer->held, err);
 }

@@ -26,6 +26,9 @@ void xcoder_train_defaults(xcoder_train_options *options) {
     .threshold_decay = 0.999,
     .auxiliary_coefficient = 1.0 / 32,
     .dead_tokens = 10000000,
+    .l0_coefficient = 0.001,
+    .bandwidth = 0.01,
+    .initial_threshold = 0.01,
     .validation_batches = 8,
     .keep_checkpoints = 2,
   };
@@ -86,14 +89,15 @@ xcoder_status xci_train_resolve(const xcoder_train_options *options, size_t n_ch
   resolved->save_every = share_of_run(options->save_every, n_steps, 20);
   if (resolved->keep_checkpoints == 0) resolved->keep_checkpoints = 1;
   status = xci_snapshot_check(options, err);
-  return status ? status : xci_train_resolve_gate(resolved, d_model, err);
+  return status ? status : xci_train_resolve_gate(resolved, n_checkpoints, d_model, err);
 }
 
 uint64_t xci_train_steps(const xcoder_train_options *options) { return options->n_tokens / options->batch_size; }
 
 double xci_train_lambda(const xcoder_train_options *options, uint64_t step) {
   double warmup = options->warmup_share * (double)xci_train_steps(options);
-  return (double)step >= warmup ? options->l1_coefficient : options->l1_coefficient * ((double)step / warmup);
+  double weight = xci_train_is_jump(options) ? options->l0_coefficient : options->l1_coefficient;
+  return (double)step >= warmup ? weight : weight * ((double)step / warmup);
 }
 
 double xci_train_rate(const xcoder_train_options *options, uint64_t step) {
@@ -186,6 +190,11 @@ xcoder_status xci_config_make(const xci_trainer *trainer, xci_config *config, xc
     add_number(config, "auxiliary_coefficient", o->auxiliary_coefficient, &failed);
     add_count(config, "dead_tokens", o->dead_tokens, &failed);
     add_count(config, "n_auxiliary", o->n_auxiliary, &failed);
+  }
+  if (xci_train_is_jump(o)) {
+    add_number(config, "l0_coefficient", o->l0_coefficient, &failed);
+    add_number(config, "bandwidth", o->bandwidth, &failed);
+    add_number(config, "initial_threshold", o->initial_threshold, &failed);
   }
   xcoder_status status = failed ? xci_fail(err, XCODER_MEMORY, "memory: no room for the configuration") : XCODER_OK;
   if (!status) status = hash_config(config, err);

@@ -65,6 +65,8 @@ static xcoder_status reject_batch(xci_trainer *trainer, const char *what, double
 }
 
 static xcoder_status encode(xci_trainer *trainer, xcoder_error *err) {
+  xcoder_status status = xci_jump_prepare(trainer, err);
+  if (status) return status;
   const xci_gate gate = xci_train_gate(trainer);
   return trainer->device->ops->coder_encode(trainer->device, trainer->coder, trainer->x, trainer->options.batch_size,
                                             &gate, err);
@@ -82,12 +84,14 @@ static xcoder_status mark_fired(xci_trainer *trainer, xcoder_error *err) {
   return xci_train_move_threshold(trainer, &codes, err);
 }
 
-static xcoder_status update(xci_trainer *trainer, xcoder_error *err) {
+static xcoder_status update(xci_trainer *trainer, double gradient_norm, xcoder_error *err) {
   const xcoder_train_options *o = &trainer->options;
   const xci_adam adam = {.step = trainer->step + 1 - trainer->skipped,
                          .learning_rate = xci_train_rate(o, trainer->step),
                          .beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon, .clip_norm = o->clip_norm};
-  return trainer->device->ops->coder_update(trainer->device, trainer->coder, &adam, err);
+  xcoder_status status = trainer->device->ops->coder_update(trainer->device, trainer->coder, &adam, err);
+  if (!status) xci_jump_update(trainer, &adam, gradient_norm);
+  return status;
 }
 
 static bool is_row(const xci_trainer *trainer) {
@@ -102,6 +106,7 @@ static xcoder_status learn(xci_trainer *trainer, bool encoded, xci_losses *losse
   xci_objective objective = {.l1_coefficient = xci_train_lambda(&trainer->options, trainer->step)};
   xcoder_status status = encoded ? XCODER_OK : encode(trainer, err);
   xci_train_find_dead(trainer, &objective);
+  xci_jump_objective(trainer, &objective);
   if (!status && row) status = device->ops->coder_decode(device, trainer->coder, trainer->xhat, err);
   if (!status && row)
     xci_spread_measure(&trainer->spread, trainer->x, trainer->xhat, trainer->options.batch_size, &quality);
@@ -112,7 +117,7 @@ static xcoder_status learn(xci_trainer *trainer, bool encoded, xci_losses *losse
   status = mark_fired(trainer, err);
   if (!status && row) status = xci_window_fetch_fired(trainer, err);
   if (!status && row) status = xci_log_train(trainer, losses, &quality, err);
-  return status ? status : update(trainer, err);
+  return status ? status : update(trainer, losses->gradient_norm, err);
 }
 
 static void show_progress(const xci_trainer *trainer, const xci_losses *losses) {
@@ -242,6 +247,12 @@ static xcoder_status check_disk(const xci_trainer *trainer, bool resume, xcoder_
                   "and result (fewer features need less)", trainer->run, available >> 20, (needed >> 20) + 1);
 }
 
+static xcoder_status check_device(const xcoder_train_options *options, const xcoder_device *device, xcoder_error *err) {
+  if (device == NULL || !device->ops->remote || !xci_train_is_jump(options)) return XCODER_OK;
+  return xci_fail(err, XCODER_DEVICE, "%s: jumprelu is trained by the processor alone (use the device cpu)",
+                  device->ops->name);
+}
+
 static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *device, xcoder_error *err) {
   const xcoder_info *info = &trainer->info;
   size_t n = info->n_checkpoints, d = info->d_model, batch = trainer->options.batch_size;
@@ -254,6 +265,7 @@ static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *devic
   if (!status) status = XCI_ALLOC(&trainer->norms, info->n_latents * n, err);
   if (!status) status = XCI_ALLOC(&trainer->fired, info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->theta, info->n_latents, err);
+  if (!status) status = xci_jump_create(trainer, err);
   if (!status) status = XCI_ALLOC(&trainer->dead, info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->row, xci_max_size(batch, info->n_latents), err);
   if (!status) status = XCI_ALLOC(&trainer->last_fired, info->n_latents, err);
@@ -322,6 +334,7 @@ static void free_trainer(xci_trainer *trainer) {
   xci_free(trainer->norms);
   xci_free(trainer->fired);
   xci_free(trainer->theta);
+  xci_jump_free(trainer);
   xci_free(trainer->dead);
   xci_free(trainer->row);
   xci_free(trainer->last_fired);
@@ -342,7 +355,8 @@ xcoder_status xci_train(const xci_batches *train, const xci_batches *validation,
   if (coder != NULL) *coder = NULL;
   xcoder_status status = xci_train_resolve(options, train->n_checkpoints, train->d_model, &trainer.options, err);
   if (status) return status;
-  status = check_streams(train, validation, scales, err);
+  status = check_device(&trainer.options, device, err);
+  if (!status) status = check_streams(train, validation, scales, err);
   if (!status) status = describe_run(&trainer, scales, err);
   if (!status) status = check_disk(&trainer, resume, err);
   if (!status) status = xci_make_folder(run, err);

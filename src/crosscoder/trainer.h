@@ -30,8 +30,12 @@ double xci_train_lambda(const xcoder_train_options *options, uint64_t step);
 double xci_train_rate(const xcoder_train_options *options, uint64_t step);
 /* gates.c: options of batchtopk and topk; k of a step. */
 bool xci_train_is_ranked(const xcoder_train_options *options);
-xcoder_status xci_train_resolve_gate(xcoder_train_options *options, size_t d_model, xcoder_error *err);
+xcoder_status xci_train_resolve_gate(xcoder_train_options *options, size_t n_checkpoints, size_t d_model,
+                                     xcoder_error *err);
 size_t xci_train_k(const xcoder_train_options *options, uint64_t step);
+/* jump.c: options of jumprelu. */
+bool xci_train_is_jump(const xcoder_train_options *options);
+xcoder_status xci_jump_resolve(xcoder_train_options *options, size_t n_checkpoints, size_t d_model, xcoder_error *err);
 
 /* Bytes of one checkpoint, of the result, and of the logs. */
 uint64_t xci_train_state_bytes(size_t n_checkpoints, size_t d_model, size_t n_latents);
@@ -82,7 +86,9 @@ typedef struct xci_trainer {
   xci_spread spread;
   float *norms;   /* [n_latents, n_checkpoints] */
   unsigned char *fired; /* [n_latents], in the validation batches */
-  float *theta;         /* [n_latents], thresholds of a validation */
+  float *theta;         /* [n_latents], thresholds of a validation; of jumprelu those of now */
+  float *log_theta[4];  /* jumprelu: [n_latents] each, by xci_coder_slot */
+  float *margin;        /* jumprelu: [n_latents], half the bandwidth in units of f */
   uint32_t *dead;       /* [n_latents] */
   uint32_t *row;        /* [batch_size or n_latents, the larger]: rows of a window, and work space */
   uint64_t window_version; /* of the one that was moved to the device last, or looked at; 0: none */
@@ -126,6 +132,16 @@ xci_gate xci_train_gate(const xci_trainer *trainer);
 xcoder_status xci_train_validation_gate(xci_trainer *trainer, xci_gate *gate, xcoder_error *err);
 xcoder_status xci_train_move_threshold(xci_trainer *trainer, const xci_codes *codes, xcoder_error *err);
 void xci_train_find_dead(xci_trainer *trainer, xci_objective *objective);
+
+/* jump.c; without jumprelu they do nothing. */
+xcoder_status xci_jump_create(xci_trainer *trainer, xcoder_error *err);
+void xci_jump_free(xci_trainer *trainer);
+void xci_jump_init(xci_trainer *trainer);
+void xci_jump_thresholds(const xci_trainer *trainer, float *theta); /* with jumprelu only */
+/* Thresholds and margins of the gate from the parameters of now. */
+xcoder_status xci_jump_prepare(xci_trainer *trainer, xcoder_error *err);
+void xci_jump_objective(xci_trainer *trainer, xci_objective *objective);
+void xci_jump_update(xci_trainer *trainer, const xci_adam *adam, double gradient_norm);
 
 /* snapshot.c */
 xcoder_status xci_snapshot_check(const xcoder_train_options *options, xcoder_error *err);

@@ -46,6 +46,20 @@ for file in gated/transfer/*/effects/pairs-pairs.csv; do
   [ "$(wc -l <"$file")" -eq "$rows" ] || fail "a transfer has effects of $(wc -l <"$file") features, the run of $rows"
 done
 
+# jumprelu: the same bits at any number of threads, effects, and no device but the processor.
+sed -e 's/^out: alone/out: jump/' alone.yaml >jump.yaml
+printf 'activation: jumprelu\nl0: 0.005\n' >>jump.yaml
+expect 2 "--activation=jumprelu is trained by the processor alone" "$program" run jump.yaml --device=opencl
+[ -e jump ] && fail "a refused run left a folder"
+expect 0 "" "$program" run jump.yaml --estimate
+expect 0 "" "$program" run jump.yaml --threads=1
+expect 0 "" "$program" inspect jump
+contains "activation: jumprelu"
+[ -s jump/effects/pairs-pairs.csv ] || fail "no effects of a jumprelu crosscoder"
+expect 0 "" "$program" train --config=jump.yaml --out=jump2 --threads=3
+cmp jump/crosscoder.safetensors jump2/crosscoder.safetensors || fail "jumprelu: other bits with other threads"
+cmp jump/metrics.csv jump2/metrics.csv || fail "jumprelu: other metrics with other threads"
+
 # Nothing changed: nothing is done again.
 expect 0 "" "$program" run plan.yaml
 grep -q 'starts\|again' stderr && fail "an unchanged plan was worked on"

@@ -25,6 +25,16 @@ tests_compute_test_batch_topk_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
 endif
 EXTRA_DIST += tests/compute/make_auxiliary_golden.py tests/compute/golden/batchtopk.f64
 
+if HAVE_CHECK
+check_PROGRAMS += tests/compute/test_jump
+TESTS += tests/compute/test_jump
+tests_compute_test_jump_SOURCES = tests/compute/test_jump.c
+tests_compute_test_jump_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_compute_test_jump_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
+endif
+EXTRA_DIST += tests/compute/make_jump_golden.py tests/compute/golden/jumprelu_1.f64 \
+  tests/compute/golden/jumprelu_3.f64
+
 # The same on an OpenCL device, where there is one.
 if HAVE_CHECK
 dist_check_SCRIPTS += tests/compute/opencl.sh

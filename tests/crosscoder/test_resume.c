@@ -379,6 +379,24 @@ START_TEST(test_ranked) {
 }
 END_TEST
 
+/* Thresholds of jumprelu and their moments are part of the state. */
+START_TEST(test_jump) {
+  static const int stops[] = {1, 7, 33, 59};
+  options.activation = XCODER_JUMP_RELU;
+  options.bandwidth = options.initial_threshold = 0.05;
+  options.l0_coefficient = 0.02;
+  OK(run("whole", false, 0, 2, NULL));
+  for (size_t i = 0; i < 4; i++) {
+    ck_assert_int_eq(run("run", false, (uint64_t)stops[i], 1 + (int)i, NULL), XCODER_INTERRUPTED);
+    OK(run("run", true, 0, 4 - (int)i, NULL));
+    check_same_as_whole("run");
+  }
+  ck_assert_int_eq(run("run", false, 20, 2, NULL), XCODER_INTERRUPTED);
+  options.bandwidth = 0.04;
+  FAILS(run("run", true, 0, 2, NULL), XCODER_STATE);
+}
+END_TEST
+
 /* ---- Snapshots ---- */
 
 static const double shares[] = {0.01, 0.25, 0.5};
@@ -468,6 +486,7 @@ int main(void) {
   tcase_add_test(tests, test_lost_log);
   tcase_add_test(tests, test_unwritable_for_a_while);
   tcase_add_test(tests, test_ranked);
+  tcase_add_test(tests, test_jump);
   tcase_add_test(tests, test_snapshots);
   tcase_add_test(tests, test_settled);
   tcase_add_test(tests, test_bad_shares);

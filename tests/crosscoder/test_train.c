@@ -434,6 +434,9 @@ START_TEST(test_cost) {
   OK(xcoder_train_cost(3, 2048, &o, &without, &error));
   double extra = (1 - 1e7 / (double)o.n_tokens) * 1024 * 8 * 3 * 2048 * (double)o.n_tokens;
   ck_assert(fabs(with.flops - without.flops - extra) < 0.01 * extra && with.memory_bytes > without.memory_bytes);
+  o.activation = XCODER_JUMP_RELU; /* thresholds and their moments; no dense columns */
+  OK(xcoder_train_cost(3, 2048, &o, &with, &error));
+  ck_assert(with.flops > 0 && fabs((double)with.memory_bytes / (double)without.memory_bytes - 1) < 0.3);
 }
 END_TEST
 
@@ -464,7 +467,6 @@ START_TEST(test_ranked_options) {
   REFUSED_RANKED(k = 1025);
   REFUSED_RANKED(auxiliary_coefficient = -1);
   REFUSED_RANKED(threshold_decay = 1);
-  REFUSED_RANKED(activation = XCODER_JUMP_RELU);
   REFUSED_RANKED(activation = (xcoder_activation)9);
 }
 END_TEST
@@ -520,6 +522,85 @@ START_TEST(test_ranked) {
 }
 END_TEST
 
+/* ---- jumprelu ---- */
+
+START_TEST(test_jump_options) {
+  xcoder_train_options o, r;
+  xcoder_train_defaults(&o);
+  o.activation = XCODER_JUMP_RELU, o.l0_coefficient = 0.002, o.bandwidth = 0.01, o.initial_threshold = 0.02;
+  OK(xci_train_resolve(&o, 3, 64, &r, &error)); /* samples have a mean norm of 3 * 8 and a mean square of 3 * 64 */
+  ck_assert(r.decoder_init_norm == 1 && r.l1_coefficient == 0);
+  ck_assert_double_eq_tol(r.l0_coefficient, 0.384, 1e-12);
+  ck_assert_double_eq_tol(r.bandwidth, 0.24, 1e-12);
+  ck_assert_double_eq_tol(r.initial_threshold, 0.48, 1e-12);
+  ck_assert_double_eq_tol(xci_train_lambda(&r, 97655), 0.384, 1e-12);
+  ck_assert_double_eq(xci_train_lambda(&r, 0), 0);
+  REFUSED_RANKED(l0_coefficient = -1);
+  REFUSED_RANKED(l0_coefficient = NAN);
+  REFUSED_RANKED(bandwidth = 0);
+  REFUSED_RANKED(bandwidth = NAN);
+  REFUSED_RANKED(initial_threshold = 0);
+  REFUSED_RANKED(initial_threshold = -1);
+}
+END_TEST
+
+/* The reconstruction is good, the features are as many as there are, and the thresholds have been learnt: they differ,
+ * and the file has them. Without the penalty more features fire. */
+static void train_jump(size_t n_checkpoints) {
+  world w;
+  xcoder_train_options o;
+  double l0[2];
+  make_world(&w, n_checkpoints, 12, 10, 0.2, 3);
+  xci_batches train = world_batches(&w, 50000), held_out = world_batches(&w, 200);
+  for (size_t without = 0; without < 2; without++) {
+    xcoder *coder;
+    size_t n, n_moved = 0;
+    float theta[24];
+    small_options(&o);
+    o.activation = XCODER_JUMP_RELU;
+    o.l0_coefficient = without ? 0 : n_checkpoints == 1 ? 0.01 : 0.02; /* one checkpoint alone is less redundant */
+    o.bandwidth = o.initial_threshold = 0.05;
+    o.n_tokens = 32 * 1500;
+    o.log_every = o.validate_every = 300;
+    OK(xci_train(&train, &held_out, scales, &o, in_folder("jump"), false, NULL, NULL, &coder, &error));
+    const xcoder_info *info = xcoder_describe(coder);
+    ck_assert(info->activation == XCODER_JUMP_RELU && info->threshold < 0 && info->k == 0);
+    OK(xci_coder_thresholds(coder, theta, &error));
+    float first = (float)(0.05 * sqrt(12)); /* decoder norms of 1 */
+    for (size_t i = 0; i < 24; i++) n_moved += fabsf(theta[i] / first - 1) > 0.2f;
+    ck_assert_msg(without || n_moved >= 12, "%zu thresholds moved", n_moved);
+    char *csv = read_whole(in_folder("jump/metrics.csv"), &n);
+    l0[without] = csv_value(csv, "l0", "validation", 6);
+    double ev = csv_value(csv, "ev_pooled", "validation", 6);
+    ck_assert_msg(ev > 0.8, "explained variance %g, L0 %g", ev, l0[without]);
+    for (size_t row = 1; row < 6; row++) {
+      double sum = csv_value(csv, "reconstruction", "train", row) +
+                   csv_value(csv, "lambda", "train", row) * csv_value(csv, "l0", "train", row);
+      ck_assert_double_eq_tol(csv_value(csv, "loss", "train", row), sum, 1e-6 * sum);
+    }
+    xci_free(csv);
+    OK(xcoder_save(coder, in_folder("again.safetensors"), &error));
+    ck_assert(same_file(in_folder("again.safetensors"), in_folder("jump/crosscoder.safetensors")));
+    xcoder_free_coder(coder);
+    OK(xcoder_load(in_folder("jump/checkpoints/step-1500"), &coder, &error)); /* a state is a crosscoder, too */
+    OK(xcoder_save(coder, in_folder("again.safetensors"), &error));
+    ck_assert(same_file(in_folder("again.safetensors"), in_folder("jump/crosscoder.safetensors")));
+    xcoder_free_coder(coder);
+  }
+  ck_assert_msg(l0[0] > 1 && l0[0] < 4.5 && l0[1] > 1.5 * l0[0], "L0 %g, without the penalty %g", l0[0], l0[1]);
+  free_world(&w);
+}
+
+START_TEST(test_jump) {
+  train_jump(3);
+}
+END_TEST
+
+START_TEST(test_jump_alone) {
+  train_jump(1);
+}
+END_TEST
+
 START_TEST(test_ranked_alone) { /* a plain autoencoder */
   train_ranked(1);
 }
@@ -541,6 +622,9 @@ int main(void) {
   tcase_add_test(tests, test_cost);
   tcase_add_test(tests, test_ranked_options);
   tcase_add_test(tests, test_ranked);
+  tcase_add_test(tests, test_jump_options);
+  tcase_add_test(tests, test_jump);
+  tcase_add_test(tests, test_jump_alone);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK); /* OpenMP teams do not survive a fork */

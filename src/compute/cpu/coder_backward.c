@@ -158,8 +158,11 @@ static void fill_losses(xci_coder *coder, const xci_objective *objective, const 
   }
   losses->sparsity = xci_sum_f64(r->latent_sparsity, n_latents) / n_samples;
   losses->l0 = xci_sum_f64(r->latent_positive, n_latents) / n_samples;
-  losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity;
-  losses->gradient_norm = sqrt(xci_sum_f64(r->tile_square, 2 * coder->n_tiles) +
+  losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
+                 objective->l0_coefficient * losses->l0;
+  double jump = 0;
+  if (objective->threshold_gradient) jump = xci_sum_squares_f32(objective->threshold_gradient, n_latents);
+  losses->gradient_norm = sqrt(jump + xci_sum_f64(r->tile_square, 2 * coder->n_tiles) +
                                xci_sum_squares_f32(coder->tensor[XCI_B_ENC][XCI_GRADIENT], n_latents) +
                                xci_sum_squares_f32(coder->tensor[XCI_B_DEC][XCI_GRADIENT],
                                                    coder->n_tiles * coder->width));
@@ -185,6 +188,7 @@ xcoder_status xci_cpu_coder_backward(xcoder_device *device, xci_coder *coder, co
   status = decode_groups(coder, n_groups, n_codes, scale, &parts, err);
   if (status) return status;
   add_parts(coder, n_groups, n_codes, scale);
+  if (objective->threshold_gradient) xci_coder_jump(coder, objective);
   status = xci_coder_dense_df(coder, scale, err);
   if (status) return status;
   encoder_gradient(coder, &parts);

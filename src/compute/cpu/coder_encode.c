@@ -87,12 +87,15 @@ static xcoder_status load_batch(xci_coder *coder, const float *x, size_t n_sampl
 /* A feature is kept when it is not <= its floor. Bias and floor are padded to whole panels. */
 static xcoder_status fill_floor(xci_coder *coder, const xci_gate *gate, xcoder_error *err) {
   size_t n = coder->shape.n_latents, padded = xci_ceil_div(n, XCI_PANEL) * XCI_PANEL;
+  bool has_threshold = gate->kind == XCI_GATE_THRESHOLD || gate->kind == XCI_GATE_JUMP;
   xcoder_status status = xci_reserve(&coder->floor, 2 * padded, sizeof(float), err);
   if (status) return status;
   float *bias = coder->floor.memory, *floor = bias + padded;
   for (size_t i = 0; i < padded; i++) {
     bias[i] = i < n ? coder->tensor[XCI_B_ENC][XCI_VALUE][i] : 0;
-    floor[i] = i < n && gate->kind == XCI_GATE_THRESHOLD && gate->threshold[i] > 0 ? gate->threshold[i] : 0;
+    float least = i < n && has_threshold ? gate->threshold[i] : 0;
+    if (i < n && gate->kind == XCI_GATE_JUMP) least -= gate->margin[i];
+    floor[i] = least > 0 ? least : 0;
   }
   return XCODER_OK;
 }
@@ -200,6 +203,8 @@ xcoder_status xci_cpu_coder_encode(xcoder_device *device, xci_coder *coder, cons
   if (!status) status = encode(coder, gate, err);
   if (!status && (gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK))
     status = xci_coder_select(coder, gate, err);
+  coder->has_near = gate->kind == XCI_GATE_JUMP;
+  if (!status && coder->has_near) xci_coder_shut(coder, gate->threshold);
   coder->has_codes = !status;
   return status;
 }

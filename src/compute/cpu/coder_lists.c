@@ -27,7 +27,8 @@ static void count_codes(xci_coder *coder, size_t n_chunks) {
   }
 }
 
-/* Columns of dense latents, in ascending order; counts the codes that stay sparse. */
+/* Columns of dense latents, in ascending order; counts the codes that stay sparse. A dense column cannot tell a code of
+ * value 0 from none. */
 static size_t choose_dense(xci_coder *coder, size_t n_chunks) {
   const uint32_t *counts = coder->fill_counts.memory;
   uint32_t *place = coder->dense_place.memory, *latent = coder->dense_latent.memory;
@@ -43,7 +44,7 @@ static size_t choose_dense(xci_coder *coder, size_t n_chunks) {
     latent[n_dense] = (uint32_t)i;
     place[i] = (uint32_t)n_dense++;
   }
-  if (n_dense < LEAST_DENSE) {
+  if (n_dense < LEAST_DENSE || coder->has_near) {
     for (size_t j = 0; j < n_dense; j++) place[latent[j]] = XCI_SPARSE;
     n_dense = n_dense_codes = 0;
   }

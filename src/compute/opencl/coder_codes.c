@@ -81,6 +81,8 @@ xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n
   size_t latents = c->shape.n_latents;
   c->n_samples = n_samples;
   c->has_x = c->has_codes = c->has_gradient = false;
+  if (gate->kind == XCI_GATE_JUMP)
+    return xci_fail(err, XCODER_DEVICE, "opencl: thresholds are trained by the processor alone");
   xcoder_status status = xci_cl_coder_gemm(device, n_samples, latents, c->columns, 1,
                                            (xci_cl_matrix){c->x, 0, c->columns, false},
                                            (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_VALUE], 0, c->columns, true}, 0,

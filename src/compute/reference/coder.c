@@ -170,7 +170,8 @@ static void fill_features(xci_coder *coder, const xci_gate *gate) {
       for (size_t i = 0; i < n_latents; i++) pre[i] += coder->x[b * n_columns + k] * w_enc[k * n_latents + i];
     for (size_t i = 0; i < n_latents; i++) {
       f[i] = pre[i] <= 0 ? 0 : pre[i]; /* NaN stays */
-      if (gate->kind == XCI_GATE_THRESHOLD && f[i] <= (double)gate->threshold[i]) f[i] = 0;
+      bool has_threshold = gate->kind == XCI_GATE_THRESHOLD || gate->kind == XCI_GATE_JUMP;
+      if (has_threshold && f[i] <= (double)gate->threshold[i]) f[i] = 0;
     }
   }
 }
@@ -356,6 +357,22 @@ static void add_sample(xci_coder *coder, size_t b, double l1, const double *r, c
   }
 }
 
+/* What one sample adds to the gradient of the logarithms of thresholds; r = xhat - x. */
+static void add_jump(const xci_coder *coder, size_t b, const xci_objective *o, const double *r, const double *all_norms,
+                     double *gradient) {
+  size_t n_latents = coder->shape.n_latents, n_columns = coder->n_columns, n = coder->shape.n_checkpoints;
+  double n_samples = (double)coder->n_samples;
+  for (size_t i = 0; i < n_latents; i++) {
+    float theta = o->threshold[i], margin = o->margin[i], first = theta - margin, last = theta + margin;
+    double pre = coder->pre[b * n_latents + i], df = 0;
+    if (!(margin > 0) || !(pre > 0) || !(pre > (double)first) || !(pre <= (double)last)) continue;
+    for (size_t k = 0; k < n_columns; k++)
+      df += 2 / n_samples * r[k] * coder->tensor[XCI_W_DEC][XCI_VALUE][i * n_columns + k];
+    for (size_t c = 0; c < n; c++) df += o->l1_coefficient / n_samples * all_norms[i * n + c];
+    gradient[i] -= (double)theta / (2 * (double)margin) * ((double)theta * df + o->l0_coefficient / n_samples);
+  }
+}
+
 /* ---- The auxiliary term ---- */
 
 typedef struct auxiliary {
@@ -448,14 +465,16 @@ static xcoder_status add_auxiliary(xci_coder *coder, const xci_objective *o, xci
 xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
                                            xci_losses *losses, xcoder_error *err) {
   (void)device;
-  double *r = NULL, *norms = NULL, square = 0;
+  double *r = NULL, *norms = NULL, *jump = NULL, square = 0;
   size_t n_checkpoints = coder->shape.n_checkpoints, n_norms = coder->shape.n_latents * n_checkpoints;
   if (!coder->shape.training) return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");
   if (!coder->has_codes || !coder->has_x || coder->n_samples == 0)
     return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
   xcoder_status status = XCI_ALLOC(&r, coder->n_columns, err);
   if (!status) status = XCI_ALLOC(&norms, n_norms, err);
+  if (!status) status = XCI_ALLOC(&jump, coder->shape.n_latents, err);
   if (status) {
+    xci_free(norms);
     xci_free(r);
     return status;
   }
@@ -467,11 +486,16 @@ xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *cod
     decode_sample(coder, b, r);
     for (size_t k = 0; k < coder->n_columns; k++) r[k] -= coder->x[b * coder->n_columns + k];
     add_sample(coder, b, objective->l1_coefficient, r, norms, losses);
+    if (objective->threshold_gradient) add_jump(coder, b, objective, r, norms, jump);
   }
   status = add_auxiliary(coder, objective, losses, err);
   for (size_t c = 0; c < coder->shape.n_checkpoints; c++) losses->reconstruction += losses->squared_error[c];
   losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
-                 objective->auxiliary_coefficient * losses->auxiliary;
+                 objective->auxiliary_coefficient * losses->auxiliary + objective->l0_coefficient * losses->l0;
+  for (size_t i = 0; i < coder->shape.n_latents && objective->threshold_gradient; i++) {
+    objective->threshold_gradient[i] = (float)jump[i];
+    square += jump[i] * jump[i];
+  }
   for (int tensor = 0; tensor < XCI_N_TENSORS; tensor++)
     for (size_t i = 0; i < coder->n_values[tensor]; i++) {
       double g = coder->tensor[tensor][XCI_GRADIENT][i];
@@ -479,6 +503,7 @@ xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *cod
     }
   coder->gradient_norm = losses->gradient_norm = sqrt(square);
   coder->has_gradient = !status;
+  xci_free(jump);
   xci_free(norms);
   xci_free(r);
   return status;
