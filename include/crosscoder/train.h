@@ -50,8 +50,8 @@ typedef struct xcoder_train_options {
    * has not fallen then). May be NULL. */
   xcoder_status (*on_snapshot)(void *context, size_t index, const char *folder, bool *stop, xcoder_error *err);
   void *snapshot_context;
-  /* Of jumprelu, which has no L1 term but l0_coefficient n d * mean number of features that fire, rising as lambda does.
-   * Every feature's threshold is trained; see doc/mathematics.md for the units. */
+  /* Of jumprelu, which has no L1 term but l0_coefficient n d * mean number of features that fire, rising as lambda
+   * does. Every feature's threshold is trained; see doc/mathematics.md for the units. */
   double l0_coefficient;       /* 0.001; share of the mean square of a sample that a feature which fires costs */
   double bandwidth;            /* 0.01; of the straight-through estimator, share of n sqrt(d) */
   double initial_threshold;    /* 0.01; of the score f_i sum_c ||W_dec[i,c]||, share of n sqrt(d) */

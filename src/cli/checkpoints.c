@@ -17,11 +17,17 @@ char *cli_name_revision(const char *spec, const char *revision) {
   return cli_format("%s@%s", spec, revision);
 }
 
+/* A revision's name may have slashes. */
+const char *cli_spec_label(const char *spec) {
+  const char *at = strchr(spec, '@');
+  return at && !cli_is_folder(spec) ? at + 1 : cli_base_name(spec);
+}
+
 static xcoder_status check_label(const cli_setting *setting, size_t index, xcoder_error *err) {
   const char *label = setting->labels[index];
-  if (!*label || strlen(label) > MAX_LABEL_BYTES || !cli_is_utf8(label) || strpbrk(label, ",=\"\t\n\r/"))
+  if (!*label || strlen(label) > MAX_LABEL_BYTES || !cli_is_utf8(label) || strpbrk(label, ",=\"\t\n\r"))
     return cli_fail(err, XCODER_USAGE, "--checkpoints: the label '%.200s' was found, expected 1 to %d bytes of text "
-                    "without comma, '=', quote or '/'", label, MAX_LABEL_BYTES);
+                    "without comma, '=' or quote", label, MAX_LABEL_BYTES);
   for (size_t i = 0; i < index; i++)
     if (strcmp(setting->labels[i], label) == 0)
       return cli_fail(err, XCODER_USAGE, "--checkpoints: the label '%s' was found twice (use LABEL=SPEC)", label);
@@ -54,9 +60,7 @@ static xcoder_status add_item(cli_setting *setting, size_t index, const char *it
   while (n > 1 && item[n - 1] == '/')
     n--;
   char *spec = cli_format("%.*s", (int)n, item);
-  const char *name = spec ? cli_base_name(spec) : NULL;
-  const char *revision = name ? strchr(name, '@') : NULL;
-  return add_checkpoint(setting, index, name ? cli_copy(revision ? revision + 1 : name) : NULL, spec, err);
+  return add_checkpoint(setting, index, spec ? cli_copy(cli_spec_label(spec)) : NULL, spec, err);
 }
 
 static xcoder_status check_sizes(const cli_setting *setting, xcoder_error *err) {

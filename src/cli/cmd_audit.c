@@ -56,10 +56,9 @@ static xcoder_status list_revisions(audit_job *job, xcoder_error *err) {
                     "--revisions)");
   for (size_t i = 0; !status && !(model && revisions->n_items) && i < (model ? 1 : list->n_items); i++) {
     const char *item = model ? model : list->items[i], *equals = strchr(item, '=');
-    const char *at = strrchr(item, '@');
     status = equals
                  ? add_revision(job, cli_format("%.*s", (int)(equals - item), item), cli_copy(equals + 1), false, err)
-                 : add_revision(job, cli_copy(at ? at + 1 : cli_base_name(item)), cli_copy(item), false, err);
+                 : add_revision(job, cli_copy(cli_spec_label(item)), cli_copy(item), false, err);
   }
   bool has_main = !model || !revisions->n_items;
   for (size_t i = 0; !status && model && i < revisions->n_items; i++) {

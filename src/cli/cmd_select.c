@@ -17,7 +17,7 @@ static char *find_spec(const cli_values *values, const char *label) {
     const char *item = list->items[i], *equals = strchr(item, '=');
     if (equals && (size_t)(equals - item) == n && strncmp(item, label, n) == 0)
       return cli_copy(equals + 1);
-    if (!equals && strcmp(cli_base_name(item), label) == 0)
+    if (!equals && strcmp(cli_spec_label(item), label) == 0)
       return cli_copy(item);
   }
   const char *model = cli_text(values, OPT_MODEL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* crosscoder tokenize: text to sequences of tokens or to ids, and back. */
+#include "estimate.h"
 #include "setting.h"
 #include "signals.h"
 #include "text.h"
@@ -195,6 +196,20 @@ static xcoder_status build_sequences(cli_setting *setting, xcoder_error *err) {
   return status ? status : print_languages(setting->corpus, err);
 }
 
+static xcoder_status estimate(cli_setting *setting, xcoder_error *err) {
+  const cli_value *corpus = &setting->values->value[OPT_CORPUS];
+  cli_needs needs;
+  if (cli_flag(setting->values, OPT_DECODE))
+    return cli_fail(err, XCODER_USAGE, "--estimate and --decode were found, expected one of them");
+  for (size_t i = 0; i < corpus->n_items; i++)
+    if (strcmp(corpus->items[i], "-") == 0 || xcoder_tokens_recognize(corpus->items[i]))
+      return cli_fail(err, XCODER_USAGE, "--estimate: %s was found, expected files of text", corpus->items[i]);
+  xcoder_status status = cli_estimate_tokenize(setting, &needs, err);
+  if (!status)
+    cli_print_needs(&needs, false);
+  return status;
+}
+
 xcoder_status cli_tokenize(cli_call *call, xcoder_error *err) {
   cli_setting setting;
   cli_setting_init(&setting, call);
@@ -209,7 +224,9 @@ xcoder_status cli_tokenize(cli_call *call, xcoder_error *err) {
     status = cli_need_tokenizer(&setting, err);
   if (!status && cli_flag(&call->values, OPT_ADD_SPECIAL))
     status = xcoder_tokenizer_add_special(setting.tokenizer, err);
-  if (!status && cli_flag(&call->values, OPT_DECODE))
+  if (!status && cli_flag(&call->values, OPT_ESTIMATE))
+    status = estimate(&setting, err);
+  else if (!status && cli_flag(&call->values, OPT_DECODE))
     status = decode(&setting, err);
   else if (!status && cli_flag(&call->values, OPT_IDS))
     status = encode_documents(&setting, err);

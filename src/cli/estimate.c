@@ -245,7 +245,8 @@ static void print_lines(const cli_needs *n) {
   char size[32], time[32];
   printf("memory          %s\n", cli_size(n->memory_bytes, size));
   printf("disk            %s\n", cli_size(n->disk_bytes, size));
-  printf("floating point  %.3g operations, %.3g a second measured here\n", n->flops, n->flops_per_second);
+  if (n->flops > 0)
+    printf("floating point  %.3g operations, %.3g a second measured here\n", n->flops, n->flops_per_second);
   printf("expected time   %s (%.2f hours)\n", cli_duration(n->seconds, time), n->seconds / 3600);
   printf("processor time  %s, all threads together\n", cli_duration(n->processor_seconds, time));
 }

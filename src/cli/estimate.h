@@ -26,6 +26,10 @@ xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, c
 xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *info, size_t length, xcoder_device *device,
                                 cli_pace pace[CLI_CLOCKS], xcoder_error *err);
 
+/* Tokenizes the beginning of a corpus of text: how many tokens that were, whether it was all, and the seconds. */
+xcoder_status cli_measure_text(cli_setting *setting, cli_id which, double *n_tokens, bool *all,
+                               double seconds[CLI_CLOCKS], xcoder_error *err);
+
 /* Parameters of one block and of the embedding (the head has as many); bytes of one in the weight files. */
 double cli_block_parameters(const xcoder_model_info *info);
 /* Nodes of an example. With --steps=auto every one has ten, and some have twenty more, or sixty. */
@@ -75,6 +79,9 @@ void cli_print_needs(const cli_needs *needs, bool json);
  * inspected are left out. `n_tokens` of text in sequences of `length`. `device` may be NULL: no hours. */
 xcoder_status cli_estimate_audit(char *const *folders, size_t n, double n_tokens, size_t length, xcoder_device *device,
                                  cli_needs *needs, xcoder_error *err);
+
+/* Tokenizing the corpus, measured on its beginning. */
+xcoder_status cli_estimate_tokenize(cli_setting *setting, cli_needs *needs, xcoder_error *err);
 
 /* A text of `n_tokens` in sequences of at most `longest`, of which `n_rows` are compared. */
 typedef struct cli_sample { double n_tokens, longest, n_rows; } cli_sample;

@@ -64,6 +64,23 @@ xcoder_status cli_estimate_audit(char *const *folders, size_t n, double n_tokens
   return XCODER_OK;
 }
 
+/* ---- tokenize ---- */
+
+xcoder_status cli_estimate_tokenize(cli_setting *setting, cli_needs *needs, xcoder_error *err) {
+  double measured = 0, seconds[CLI_CLOCKS] = {0};
+  bool all = false;
+  *needs = (cli_needs){0};
+  const xcoder_status status = cli_measure_text(setting, OPT_CORPUS, &measured, &all, seconds, err);
+  if (status)
+    return status;
+  const double n_tokens = all ? measured : fmax(measured, cli_text_tokens(setting, OPT_CORPUS));
+  const double bytes = cli_flag(setting->values, OPT_IDS) ? 0 : 4 * n_tokens; /* ids are printed as they are made */
+  needs->memory_bytes = cli_process_bytes() + bytes;
+  needs->disk_bytes = cli_is_set(setting->values, OPT_OUT) ? bytes + 128 : 0;
+  add_seconds(needs, seconds[CLI_WALL] * n_tokens / measured, seconds[CLI_PROCESSORS] * n_tokens / measured);
+  return XCODER_OK;
+}
+
 /* ---- similarity ---- */
 
 static double blocks_up_to(const xcoder_model_info *info, long layer) {

@@ -157,3 +157,29 @@ xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, c
     pace[CLI_WALL].write_seconds = measure_disk(job->out);
   return status;
 }
+
+xcoder_status cli_measure_text(cli_setting *setting, cli_id which, double *n_tokens, bool *all,
+                               double seconds[CLI_CLOCKS], xcoder_error *err) {
+  enum { SAMPLE = 300000 };
+  xcoder_tokens_options options = cli_tokens_options(setting->values);
+  const uint64_t most = options.max_tokens;
+  xcoder_corpus *corpus = NULL;
+  xcoder_tokens *tokens = NULL;
+  options.max_tokens = options.length > SAMPLE ? options.length : SAMPLE;
+  if (most && most < options.max_tokens)
+    options.max_tokens = most;
+  xcoder_status status = cli_open_corpus(setting->values, which, &corpus, err);
+  const moment from = now();
+  if (!status)
+    status = xcoder_tokens_build(corpus, setting->tokenizer, &options, &setting->call->monitor, &tokens, err);
+  const moment to = now();
+  if (!status) {
+    *n_tokens = (double)xcoder_tokens_start(tokens)[xcoder_tokens_sequences(tokens)];
+    *all = *n_tokens + (double)options.length <= (double)options.max_tokens || options.max_tokens == most;
+    for (int clock = 0; clock < CLI_CLOCKS; clock++)
+      seconds[clock] = passed(&from, &to, (cli_clock)clock);
+  }
+  xcoder_tokens_free(tokens);
+  xcoder_corpus_close(corpus);
+  return status;
+}

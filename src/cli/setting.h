@@ -48,6 +48,8 @@ xcoder_status cli_need_coder(cli_setting *setting, const char *path, xcoder_erro
 
 /* checkpoints.c: the folder SPEC/REVISION where there is one, else SPEC@REVISION. Freed with free(). */
 char *cli_name_revision(const char *spec, const char *revision);
+/* What a checkpoint without a label is called: its revision, else the last part of its path. Points into `spec`. */
+const char *cli_spec_label(const char *spec);
 /* result.c: the path of a CSV, that of --out or a temporary one; then what was written there is printed unless it was
  * asked for by --out, as JSON with `json`, nothing unless it is `there`. Frees `path`; passes `status` on. */
 xcoder_status cli_open_result(cli_call *call, const char *given, const char *name, char **path, xcoder_error *err);

@@ -30,8 +30,10 @@ static xcoder_status read_taker(const cli_setting *setting, const char *item, re
   char *spec = status ? NULL : cli_copy(equals + 1);
   for (size_t n = spec ? strlen(spec) : 0; n > 1 && spec[n - 1] == '/'; n--)
     spec[n - 1] = '\0';
-  const char *base = spec ? cli_base_name(spec) : NULL, *revision = base ? strchr(base, '@') : NULL;
-  out->name = base ? cli_format("%s in %s", revision ? revision + 1 : base, info->labels[out->slot]) : NULL;
+  out->name = spec ? cli_format("%s in %s", cli_spec_label(spec), info->labels[out->slot]) : NULL;
+  for (char *p = out->name; p && *p; p++)
+    if (*p == '/') /* it names a folder */
+      *p = '_';
   free(spec);
   return !status && !out->name ? cli_fail_memory(err) : status;
 }

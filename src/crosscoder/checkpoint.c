@@ -86,7 +86,8 @@ xcoder_status xci_checkpoint_result(xci_trainer *trainer, const char *folder, xc
   const xcoder_info *info = &trainer->info;
   char *path = NULL;
   float *vector = NULL;
-  bool ranked = info->activation == XCODER_TOPK, threshold = info->threshold >= 0 || info->activation == XCODER_JUMP_RELU;
+  bool ranked = info->activation == XCODER_TOPK;
+  bool threshold = info->threshold >= 0 || info->activation == XCODER_JUMP_RELU;
   xcoder_status status = xci_join_path(folder, "crosscoder.safetensors", &path, err);
   if (!status) status = xci_safetensors_create(&writer, err);
   if (!status) status = add_tensors(writer, trainer, XCI_VALUE, "", made, err);
@@ -115,8 +116,8 @@ static xcoder_status add_thresholds(xci_safetensors_writer *writer, const xci_tr
   xci_jump_thresholds(trainer, theta);
   for (size_t i = 0; i < *shape; i++)
     if (!isfinite(trainer->log_theta[XCI_VALUE][i]) || isnan(theta[i]))
-      return xci_fail(err, XCODER_DIVERGED, "training diverged: step %" PRIu64 ": threshold %zu is not a finite number, "
-                      "so nothing was saved (try a lower learning rate)", trainer->step, i);
+      return xci_fail(err, XCODER_DIVERGED, "training diverged: step %" PRIu64 ": threshold %zu is not a finite "
+                      "number, so nothing was saved (try a lower learning rate)", trainer->step, i);
   xcoder_status status = xci_safetensors_add(writer, "threshold", XCI_F32, 1, shape, theta, err);
   for (int slot = XCI_VALUE; slot <= XCI_MOMENT2 && !status; slot++)
     status = xci_safetensors_add(writer, xci_log_threshold_names[slot], XCI_F32, 1, shape, trainer->log_theta[slot],

@@ -85,7 +85,7 @@ static xcoder_status check_number(const char *name, double value, bool zero, xco
   return xci_fail(err, XCODER_USAGE, "train: %s is %g, expected %s 0 to 1e9", name, value, zero ? "" : "above");
 }
 
-/* From shares of what scaled activations have to absolute numbers: the norm of a checkpoint's is sqrt(d) in the mean. */
+/* From shares of what scaled activations have to absolute numbers: a checkpoint's norm is sqrt(d) in the mean. */
 xcoder_status xci_jump_resolve(xcoder_train_options *o, size_t n_checkpoints, size_t d_model, xcoder_error *err) {
   xcoder_status status = check_number("the bandwidth of jumprelu", o->bandwidth, false, err);
   if (!status) status = check_number("the first threshold of jumprelu", o->initial_threshold, false, err);

@@ -46,9 +46,17 @@ for file in gated/transfer/*/effects/pairs-pairs.csv; do
   [ "$(wc -l <"$file")" -eq "$rows" ] || fail "a transfer has effects of $(wc -l <"$file") features, the run of $rows"
 done
 
-# jumprelu: the same bits at any number of threads, effects, and no device but the processor.
-sed -e 's/^out: alone/out: jump/' alone.yaml >jump.yaml
-printf 'activation: jumprelu\nl0: 0.005\n' >>jump.yaml
+# jumprelu: the same bits at any number of threads, effects, and no device but the processor. Its revisions have slashes in
+# their names, as branches and tags may.
+hub=$work/hub/models--o--m
+mkdir -p "$hub/refs/early" "$hub/snapshots"
+ln -s "$model" "$hub/snapshots/0000000000000000000000000000000000000001"
+printf %s 0000000000000000000000000000000000000001 >"$hub/refs/early/tag"
+cp "$hub/refs/early/tag" "$hub/refs/main"
+HF_HUB_CACHE=$work/hub
+export HF_HUB_CACHE
+sed -e 's/^out: alone/out: jump/' -e 's/^checkpoints: .*/model: o\/m\nrevisions: [early\/tag, main]/' alone.yaml >jump.yaml
+printf 'activation: jumprelu\nl0: 0.005\ntransfer: {main: o/m@early/tag}\n' >>jump.yaml
 expect 2 "--activation=jumprelu is trained by the processor alone" "$program" run jump.yaml --device=opencl
 [ -e jump ] && fail "a refused run left a folder"
 expect 0 "" "$program" run jump.yaml --estimate
@@ -59,6 +67,14 @@ contains "activation: jumprelu"
 expect 0 "" "$program" train --config=jump.yaml --out=jump2 --threads=3
 cmp jump/crosscoder.safetensors jump2/crosscoder.safetensors || fail "jumprelu: other bits with other threads"
 cmp jump/metrics.csv jump2/metrics.csv || fail "jumprelu: other metrics with other threads"
+
+expect 0 "" "$program" accuracy --checkpoints=o/m@early/tag,o/m@main --task=pairs:pairs.jsonl --out=first.csv
+expect 0 "" "$program" accuracy --model=o/m --revisions=early/tag,main --task=pairs:pairs.jsonl --out=second.csv
+cmp first.csv second.csv || fail "a revision with a slash has two labels"
+grep -q '^early/tag,' first.csv || fail "no label with a slash"
+expect 0 "" "$program" compare jump jump2 --out=slash --json
+[ -s "jump/transfer/early_tag in main/transfer.json" ] || fail "no transfer from a revision with a slash"
+unset HF_HUB_CACHE
 
 # Nothing changed: nothing is done again.
 expect 0 "" "$program" run plan.yaml

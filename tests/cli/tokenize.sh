@@ -41,6 +41,7 @@ expect 3 "No such file" "$program" tokenize --tokenizer="$model" --corpus=none.t
 awk 'BEGIN { for (i = 0; i < 100; i++) print "The cat near the dogs sings. " i }' >text.txt
 expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=text.txt --length=16 --out=tokens.npy
 contains "written to tokens.npy"
+cp stdout built
 hash=$(sed 's/.*hash \([0-9a-f]*\).*/\1/' stdout)
 expect 0 "" "$program" inspect tokens.npy
 contains "kind: npy"
@@ -48,6 +49,15 @@ expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=tokens.npy --lengt
 contains "$hash"
 expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=tokens.npy --length=16 --decode
 contains "cat near the dogs"
+expect 0 "" "$program" tokenize --tokenizer="$model" --corpus=text.txt --length=16 --out=none.npy --estimate
+contains "processor time"
+tokens=$(sed -n 's/.*sequences, \([0-9]*\) tokens.*/\1/p' built)
+grep -q "^disk  *$(awk -v n="$tokens" 'BEGIN { printf "%.1f KiB", (4 * n + 128) / 1024 }')" stdout ||
+  fail "the estimate's disk is not that of $tokens tokens: $(cat stdout)"
+[ -e none.npy ] && fail "an estimate wrote tokens"
+expect 2 "expected files of text" "$program" tokenize --tokenizer="$model" --corpus=tokens.npy --estimate
+expect 2 "expected files of text" "$program" tokenize --tokenizer="$model" --corpus=- --estimate
+expect 2 "one of them" "$program" tokenize --tokenizer="$model" --corpus=text.txt --decode --estimate
 expect 2 "exists already" "$program" tokenize --tokenizer="$model" --corpus=text.txt --length=16 --out=tokens.npy
 expect 2 "it is an input" "$program" tokenize --tokenizer="$model" --corpus=text.txt --length=16 --out=text.txt --force
 expect 3 "" "$program" tokenize --tokenizer="$model" --corpus=texts.jsonl --length=1024

@@ -49,6 +49,20 @@ typedef struct zip64_numbers {
   unsigned extra_id, extra_bytes;
 } zip64_numbers;
 
+/* Behind each payload, as where sizes were not known when the local header was written: 0, 16 or 24 bytes, the latter
+ * with sizes of 8 bytes each. Its numbers may be anything: the directory's count. */
+static struct {
+  unsigned bytes;
+  uint64_t spoiled;
+} descriptor;
+
+static void forge_descriptor(const void *bytes, size_t n) {
+  if (descriptor.bytes == 0) return;
+  forge(&file, "PK\x07\x08", 4);
+  forge_number(&file, 4, crc32(0, bytes, (uInt)n) ^ (descriptor.spoiled & UINT32_MAX));
+  for (int k = 0; k < 2; k++) forge_number(&file, descriptor.bytes == 24 ? 8 : 4, n ^ descriptor.spoiled);
+}
+
 /* An archive like torch's of more than 4 GB: the second entry's sizes and place stand in an extra field, those of the
  * directory in the zip64 end record. `change` may spoil one of the numbers. */
 static void forge_zip64(void (*change)(zip64_numbers *n)) {
@@ -65,6 +79,8 @@ static void forge_zip64(void (*change)(zip64_numbers *n)) {
     forge(&file, name, strlen(name));
     if (i) forge(&file, four, sizeof four);
     else forge(&file, pickle.bytes, pickle.n);
+    if (i) forge_descriptor(four, sizeof four);
+    else forge_descriptor(pickle.bytes, pickle.n);
   }
   size_t central = file.n;
   zip64_numbers n = {2, 0, central, 0, sizeof four, sizeof four, at[1], 1, 24};
@@ -126,6 +142,8 @@ static void header_wraps(zip64_numbers *n) { n->header = UINT64_MAX; }
 static void header_in_directory(zip64_numbers *n) { n->header = n->offset; }
 static void header_of_other(zip64_numbers *n) { n->header = 0; }
 static void other_extra(zip64_numbers *n) { n->extra_id = 2; }
+static void size_with_descriptor(zip64_numbers *n) { n->size = n->packed = 16 + 24; }
+static void size_into_directory(zip64_numbers *n) { n->size = n->packed = 16 + 25; }
 static void short_extra(zip64_numbers *n) { n->extra_bytes = 16; }
 static void long_extra(zip64_numbers *n) { n->extra_bytes = 25; }
 
@@ -160,6 +178,36 @@ START_TEST(test_zip64) {
     forge_zip64(cases[i].change);
     expect(cases[i].wanted, cases[i].words, what);
   }
+}
+END_TEST
+
+START_TEST(test_descriptors) {
+  static const struct {
+    unsigned bytes;
+    uint64_t spoiled;
+    void (*change)(zip64_numbers *n);
+    xcoder_status wanted;
+    const char *words;
+  } cases[] = {
+    {16, 0, NULL, XCODER_OK, NULL},
+    {24, 0, NULL, XCODER_OK, NULL},
+    {24, 1, NULL, XCODER_OK, NULL},
+    {24, UINT64_MAX, NULL, XCODER_OK, NULL},
+    {24, 0, size_with_descriptor, XCODER_FORMAT, "an entry of 40 bytes"},
+    {24, 0, size_into_directory, XCODER_FORMAT, "go beyond the entries"},
+    {24, 0, header_of_other, XCODER_FORMAT, "another name"},
+    {24, 0, size_wraps, XCODER_FORMAT, "a/data/0"},
+    {24, 0, short_extra, XCODER_FORMAT, NULL},
+  };
+  forge_state();
+  for (size_t i = 0; i < LENGTH(cases); i++) {
+    char what[32];
+    snprintf(what, sizeof what, "descriptor case %zu", i);
+    descriptor.bytes = cases[i].bytes, descriptor.spoiled = cases[i].spoiled;
+    forge_zip64(cases[i].change);
+    expect(cases[i].wanted, cases[i].words, what);
+  }
+  descriptor.bytes = 0;
 }
 END_TEST
 
@@ -333,6 +381,7 @@ int main(void) {
   Suite *suite = suite_create("forged torch.save");
   TCase *tcase = tcase_create("forged");
   tcase_add_test(tcase, test_zip64);
+  tcase_add_test(tcase, test_descriptors);
   tcase_add_test(tcase, test_functions);
   tcase_add_test(tcase, test_legacy);
   suite_add_tcase(suite, tcase);
