@@ -46,8 +46,8 @@ for file in gated/transfer/*/effects/pairs-pairs.csv; do
   [ "$(wc -l <"$file")" -eq "$rows" ] || fail "a transfer has effects of $(wc -l <"$file") features, the run of $rows"
 done
 
-# jumprelu: the same bits at any number of threads, effects, and no device but the processor. Its revisions have slashes in
-# their names, as branches and tags may.
+# jumprelu: the same bits at any number of threads, effects, and no device but the processor. Its revisions have slashes
+# in their names, as branches and tags may.
 hub=$work/hub/models--o--m
 mkdir -p "$hub/refs/early" "$hub/snapshots"
 ln -s "$model" "$hub/snapshots/0000000000000000000000000000000000000001"
@@ -55,7 +55,8 @@ printf %s 0000000000000000000000000000000000000001 >"$hub/refs/early/tag"
 cp "$hub/refs/early/tag" "$hub/refs/main"
 HF_HUB_CACHE=$work/hub
 export HF_HUB_CACHE
-sed -e 's/^out: alone/out: jump/' -e 's/^checkpoints: .*/model: o\/m\nrevisions: [early\/tag, main]/' alone.yaml >jump.yaml
+sed -e 's/^out: alone/out: jump/' -e 's/^checkpoints: .*/model: o\/m\nrevisions: [early\/tag, main]/' alone.yaml \
+  >jump.yaml
 printf 'activation: jumprelu\nl0: 0.005\ntransfer: {main: o/m@early/tag}\n' >>jump.yaml
 expect 2 "--activation=jumprelu is trained by the processor alone" "$program" run jump.yaml --device=opencl
 [ -e jump ] && fail "a refused run left a folder"
