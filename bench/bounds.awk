@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Usage: awk -f bench/bounds.awk examples/paper/pythia-1b.yaml: the least time that an A100 needs for the plan: a step
-# of training, a batch of attribution, the whole run. Nothing here was measured. A line's time is the larger of its bytes
-# at 1555 GB/s and its operations at 19.5 TFLOP/s (float32) or 312 TFLOP/s (tensor cores, bfloat16); lines follow each
+# of training, a batch of attribution, the whole run. Nothing here was measured. A line's time is the larger of its
+# bytes at 1555 GB/s and its operations at 19.5 TFLOP/s (float32) or 312 TFLOP/s (tensor cores, bfloat16); lines follow each
 # other on one queue, so they add. Bytes of rows that several groups gather count each time, as if no cache helped.
 # The last column is no bound but an assumption: 40 % of the tensor cores' rate, 60 % of the float32 rate in products
 # (30 % in attention), 80 % of the memory's.
+# With -v measured=FILE, what bench/train_step printed with XCODER_OPENCL_PROFILE=1: only its step, each line beside
+# what the device took for it, and how many times the bound that is; -v batch=N -v latents=N: its sizes; -v factor=F: of
+# the encoder's product (6 on tensor cores, 3 with three products, 0 without).
 function largest(a, b) { return a > b ? a : b }
 
 # kind: p product (of `factor` times as many operations on tensor cores, 0: float32), a attention, o other
-function row(name, launches, bytes, flops, kind, factor,   peak, share, by_flops, by_bytes) {
+# kernels: whose measured times belong to it; none are measured twice
+function row(name, launches, bytes, flops, kind, factor, kernels,   peak, share, by_flops, by_bytes) {
   peak = factor ? 312e12 / factor : 19.5e12
   share = factor ? 0.4 : kind == "a" ? 0.3 : 0.6
   by_bytes = bytes / 1.555e12
@@ -18,14 +22,25 @@ function row(name, launches, bytes, flops, kind, factor,   peak, share, by_flops
   sum_least += least
   sum_likely += likely
   sum_launches += launches
-  if (!silent)
+  if (measured != "") compare(name, launches, bytes, flops, kernels)
+  else if (!silent)
     printf "%-46s %5d %9.3f %10.1f %9.3f %9.3f\n", name, launches, bytes / 1e9, flops / 1e9, least * 1e3, likely * 1e3
+}
+function compare(name, launches, bytes, flops, kernels,   i, n, part, took) {
+  took = 0
+  n = split(kernels, part, " ")
+  for (i = 1; i <= n; i++) { took += seconds[part[i]] / steps; delete seconds[part[i]] }
+  sum_took += took
+  printf "%-46s %5d %9.3f %10.1f %9.3f ", name, launches, bytes / 1e9, flops / 1e9, least * 1e3
+  if (took > 0) printf "%9.3f %7.2f\n", took * 1e3, took / least
+  else printf "%9s %7s\n", "-", "-"
 }
 function start(title) {
   sum_least = sum_likely = sum_launches = 0
   if (silent) return
   print "\n" title
-  printf "%-46s %5s %9s %10s %9s %9s\n", "kernels", "runs", "GB", "GFLOP", "least ms", "assumed"
+  printf "%-46s %5s %9s %10s %9s %9s%s\n", "kernels", "runs", "GB", "GFLOP", "least ms",
+    measured != "" ? "measured" : "assumed", measured != "" ? "   ratio" : ""
 }
 function finish() {
   if (!silent) printf "%-46s %5d %30.3f %9.3f\n", "sum", sum_launches, sum_least * 1e3, sum_likely * 1e3
@@ -34,20 +49,21 @@ function finish() {
 # One training step: B samples of C = n d columns, D features, L0 codes a sample. factor: of the encoder's product.
 function step(factor,   B, C, D, N, W) {
   B = batch; C = n * d; D = latents; N = B * l0; W = C * D
-  row("gather_samples", 1, 6 * B * C, B * C, "o", 0)
+  row("gather_samples", 1, 6 * B * C, B * C, "o", 0, "gather_samples")
   row("encode: gemm" (factor ? "_bf16" (factor > 1 ? "x" factor : "") : ""), 1, 4 * (B * C + W + B * D), 2 * B * W, "p",
-      factor)
-  row("gate", 1, 8 * B * D, 2 * B * D, "o", 0)
-  row("count_rows, scan, limit_list, write_rows", 4, 8 * B * D + 8 * N, 0, "o", 0)
-  row("decode (and residual)", 1, 4 * (N * C + 2 * B * C), 2 * N * C, "o", 0)
-  row("row_norms", 1, 4 * W, 2 * W, "o", 0)
-  row("the same for columns, mark_latents", 6, 8 * B * D + 12 * N, 0, "o", 0)
-  row("column_parts, add_parts, row_errors", 3, 8 * B * C, 3 * B * C, "o", 0)
-  row("code_gradients, latent_sums, weigh", 4, 8 * N * C, 2 * N * C, "o", 0)
-  row("gather_gradient W_dec", 1, 4 * (N * C + 2 * W), 2 * N * C + 2 * W, "o", 0)
-  row("gather_gradient W_enc", 1, 4 * (N * C + W), 2 * N * C, "o", 0)
-  row("square_parts, sum_pairs", 13, 8 * W, 4 * W, "o", 0)
-  row("adam", 4, 2 * 28 * W, 2 * 12 * W, "o", 0)
+      factor, "gemm gemm_bf16 gemm_bf16x3 gemm_bf16x6 CLBlast")
+  row("gate", 1, 8 * B * D, 2 * B * D, "o", 0, "gate")
+  row("count_rows, scan, limit_list, write_rows", 6, 8 * B * D + 8 * N, 0, "o", 0,
+      "count_rows scan limit_list write_rows")
+  row("decode (and residual)", 1, 4 * (N * C + 2 * B * C), 2 * N * C, "o", 0, "decode")
+  row("row_norms", 1, 4 * W, 2 * W, "o", 0, "row_norms")
+  row("count_columns and so on, mark_latents", 4, 8 * B * D + 12 * N, 0, "o", 0,
+      "count_columns add_counts write_columns mark_latents")
+  row("column_parts, add_parts, row_errors", 3, 8 * B * C, 3 * B * C, "o", 0, "column_parts add_parts row_errors")
+  row("code_gradients, latent_sums, weigh", 4, 8 * N * C, 2 * N * C, "o", 0, "code_gradients latent_sums weigh")
+  row("gather_gradient W_dec, W_enc", 2, 4 * (2 * N * C + 3 * W), 4 * N * C + 2 * W, "o", 0, "gather_gradient")
+  row("square_parts, sum_pairs", 13, 8 * W, 4 * W, "o", 0, "square_parts sum_pairs")
+  row("adam", 4, 2 * 28 * W, 2 * 12 * W, "o", 0, "adam")
 }
 
 # A step of the beginning, when so many features fire that everything is a dense product.
@@ -83,6 +99,23 @@ function backward(R, keys, factor,   wide) {
   row("activate_backward", 1, 12 * R * mlp, 30 * R * mlp, "o", 0)
   row("weights: widen", 4, wide * (4 * d * d + 2 * d * mlp), 0, "o", 0)
 }
+# Everything that bench/train_step measured; what no line names is told.
+function read_measured(   line, part) {
+  while ((getline line < measured) > 0) {
+    split(line, part, " ")
+    if (part[1] == "steps") steps = part[2]
+    if (part[1] == "kernel") seconds[part[2]] = part[4]
+  }
+  if (!steps) { print "no measured kernels in " measured; exit 1 }
+}
+function show_measured(   k, rest) {
+  read_measured()
+  start("A step of " batch " samples with " l0 " codes each: what an A100 needs at least, and what this device took")
+  step(factor)
+  for (k in seconds) { rest = rest " " k; sum_took += seconds[k] / steps }
+  if (rest != "") print "in none of these lines:" rest
+  printf "%-46s %5d %30.3f %9.3f %7.2f\n", "sum", sum_launches, sum_least * 1e3, sum_took * 1e3, sum_took / sum_least
+}
 function times(k) { total_least += k * sum_least / 3600; total_likely += k * sum_likely / 3600 }
 function line(name, k) {
   times(k)
@@ -115,8 +148,8 @@ function whole(title, models, coder,   T) {
 /^ +step[0-9]+:/ { n++ }
 /^ +- / { tasks++ }
 /^layer:/ { low = $2 + 1 }
-/^latents:/ { latents = $2 }
-/^batch-size:/ { batch = $2 }
+/^latents:/ && !latents { latents = $2 }
+/^batch-size:/ && !batch { batch = $2 }
 /^tokens:/ { tokens = $2 * ($2 ~ /M/ ? 1e6 : 1) }
 /^length:/ { length_ = $2 }
 /^steps:/ { nodes = $2 }
@@ -128,6 +161,7 @@ END {
   prompt = 10
   pairs = 1000 * tasks
   eval_tokens = eval_batches * eval_sequences * length_
+  if (measured != "") { show_measured(); exit }
   printf "\nPlan: %d checkpoints of Pythia-1B, %d of %d blocks, %d features, %.0fM tokens, %d tasks, %d nodes.\n",
     n, low, blocks, latents, tokens / 1e6, tasks, nodes
   start("One training step of " batch " samples with " l0 " codes each, encoder in float32 by six products of bfloat16")

@@ -11,6 +11,7 @@ typedef float float2 __attribute__((ext_vector_type(2)));
 #define group_y() __nvvm_read_ptx_sreg_ctaid_y()
 #define get_group_id(d) ((size_t)((d) == 0 ? group_x() : group_y()))
 #define get_num_groups(d) ((size_t)((d) == 0 ? __nvvm_read_ptx_sreg_nctaid_x() : __nvvm_read_ptx_sreg_nctaid_y()))
+#define get_global_offset(d) __nvvm_read_ptx_sreg_nctaid_z() /* as dear: the driver keeps it in such a register */
 #define get_global_id(d) (get_group_id(0) * 256 + get_local_id(0))
 typedef float float4 __attribute__((ext_vector_type(4)));
 typedef unsigned int uint2 __attribute__((ext_vector_type(2)));

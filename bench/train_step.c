@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Time of one training step of the crosscoder: encode, backward, update. Synthetic weights and activations. The device
- * is that of BENCH_DEVICE, else the processor. */
+ * is that of BENCH_DEVICE, else the processor. With XCODER_OPENCL_PROFILE set also what each kernel took. */
+#include "config.h"
+
 #include "base/half.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "compute/compute.h"
 #include "compute/cpu/coder_kernels.h"
+#if HAVE_OPENCL
+#include "compute/opencl/opencl.h"
+#endif
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +118,18 @@ static void run_step(const bench *q, xcoder_device *device, xci_coder *coder, co
     if (step == 2 || seconds[i] < best[i]) best[i] = seconds[i];
 }
 
+/* What the kernels took in the last `steps`; 0: only forgets what was before. */
+static void print_kernels(xcoder_device *device, int steps) {
+#if HAVE_OPENCL
+  if (getenv("XCODER_OPENCL_PROFILE") == NULL || strcmp(device->ops->name, "opencl") != 0) return;
+  if (steps > 0) printf("steps %d\n", steps);
+  xci_cl_profile(device, steps > 0 ? stdout : NULL);
+#else
+  (void)device;
+  (void)steps;
+#endif
+}
+
 int main(int argc, char **argv) {
   if (argc != 7 && argc != 8) {
     fprintf(stderr, "usage: %s CHECKPOINTS WIDTH LATENTS BATCH L0 STEPS [THREADS]\n", argv[0]);
@@ -133,7 +150,10 @@ int main(int argc, char **argv) {
   double best[N_PHASES] = {0};
   xcoder_traffic before, after;
   xcoder_device_traffic(device, &before);
-  for (int step = 1; step <= q.n_steps + 1; step++) run_step(&q, device, coder, x, (uint64_t)step, &losses, best);
+  for (int step = 1; step <= q.n_steps + 1; step++) {
+    run_step(&q, device, coder, x, (uint64_t)step, &losses, best);
+    if (step == 1) print_kernels(device, 0);
+  }
   if (xcoder_device_traffic(device, &after)) {
     double steps = q.n_steps + 1;
     printf("%s: %s\na step: %.1f commands, %.1f waits, %.1f MB up, %.3f MB down, %.6f s with nothing queued\n",
@@ -149,6 +169,7 @@ int main(int argc, char **argv) {
          xci_coder_kernels_select()->name, xcoder_threads(), losses.l0, losses.loss, losses.gradient_norm,
          (double)usage.ru_maxrss / 1048576);
   for (int i = 0; i < N_PHASES; i++) printf("%s %.6f\n", phase_names[i], best[i]);
+  print_kernels(device, q.n_steps);
   device->ops->coder_free(device, coder);
   xci_free(x);
   xci_free(q.scratch);

@@ -126,7 +126,7 @@ INLINE void attend(uint blocks, global const uint *tasks, uint n_tasks, uint n_h
                    float scale, global const float *slopes, global const float *q, global const float *k,
                    global const float *v, global float *context, global float *statistic, local attention_memory *m) {
   uint id = get_local_id(0), tx = id % 16, ty = id / 16;
-  uint head = get_group_id(1), kv_head = head / (n_heads / n_kv_heads);
+  uint head = GROUP_Y, kv_head = head / (n_heads / n_kv_heads);
   uint slab = get_group_id(0) / n_tasks, column0 = slab * 64 * blocks;
   global const uint *task = tasks + 4 * (get_group_id(0) % n_tasks);
   uint first_query = task[0], n_queries = task[1], start = task[2], n_keys = first_query + n_queries - start;

@@ -103,7 +103,7 @@ KERNEL attention_dq(global const float *q, global const float *k, global const f
                     global const uint *position, global const float *slopes, uint n_rows, uint n_heads,
                     uint heads_per_key, uint d_head, float scale, global float *dq) {
   local float space[SPACE], s[SIDE][SIDE + 1];
-  uint query0 = get_group_id(0) * SIDE, head = get_group_id(1) % n_heads, channel = get_group_id(1) / n_heads * SLICE;
+  uint query0 = get_group_id(0) * SIDE, head = GROUP_Y % n_heads, channel = GROUP_Y / n_heads * SLICE;
   uint tx = get_local_id(0) % 16, ty = get_local_id(0) / 16;
   uint width = n_heads * d_head, kv_width = n_heads / heads_per_key * d_head, last = min(query0 + SIDE, n_rows);
   float dot[4], d_dot[4], p[4], ds[4], sum[4 * PIECES], slope = slopes ? slopes[head] : 0;
@@ -130,8 +130,8 @@ KERNEL attention_dkv(global const float *q, global const float *k, global const 
                      global const uint *position, global const float *slopes, uint n_rows, uint n_heads,
                      uint heads_per_key, uint d_head, float scale, global float *dk, global float *dv) {
   local float space[SPACE], s[SIDE][SIDE + 1], t[SIDE][SIDE + 1];
-  uint n_kv_heads = n_heads / heads_per_key, key0 = get_group_id(0) * SIDE, kv_head = get_group_id(1) % n_kv_heads;
-  uint channel = get_group_id(1) / n_kv_heads * SLICE, tx = get_local_id(0) % 16, ty = get_local_id(0) / 16;
+  uint n_kv_heads = n_heads / heads_per_key, key0 = get_group_id(0) * SIDE, kv_head = GROUP_Y % n_kv_heads;
+  uint channel = GROUP_Y / n_kv_heads * SLICE, tx = get_local_id(0) % 16, ty = get_local_id(0) / 16;
   uint width = n_heads * d_head, kv_width = n_kv_heads * d_head, end = min(key0 + SIDE, n_rows);
   float dot[4], d_dot[4], p[4], ds[4], sum_k[4 * PIECES], sum_v[4 * PIECES];
   k += kv_head * d_head;

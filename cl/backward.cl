@@ -58,7 +58,7 @@ float activation_slope(uint kind, float x) {
 KERNEL activate_backward(global const float *up, global const float *bias, global const float *gate,
                          global const float *gate_bias, uint kind, uint width, global float *d_act,
                          global float *d_gate) {
-  uint k = get_group_id(1) * GROUP + get_local_id(0);
+  uint k = GROUP_Y * GROUP + get_local_id(0);
   if (k >= width) return;
   size_t at = get_group_id(0) * (size_t)width + k;
   float d = d_act[at], u = up[at];
@@ -160,7 +160,7 @@ KERNEL head_gradient(global const float *h, global const uchar *u, uint type, gl
 /* out[r] = sum of the rows of x in r's list, in its order; the lists' beginnings are numbers[first ..]. */
 KERNEL sum_rows(global const float *x, global const uint *numbers, uint first, uint n_rows, uint width,
                 global float *out) {
-  uint k = get_group_id(1) * GROUP + get_local_id(0), row = get_group_id(0);
+  uint k = GROUP_Y * GROUP + get_local_id(0), row = get_group_id(0);
   if (k >= width) return;
   global const uint *start = numbers + first, *from = start + n_rows + 1;
   float sum = 0;

@@ -22,7 +22,7 @@ KERNEL decode(global const uint *start, global const uint *index, global const f
               global float *out) {
   local uint latent[GROUP];
   local float f[GROUP];
-  uint id = get_local_id(0), k = get_global_id(0), row = get_group_id(1);
+  uint id = get_local_id(0), k = get_global_id(0), row = GROUP_Y;
   size_t at = (size_t)row * columns + k;
   float sum = k < columns ? b_dec[k] : 0;
   for (uint first = start[row]; first < start[row + 1]; first += GROUP) {
@@ -43,7 +43,7 @@ KERNEL decode(global const uint *start, global const uint *index, global const f
 KERNEL start_decode(global const float *b_dec, global const float *x, uint subtract, uint columns, global float *out) {
   uint k = get_global_id(0);
   if (k >= columns) return;
-  size_t at = get_group_id(1) * (size_t)columns + k;
+  size_t at = GROUP_Y * (size_t)columns + k;
   out[at] = subtract ? b_dec[k] - x[at] : b_dec[k];
 }
 
@@ -65,11 +65,11 @@ KERNEL row_errors(global const float *residual, uint n_samples, uint n_checkpoin
 
 /* Sums over samples in chunks, then over chunks. */
 KERNEL column_parts(global const float *rows, uint n_rows, uint columns, global float *parts) {
-  uint k = get_global_id(0), first = get_group_id(1) * CHUNK, last = min(first + CHUNK, n_rows);
+  uint k = get_global_id(0), first = GROUP_Y * CHUNK, last = min(first + CHUNK, n_rows);
   if (k >= columns) return;
   float sum = 0;
   for (uint b = first; b < last; b++) sum += rows[(size_t)b * columns + k];
-  parts[get_group_id(1) * (size_t)columns + k] = sum;
+  parts[GROUP_Y * (size_t)columns + k] = sum;
 }
 
 KERNEL add_parts(global const float *parts, uint n_chunks, uint columns, float scale, global float *out) {
@@ -135,7 +135,7 @@ KERNEL gather_gradient(global const uint *start, global const uint *sample, glob
                        global const float *w, uint d_model, uint n_latents, global float *out) {
   local uint from[GROUP];
   local float f[GROUP];
-  uint id = get_local_id(0), k = get_global_id(0), i = get_group_id(1);
+  uint id = get_local_id(0), k = get_global_id(0), i = GROUP_Y;
   size_t at = (size_t)i * columns + k;
   float sum = 0;
   for (uint first = start[i]; first < start[i + 1]; first += GROUP) {
@@ -158,13 +158,13 @@ KERNEL gather_gradient(global const uint *start, global const uint *sample, glob
 KERNEL mask_gradients(global const float *f, global const float *push, uint n_latents, global float *df) {
   uint i = get_global_id(0);
   if (i >= n_latents) return;
-  size_t at = get_group_id(1) * (size_t)n_latents + i;
+  size_t at = GROUP_Y * (size_t)n_latents + i;
   df[at] = f[at] != 0 ? df[at] + push[i] : 0;
 }
 
 KERNEL start_gradient(global const float *decay, global const float *w, uint columns, uint d_model, uint n_latents,
                       global float *out) {
-  uint k = get_global_id(0), i = get_group_id(1);
+  uint k = get_global_id(0), i = GROUP_Y;
   if (k >= columns) return;
   size_t at = (size_t)i * columns + k;
   out[at] = decay[(size_t)(k / d_model) * n_latents + i] * w[at];
@@ -221,18 +221,18 @@ KERNEL adam(uint n, float clip, float keep1, float add1, float keep2, float add2
 
 /* Chosen rows of a matrix, and adding to chosen rows. */
 KERNEL gather_rows(global const float *w, global const uint *chosen, uint columns, global float *out) {
-  uint k = get_global_id(0), j = get_group_id(1);
+  uint k = get_global_id(0), j = GROUP_Y;
   if (k < columns) out[(size_t)j * columns + k] = w[(size_t)chosen[j] * columns + k];
 }
 
 KERNEL add_rows(global const float *add, global const uint *chosen, uint columns, global float *w) {
-  uint k = get_global_id(0), j = get_group_id(1);
+  uint k = get_global_id(0), j = GROUP_Y;
   if (k < columns) w[(size_t)chosen[j] * columns + k] += add[(size_t)j * columns + k];
 }
 
 KERNEL subtract_mean(global const float *rows, global const float *mean, uint columns, global float *out) {
   uint k = get_global_id(0);
-  size_t at = get_group_id(1) * (size_t)columns + k;
+  size_t at = GROUP_Y * (size_t)columns + k;
   if (k < columns) out[at] = rows[at] - mean[k];
 }
 

@@ -6,7 +6,7 @@
 KERNEL gate(global float *f, global const float *bias, global const float *threshold, uint kind, uint n_latents) {
   uint i = get_global_id(0);
   if (i >= n_latents) return;
-  size_t at = get_group_id(1) * (size_t)n_latents + i;
+  size_t at = GROUP_Y * (size_t)n_latents + i;
   float x = f[at] + bias[i];
   if (x <= 0) x = 0;
   if (kind == 1 && x <= threshold[i]) x = 0;
@@ -69,13 +69,13 @@ KERNEL write_rows(global const float *f, uint n_latents, global const uint *star
 /* counts[chunk, i] over CHUNK samples; positive: of values above 0, else of all but 0. */
 #define CHUNK 128
 KERNEL count_columns(global const float *f, uint n_samples, uint n_latents, uint positive, global uint *counts) {
-  uint i = get_global_id(0), first = get_group_id(1) * CHUNK, last = min(first + CHUNK, n_samples), n = 0;
+  uint i = get_global_id(0), first = GROUP_Y * CHUNK, last = min(first + CHUNK, n_samples), n = 0;
   if (i >= n_latents) return;
   for (uint b = first; b < last; b++) {
     float x = f[(size_t)b * n_latents + i];
     n += positive ? x > 0 : x != 0;
   }
-  counts[get_group_id(1) * (size_t)n_latents + i] = n;
+  counts[GROUP_Y * (size_t)n_latents + i] = n;
 }
 
 KERNEL add_counts(global const uint *counts, uint n_chunks, uint n_latents, global uint *sums) {
@@ -87,10 +87,10 @@ KERNEL add_counts(global const uint *counts, uint n_chunks, uint n_latents, glob
 
 KERNEL write_columns(global const float *f, uint n_samples, uint n_latents, global const uint *start,
                      global const uint *counts, global uint *sample, global uint *latent, global float *value) {
-  uint i = get_global_id(0), first = get_group_id(1) * CHUNK, last = min(first + CHUNK, n_samples);
+  uint i = get_global_id(0), own = GROUP_Y, first = own * CHUNK, last = min(first + CHUNK, n_samples);
   if (i >= n_latents || start[n_latents] == 0) return; /* none, or too many */
   uint to = start[i];
-  for (uint chunk = 0; chunk < get_group_id(1); chunk++) to += counts[(size_t)chunk * n_latents + i];
+  for (uint chunk = 0; chunk < own; chunk++) to += counts[(size_t)chunk * n_latents + i];
   for (uint b = first; b < last; b++) {
     float x = f[(size_t)b * n_latents + i];
     if (x == 0) continue;
@@ -111,7 +111,7 @@ KERNEL scatter(global const uint *start, global const uint *index, global const 
 /* A batch out of a window of bf16 samples: x[b, k] = scale of k's checkpoint * window[row[b], k]. */
 KERNEL gather_samples(global const ushort *window, global const uint *row, global const float *scales, uint columns,
                       uint d_model, global float *x) {
-  uint k = get_global_id(0), b = get_group_id(1);
+  uint k = get_global_id(0), b = GROUP_Y;
   if (k >= columns) return;
   x[(size_t)b * columns + k] = as_float((uint)window[(size_t)row[b] * columns + k] << 16) * scales[k / d_model];
 }

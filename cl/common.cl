@@ -4,6 +4,8 @@
 #define GROUP 256
 #define TEAM 32
 #define TEAMS (GROUP / TEAM)
+/* The group's number in y: drivers may take at most 65535 in a launch, so the host starts more in several. */
+#define GROUP_Y ((uint)(get_group_id(1) + get_global_offset(1)))
 #define KERNEL kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 
 /* Sum over a group; every item gets it. shared: [GROUP]. */

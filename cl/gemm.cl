@@ -8,7 +8,7 @@ KERNEL gemm(uint rounded, uint m, uint n, uint k, float alpha, global const floa
             uint a_stride, uint a_transposed, global const float *b, uint b_high, uint b_low, uint b_stride,
             uint b_transposed, float beta, global float *c, uint c_high, uint c_low, uint c_stride) {
   local float tile_a[DEPTH][TILE + 1], tile_b[DEPTH][TILE + 1];
-  uint id = get_local_id(0), column0 = get_group_id(0) * TILE, row0 = get_group_id(1) * TILE;
+  uint id = get_local_id(0), column0 = get_group_id(0) * TILE, row0 = GROUP_Y * TILE;
   uint tx = id % 16, ty = id / 16;
   float sum[4][4];
   a += ((ulong)a_high << 32) + a_low;

@@ -136,7 +136,7 @@ INLINE void put(global float *c, size_t at, bool there, float alpha, float beta,
 INLINE void tensor_product(uint parts, uint m, uint n, uint k, float alpha, global const float *a, uint a_stride,
                            uint a_transposed, global const float *b, uint b_stride, uint b_transposed, float beta,
                            global float *c, uint c_stride, local uint *tiles, local float *work) {
-  uint column0 = get_group_id(0) * SIDE, row0 = get_group_id(1) * SIDE;
+  uint column0 = get_group_id(0) * SIDE, row0 = GROUP_Y * SIDE;
   float2 next_a[EACH], next_b[EACH];
   float4 sum[4][4];
   UNROLL

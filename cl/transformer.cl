@@ -20,7 +20,7 @@ KERNEL widen(global const uchar *w, uint type, uint first_high, uint first_low, 
 /* h[r] = table[ids[r]] + positions[position[r]]; ids NULL: r itself. */
 KERNEL embed(global const uchar *table, uint type, global const uint *ids, global const uchar *positions,
              uint positions_type, global const uint *position, uint width, global float *h) {
-  uint k = get_global_id(0), row = get_group_id(1);
+  uint k = get_global_id(0), row = GROUP_Y;
   if (k >= width) return;
   float x = value_of(table, type, (ids ? ids[row] : row) * (size_t)width + k);
   if (positions) x += value_of(positions, positions_type, position[row] * (size_t)width + k);
@@ -76,7 +76,7 @@ KERNEL norm(global const float *x, global const uint *row, uint n_rows, uint kin
 KERNEL add(global const float *a, global const float *bias, global const float *b, global const float *bias2,
            global const float *c, uint width, global float *y) {
   uint k = get_global_id(0);
-  size_t at = get_group_id(1) * (size_t)width + k;
+  size_t at = GROUP_Y * (size_t)width + k;
   if (k >= width) return;
   float sum = a[at];
   if (bias) sum += bias[k];
@@ -109,7 +109,7 @@ float activation(uint kind, float x) {
 KERNEL activate(global const float *up, global const float *bias, global const float *gate,
                 global const float *gate_bias, uint kind, uint width, global float *act) {
   uint k = get_global_id(0);
-  size_t at = get_group_id(1) * (size_t)width + k;
+  size_t at = GROUP_Y * (size_t)width + k;
   if (k >= width) return;
   float u = up[at];
   if (bias) u += bias[k];
@@ -142,7 +142,7 @@ KERNEL split_qkv(global const float *raw, uint n_heads, uint n_kv_heads, uint d_
                  uint defer, global const float *bias_q, global const float *bias_k, global const float *bias_v,
                  float clip, uint rotary, global const float *angles, global const uint *position, global float *q,
                  global float *k, global float *v) {
-  uint c = get_global_id(0), row = get_group_id(1), half_width = rotary / 2;
+  uint c = get_global_id(0), row = GROUP_Y, half_width = rotary / 2;
   uint q_width = n_heads * d_head, kv_width = n_kv_heads * d_head, width = q_width + 2 * kv_width;
   if (c >= width) return;
   uint part = c < q_width ? 0 : c < q_width + kv_width ? 1 : 2;
@@ -168,7 +168,7 @@ KERNEL split_qkv(global const float *raw, uint n_heads, uint n_kv_heads, uint d_
 /* Clip and rotary of heads in place. */
 KERNEL finish_heads(uint d_head, uint width, float clip, uint rotary, global const float *angles,
                     global const uint *position, global float *x) {
-  uint c = get_global_id(0), row = get_group_id(1), half_width = rotary / 2, j = c % d_head;
+  uint c = get_global_id(0), row = GROUP_Y, half_width = rotary / 2, j = c % d_head;
   if (c >= width || (j >= half_width && j < rotary)) return;
   global float *head = x + (size_t)row * width + (c - j);
   if (j < half_width)

@@ -58,7 +58,7 @@ static const variant variants[] = {
   {"relu", XCI_PARALLEL, 1, 1, 1, 1, 0, XCI_RELU, XCI_NORM_LAYER, true, true, false, false, false, false, false, false,
    0, false},
 };
-enum { N_VARIANTS = sizeof variants / sizeof *variants, MAX_MADE = 24, MAX_HEADS = 8 };
+enum { N_VARIANTS = sizeof variants / sizeof *variants, OLMO_2 = 5, WIDE_HEADS = 9, MAX_MADE = 24, MAX_HEADS = 8 };
 
 typedef struct made {
   xci_block block;

@@ -98,4 +98,23 @@ cl_int clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocki
                               : real(queue, buffer, blocking, offset, bytes, to, n, events, event);
 }
 
+cl_int clEnqueueFillBuffer(cl_command_queue queue, cl_mem buffer, const void *pattern, size_t pattern_bytes,
+                           size_t offset, size_t bytes, cl_uint n, const cl_event *events, cl_event *event) {
+  REAL(clEnqueueFillBuffer);
+  return fails(FAULT_ENQUEUE) ? CL_OUT_OF_RESOURCES
+                              : real(queue, buffer, pattern, pattern_bytes, offset, bytes, n, events, event);
+}
+
+cl_int clEnqueueCopyBuffer(cl_command_queue queue, cl_mem from, cl_mem to, size_t from_offset, size_t to_offset,
+                           size_t bytes, cl_uint n, const cl_event *events, cl_event *event) {
+  REAL(clEnqueueCopyBuffer);
+  return fails(FAULT_ENQUEUE) ? CL_MEM_OBJECT_ALLOCATION_FAILURE
+                              : real(queue, from, to, from_offset, to_offset, bytes, n, events, event);
+}
+
+cl_int clFinish(cl_command_queue queue) {
+  REAL(clFinish);
+  return fails(FAULT_ENQUEUE) ? CL_OUT_OF_RESOURCES : real(queue);
+}
+
 #pragma GCC visibility pop

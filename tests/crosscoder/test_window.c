@@ -53,6 +53,7 @@ typedef struct watch {
   xcoder_device *device;
   xcoder_traffic before;
   uint64_t step, most_up, most_waits, n_single, n_steps, n_windows;
+  uint64_t launches, down; /* most of a step that waited once */
 } watch;
 
 static void watch_step(void *context, const xcoder_progress *progress) {
@@ -68,6 +69,10 @@ static void watch_step(void *context, const xcoder_progress *progress) {
     if (up > w->most_up && up < sizeof window) w->most_up = up;
     if (waits > w->most_waits) w->most_waits = waits;
     w->n_single += waits == 1;
+    if (waits == 1 && now.n_launches - w->before.n_launches > w->launches)
+      w->launches = now.n_launches - w->before.n_launches;
+    if (waits == 1 && now.bytes_down - w->before.bytes_down > w->down)
+      w->down = now.bytes_down - w->before.bytes_down;
     w->n_steps++;
   }
   w->before = now;
@@ -109,6 +114,9 @@ START_TEST(test_traffic) {
   ck_assert_uint_eq(w.most_up, options.batch_size * sizeof(uint32_t));
   ck_assert_uint_le(w.n_windows, STEPS * options.batch_size / WINDOW);
   ck_assert_uint_ge(w.n_single + w.n_windows + 3, w.n_steps);
+  ck_assert_uint_le(w.launches, 43); /* whoever needs more changes this, and doc/backends.md */
+  ck_assert_uint_gt(w.launches, 0);
+  ck_assert_uint_eq(w.down, 312); /* the losses */
   run("batches", false, &w);
   ck_assert_uint_eq(w.most_up, options.batch_size * N * D * sizeof(float));
 }

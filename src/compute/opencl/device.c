@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "compute/opencl/transformer.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static xcoder_status check_limits(xcoder_device *device, xcoder_error *err) {
@@ -30,7 +31,8 @@ static xcoder_status check_limits(xcoder_device *device, xcoder_error *err) {
 
 static void stop(xcoder_device *device) {
   xci_cl *cl = xci_cl_of(device);
-  for (size_t i = 0; i < cl->n_kernels; i++) clReleaseKernel(cl->kernels[i].kernel);
+  for (size_t i = 0; i < cl->n_kernels; i++)
+    if (cl->kernels[i].kernel != NULL) clReleaseKernel(cl->kernels[i].kernel);
   if (cl->tensor != NULL) clReleaseProgram(cl->tensor);
   if (cl->program != NULL) clReleaseProgram(cl->program);
   if (cl->queue != NULL) clReleaseCommandQueue(cl->queue);
@@ -51,7 +53,8 @@ static xcoder_status start(xcoder_device *device, const xci_cl_found *found, xco
   if (status) return status;
   cl->context = clCreateContext(properties, 1, &cl->id, NULL, NULL, &code);
   if (code != CL_SUCCESS) return xci_cl_fail(device, code, "making a context", err);
-  cl->queue = clCreateCommandQueue(cl->context, cl->id, 0, &code);
+  cl->profiles = getenv("XCODER_OPENCL_PROFILE") != NULL;
+  cl->queue = clCreateCommandQueue(cl->context, cl->id, cl->profiles ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
   if (code != CL_SUCCESS) return xci_cl_fail(device, code, "making a queue", err);
   return xci_cl_build(device, found, err);
 }

@@ -19,10 +19,12 @@ static xcoder_status clblast(xcoder_device *device, size_t m, size_t n, size_t k
   xcoder_status status = xci_cl_usable(device, err);
   if (status) return status;
   double began = xci_cl_begin(device);
+  cl_event event = NULL;
   CLBlastStatusCode code = CLBlastSgemm(CLBlastLayoutRowMajor, a.transposed ? CLBlastTransposeYes : CLBlastTransposeNo,
                                         b.transposed ? CLBlastTransposeYes : CLBlastTransposeNo, m, n, k, alpha,
                                         a.memory, a.first, a.stride, b.memory, b.first, b.stride, beta, c.memory,
-                                        c.first, c.stride, &cl->queue, NULL);
+                                        c.first, c.stride, &cl->queue, cl->profiles ? &event : NULL);
+  if (code == CLBlastSuccess && event != NULL) code = (CLBlastStatusCode)xci_cl_time(cl, "CLBlast", event);
   xci_cl_end(device, began, false);
   device->traffic.n_launches++;
   return code == CLBlastSuccess ? XCODER_OK : xci_cl_fail(device, (cl_int)code, "a product by CLBlast", err);

@@ -3,6 +3,7 @@
 #include "compute/opencl/opencl.h"
 
 #include "base/parallel.h"
+#include "base/size.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -57,13 +58,63 @@ void xci_cl_end(xcoder_device *device, double began, bool waited) {
   device->traffic.wait_seconds += cl->last_call - began;
 }
 
+enum { MOST_GROUPS_Y = 65535 }; /* in one launch: what CUDA's devices take, and NVIDIA's OpenCL with them */
+
+/* The entry of a kernel that has run, made where there is none (a library's); n_kernels where there is no room. */
+static size_t find_entry(xci_cl *cl, const char *name) {
+  size_t i = 0;
+  while (i < cl->n_kernels && strcmp(cl->kernels[i].name, name) != 0) i++;
+  if (i == cl->n_kernels && i < XCI_CL_KERNELS) {
+    memset(&cl->kernels[i], 0, sizeof cl->kernels[i]);
+    cl->kernels[i].name = name;
+    cl->n_kernels++;
+  }
+  return i;
+}
+
+cl_int xci_cl_time(xci_cl *cl, const char *kernel, cl_event event) {
+  cl_ulong start = 0, end = 0;
+  size_t i = find_entry(cl, kernel);
+  cl_int code = clWaitForEvents(1, &event);
+  if (code == CL_SUCCESS) code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
+  if (code == CL_SUCCESS) code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
+  clReleaseEvent(event);
+  if (code != CL_SUCCESS || i == XCI_CL_KERNELS) return code;
+  cl->kernels[i].runs++;
+  cl->kernels[i].seconds += end > start ? 1e-9 * (double)(end - start) : 0;
+  return code;
+}
+
+void xci_cl_profile(xcoder_device *device, FILE *out) {
+  xci_cl *cl = xci_cl_of(device);
+  for (size_t i = 0; i < cl->n_kernels; i++) {
+    if (out != NULL && cl->kernels[i].runs > 0)
+      fprintf(out, "kernel %s %zu %.9f\n", cl->kernels[i].name, cl->kernels[i].runs, cl->kernels[i].seconds);
+    cl->kernels[i].runs = 0;
+    cl->kernels[i].seconds = 0;
+  }
+}
+
+/* The groups' numbers in y go on from launch to launch: GROUP_Y of cl/common.cl. */
+static cl_int launch(xci_cl *cl, const char *name, cl_kernel kernel, size_t groups_x, size_t groups_y) {
+  cl_int code = CL_SUCCESS;
+  cl_event event = NULL;
+  for (size_t first = 0; first < groups_y && code == CL_SUCCESS; first += MOST_GROUPS_Y) {
+    const size_t offset[2] = {0, first}, local[2] = {XCI_CL_GROUP, 1};
+    const size_t global[2] = {groups_x * XCI_CL_GROUP, xci_min_size(groups_y - first, MOST_GROUPS_Y)};
+    code = clEnqueueNDRangeKernel(cl->queue, kernel, 2, offset, global, local, 0, NULL, cl->profiles ? &event : NULL);
+    if (code == CL_SUCCESS && cl->profiles) code = xci_cl_time(cl, name, event);
+  }
+  return code;
+}
+
 static const char TENSOR_KERNELS[] = "gemm_bf16"; /* how the names in cl/tensor.cl begin */
 
 static xcoder_status find_kernel(xcoder_device *device, const char *name, cl_kernel *kernel, xcoder_error *err) {
   xci_cl *cl = xci_cl_of(device);
   cl_int code;
   for (size_t i = 0; i < cl->n_kernels; i++)
-    if (strcmp(cl->kernels[i].name, name) == 0) {
+    if (cl->kernels[i].kernel != NULL && strcmp(cl->kernels[i].name, name) == 0) {
       *kernel = cl->kernels[i].kernel;
       return XCODER_OK;
     }
@@ -71,6 +122,7 @@ static xcoder_status find_kernel(xcoder_device *device, const char *name, cl_ker
   bool in_tensor = cl->tensor != NULL && strncmp(name, TENSOR_KERNELS, strlen(TENSOR_KERNELS)) == 0;
   *kernel = clCreateKernel(in_tensor ? cl->tensor : cl->program, name, &code);
   if (code != CL_SUCCESS) return xci_cl_fail(device, code, name, err);
+  memset(&cl->kernels[cl->n_kernels], 0, sizeof cl->kernels[0]);
   cl->kernels[cl->n_kernels].name = name;
   cl->kernels[cl->n_kernels++].kernel = *kernel;
   return XCODER_OK;
@@ -101,8 +153,7 @@ xcoder_status xci_cl_run(xcoder_device *device, const char *name, size_t groups_
     }
   }
   va_end(arguments);
-  const size_t global[2] = {groups_x * XCI_CL_GROUP, groups_y}, local[2] = {XCI_CL_GROUP, 1};
-  if (code == CL_SUCCESS) code = clEnqueueNDRangeKernel(cl->queue, kernel, 2, NULL, global, local, 0, NULL, NULL);
+  if (code == CL_SUCCESS) code = launch(cl, name, kernel, groups_x, groups_y);
   xci_cl_end(device, began, false);
   device->traffic.n_launches++;
   return code == CL_SUCCESS ? XCODER_OK : xci_cl_fail(device, code, name, err);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "compute/compute.h"
 #include <CL/cl.h>
+#include <stdio.h>
 
 /* Work-items of a group, and of a team: kernels cut a group into teams that each reduce one row. As in cl/common.cl. */
 enum { XCI_CL_GROUP = 256, XCI_CL_TEAM = 32, XCI_CL_TEAMS = XCI_CL_GROUP / XCI_CL_TEAM, XCI_CL_KERNELS = 96 };
@@ -20,8 +21,11 @@ typedef struct xci_cl {
   struct {
     const char *name; /* a literal */
     cl_kernel kernel;
+    size_t runs;      /* since xci_cl_profile, and how long they took on the device */
+    double seconds;
   } kernels[XCI_CL_KERNELS];
   size_t n_kernels;
+  bool profiles; /* XCODER_OPENCL_PROFILE is set: each kernel is waited for, and timed */
   bool is_cpu, use_clblast;
   const char *tensor_fp32; /* its kernel for products in float32 */
   const char *products; /* how dense products are computed, for people */
@@ -76,6 +80,11 @@ void xci_cl_end(xcoder_device *device, double began, bool waited);
  * u unsigned, f double passed as float. Nothing happens where there are no groups. */
 xcoder_status xci_cl_run(xcoder_device *device, const char *kernel, size_t groups_x, size_t groups_y,
                          xcoder_error *err, const char *types, ...);
+
+/* Adds what a launch took, which is waited for, to the kernel's sums; `event` is released. Only where cl->profiles. */
+cl_int xci_cl_time(xci_cl *cl, const char *kernel, cl_event event);
+/* Lines "kernel NAME RUNS SECONDS" of what ran since the last call of this; out may be NULL. */
+void xci_cl_profile(xcoder_device *device, FILE *out);
 
 /* ---- memory.c ---- */
 

@@ -2,7 +2,14 @@
 /* Reference: norms, linear layers and activation functions, written as their formulas read. */
 #include "compute/reference/reference.h"
 
+#include "base/half.h"
 #include <math.h>
+
+static bool rounds;
+
+void xci_reference_round_products(bool on) { rounds = on; }
+
+static double factor(double x) { return rounds ? (double)xci_bf16_to_f32(xci_f32_to_bf16((float)x)) : x; }
 
 static double weight_at(const xci_weight *weight, size_t i, double absent) {
   return weight != NULL ? (double)weight->host[i] : absent;
@@ -56,7 +63,7 @@ void xci_reference_linear(const xci_linear *linear, const double *x, size_t n_ro
   for (size_t r = 0; r < n_rows; r++)
     for (size_t o = 0; o < n_outputs(linear); o++) {
       double sum = weight_at(linear->bias, o, 0);
-      for (size_t i = 0; i < inputs; i++) sum += x[r * inputs + i] * linear_at(linear, o, i);
+      for (size_t i = 0; i < inputs; i++) sum += factor(x[r * inputs + i]) * factor(linear_at(linear, o, i));
       y[r * stride + o] = sum;
     }
 }

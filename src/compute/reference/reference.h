@@ -9,6 +9,8 @@
 /* layers.c. One row: y = norm(x); dx = J^T dy. `y` and `dx` must be other arrays than the inputs. */
 void xci_reference_norm(const xci_norm *norm, const double *x, size_t width, double *y);
 void xci_reference_norm_backward(const xci_norm *norm, const double *x, const double *dy, size_t width, double *dx);
+/* For tests of --compute=bf16, not for several threads: whether xci_reference_linear rounds x and W to bfloat16. */
+void xci_reference_round_products(bool on);
 /* y [n_rows, out] = x W^T + b; dx += dy W. Rows of y and dy are `stride` apart. */
 void xci_reference_linear(const xci_linear *linear, const double *x, size_t n_rows, double *y, size_t stride);
 void xci_reference_linear_backward(const xci_linear *linear, const double *dy, size_t stride, size_t n_rows,
