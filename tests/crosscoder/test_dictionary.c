@@ -55,6 +55,9 @@ START_TEST(test_known_dictionary) {
   xcoder_train_options o;
   xcoder *coder;
   const float scales[N] = {1, 1, 1};
+  /* Valgrind is 50 times as slow and looks at memory alone: a few steps, in which nothing can be found. */
+  const bool brief = getenv("XCODER_VALGRIND") != NULL;
+  const size_t n_steps = brief ? 15 : 1500;
   make_world(&w, N, D, PLANTED, 0.05, 12);
   for (size_t j = 0; j < PLANTED; j++)
     for (size_t c = 0; c < N; c++) set_strength(&w, j, c, kinds[kind_of(j)][c]);
@@ -62,11 +65,11 @@ START_TEST(test_known_dictionary) {
   xcoder_train_defaults(&o);
   o.n_latents = LATENTS;
   o.batch_size = 256;
-  o.n_tokens = 256 * 1500;
+  o.n_tokens = o.batch_size * n_steps;
   o.learning_rate = 4e-3;
   o.l1_coefficient = 0.1;
   o.seed = 5;
-  o.save_every = 1500;
+  o.save_every = n_steps;
   OK(xci_train(&train, NULL, scales, &o, in_folder("run"), false, NULL, NULL, &coder, &error));
   float norms[LATENTS * N];
   OK(xcoder_decoder_norms(coder, norms, &error));
@@ -82,8 +85,8 @@ START_TEST(test_known_dictionary) {
   }
   /* 95 % of either. Three equal shares are 0.333, and 0.3 is the border: interference between directions that are not
    * orthogonal moves a share by up to a tenth now and then. */
-  ck_assert_msg(n_found >= 38 && n_classified * 20 >= n_found * 19, "found %zu of %d, %zu of them classified right",
-                n_found, PLANTED, n_classified);
+  ck_assert_msg(brief || (n_found >= 38 && n_classified * 20 >= n_found * 19),
+                "found %zu of %d, %zu of them classified right", n_found, PLANTED, n_classified);
   xcoder_free_coder(coder);
   free_world(&w);
 }
