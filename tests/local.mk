@@ -24,7 +24,7 @@ CLEANFILES += symbols.tmp
 EXTRA_DIST += tests/symbols.txt tests/coverage.sh tests/session.sh \
   tests/sanitize.sh tests/valgrind.sh tests/portability.sh tests/paper.sh tests/oclgrind.sh tests/opencl-plan.sh \
   tests/make_shape.py \
-  tests/exchange_packages.py packaging/setup.sh demo.sh check.sh
+  tests/exchange_packages.py tests/harness_package.py packaging/setup.sh demo.sh check.sh
 
 # What takes too long, or too much, for every commit: doc/testing.md says what each needs.
 bigcheck: all
