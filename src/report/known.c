@@ -53,9 +53,9 @@ static void add_accuracy_figure(xci_page *page, const xci_csv *accuracy) {
     }
     const char *name = xci_csv_at(accuracy, row, task);
     series[n_series] = (xci_series){.name = strncmp(name, "pairs-", 6) == 0 ? name + 6 : name,
-                                    .color = xci_checkpoint_color(n_series, 6), .n = n, .x = at, .y = at + n,
-                                    .low = at + 2 * n, .high = at + 3 * n, .line = true, .points = true};
-    series[n_series].color = xci_checkpoint_color(n_series % 6, 6);
+                                    .color = xci_checkpoint_color(n_series % 6, 6), .n = n, .x = at, .y = at + n,
+                                    .low = at + 2 * n, .high = at + 3 * n, .line = true, .points = true,
+                                    .dashed = n_series / 6 % 2 == 1}; /* the colours come again */
     n_series++;
   }
   xci_chart chart = {.title = "Accuracy on minimal pairs, 95 % intervals",

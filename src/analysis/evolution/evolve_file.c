@@ -181,7 +181,8 @@ static void write_groups(xci_json_out *out, const xci_specificity *s) {
       xci_json_number(out, "quartile_high", s->high[m][g]);
       xci_json_close(out, '}');
     }
-    xci_json_count(out, "n_telling", s->n_telling[g]);
+    /* Without --token-labels nothing was looked for, which is not the same as nothing found. */
+    xci_json_number(out, "n_telling", isnan(s->mean_auc[g]) ? NAN : (double)s->n_telling[g]);
     xci_json_number(out, "mean_auc", s->mean_auc[g]);
     xci_json_close(out, '}');
   }
