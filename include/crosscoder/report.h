@@ -12,7 +12,7 @@ extern "C" {
 
 typedef struct xcoder_report_options {
   const char *title;  /* NULL: made from the run */
-  size_t n_cards;     /* cards of top features, 10 per task; 0: 10 */
+  size_t n_cards;     /* cards of the top features of each task and checkpoint; 0: all that were made */
   const char *const *beside; /* further run directories, such as other seeds, for the table of quality; may be NULL */
   size_t n_beside;
 } xcoder_report_options;

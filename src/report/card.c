@@ -2,6 +2,9 @@
 /* The cards of features: where they fire, with contexts at all checkpoints, and what they promote. */
 #include "report/page.h"
 
+#include "base/memory.h"
+#include "base/size.h"
+#include "report/effect_figures.h"
 #include "report/figure.h"
 #include <math.h>
 #include <stdio.h>
@@ -225,9 +228,37 @@ static void add_stability(xci_page *page, int id) {
   }
 }
 
+/* The features with the n_cards largest |IE| of a task at a checkpoint (XCI_MOST_TOP at most), with repetitions. */
+static xcoder_status find_wanted(const xci_page *page, uint32_t **wanted, size_t *n_wanted) {
+  const xci_run_files *run = page->run;
+  const size_t k = xci_min_size(page->n_cards, XCI_MOST_TOP);
+  size_t n;
+  *wanted = NULL;
+  *n_wanted = 0;
+  if (!xci_mul_size(run->n_tasks, run->n_labels * k, &n))
+    return xci_fail(page->err, XCODER_MEMORY, "report: too many tasks");
+  const xcoder_status status = XCI_ALLOC(wanted, n, page->err);
+  for (size_t t = 0; !status && t < run->n_tasks; t++) {
+    size_t ie[XCODER_MAX_CHECKPOINTS];
+    if (!xci_effect_columns(run, &run->task[t].effects, "ie", ie)) continue;
+    for (size_t c = 0; c < run->n_labels; c++)
+      *n_wanted += xci_top_features(&run->task[t], ie[c], k, *wanted + *n_wanted);
+  }
+  return status;
+}
+
+static bool is_among(const uint32_t *wanted, size_t n, int id) {
+  for (size_t i = 0; i < n; i++)
+    if (wanted[i] == (uint32_t)id) return true;
+  return false;
+}
+
 void xci_page_cards(xci_page *page) {
   const json_t *features = json_object_get(page->run->features, "features");
-  if (!features) return;
+  uint32_t *wanted = NULL;
+  size_t n_wanted = 0;
+  if (!features || page->status) return;
+  if (page->n_cards) page->status = find_wanted(page, &wanted, &n_wanted);
   xci_page_raw(page, "<h2 id=\"cards\">Features</h2>\n<p>One card for each of the strongest features. Orange: "
                      "activation of the feature, which all "
                      "checkpoints share. Blue: what each checkpoint contributes to it (its share of the "
@@ -241,6 +272,7 @@ void xci_page_cards(xci_page *page) {
   json_t *feature;
   json_array_foreach(features, k, feature) {
     int id = (int)xci_json_number_at(feature, "feature");
+    if (page->n_cards && !is_among(wanted, n_wanted, id)) continue;
     xci_text_format(&page->html, "<section class=\"card\" id=\"f%d\"><h3>Feature %d</h3>\n", id, id);
     xci_page_card_label(page, (uint32_t)id);
     add_numbers(page, feature);
@@ -257,4 +289,5 @@ void xci_page_cards(xci_page *page) {
     add_tokens(page, "suppresses", json_object_get(feature, "suppressed"));
     xci_page_raw(page, "</details></section>\n");
   }
+  xci_free(wanted);
 }

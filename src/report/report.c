@@ -89,7 +89,7 @@ xcoder_status xcoder_report(const char *run, const xcoder_report_options *option
   char *own_out = NULL;
   xcoder_status status = xci_run_files_read(run, &files, err);
   if (status) return status;
-  xci_page page = {.run = &files, .err = err, .n_cards = options && options->n_cards ? options->n_cards : 10};
+  xci_page page = {.run = &files, .err = err, .n_cards = options ? options->n_cards : 0};
   if (!out) status = xci_join_path(run, "report", &own_out, err);
   page.out = out ? out : own_out;
   if (!status) status = xci_page_make_folders(page.out, err);
