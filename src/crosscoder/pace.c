@@ -190,6 +190,7 @@ static double expected_l0(const xcoder_train_options *o, size_t d_model, double 
   if (xci_train_is_ranked(o)) return (double)xci_train_k(o, (uint64_t)step);
   double slow = 2 * o->decoder_init_norm / sqrt((double)d_model) / o->learning_rate;
   double turn = fmax(1, 0.6 * o->warmup_share * (double)xci_train_steps(o) + slow);
+  if (xci_train_is_jump(o)) turn = fmax(1, 0.2 * o->warmup_share * (double)xci_train_steps(o)); /* two runs of it */
   return fmin(half, fmax(half * turn / fmax(step, 1), fmin(FEW, half)));
 }
 
