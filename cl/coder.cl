@@ -2,8 +2,10 @@
 /* The crosscoder: decoding, losses and gradients from lists of codes, all as gathers. Columns are n_checkpoints *
  * d_model; W_enc is kept transposed, [n_latents, columns] like W_dec. */
 
-/* norms[row] of rows of `width` values; one team a row. */
-KERNEL row_norms(global const float *w, uint n_rows, uint width, global float *norms) {
+/* Weights come in panels: those of latents `first` .. first + n - 1 in an array of their own. */
+
+/* norms[first + row] of rows of `width` values; one team a row. */
+KERNEL row_norms(global const float *w, uint n_rows, uint width, uint first, global float *norms) {
   local float shared[GROUP];
   uint lane = get_local_id(0) % TEAM, row = get_group_id(0) * TEAMS + get_local_id(0) / TEAM;
   float sum = 0;
@@ -13,27 +15,30 @@ KERNEL row_norms(global const float *w, uint n_rows, uint width, global float *n
       sum += x * x;
     }
   sum = team_sum(sum, shared);
-  if (row < n_rows && lane == 0) norms[row] = sqrt(sum);
+  if (row < n_rows && lane == 0) norms[(size_t)first + row] = sqrt(sum);
 }
 
-/* out = b_dec + sum f W_dec - x (subtract: else without x); a group takes GROUP columns of one sample. */
+/* out = b_dec + sum f W_dec - x (subtract: else without x); a group takes GROUP columns of one sample. Of the latents
+ * of one panel: the sum goes on from out where it is not the first, so that it runs in the order that it has without
+ * panels; x goes with the last. */
 KERNEL decode(global const uint *start, global const uint *index, global const float *value,
               global const float *w_dec, global const float *b_dec, global const float *x, uint subtract, uint columns,
-              global float *out) {
+              uint first_latent, uint n_latents, global float *out) {
   local uint latent[GROUP];
   local float f[GROUP];
   uint id = get_local_id(0), k = get_global_id(0), row = GROUP_Y;
   size_t at = (size_t)row * columns + k;
-  float sum = k < columns ? b_dec[k] : 0;
+  float sum = k < columns ? first_latent == 0 ? b_dec[k] : out[at] : 0;
   for (uint first = start[row]; first < start[row + 1]; first += GROUP) {
     uint n = min(start[row + 1] - first, (uint)GROUP);
     if (id < n) {
-      latent[id] = index[first + id];
+      latent[id] = index[first + id] - first_latent; /* of an earlier panel: wraps, and is larger than any */
       f[id] = value[first + id];
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     if (k < columns)
-      for (uint p = 0; p < n; p++) sum += f[p] * w_dec[(size_t)latent[p] * columns + k];
+      for (uint p = 0; p < n; p++)
+        if (latent[p] < n_latents) sum += f[p] * w_dec[(size_t)latent[p] * columns + k];
     barrier(CLK_LOCAL_MEM_FENCE);
   }
   if (k < columns) out[at] = subtract ? sum - x[at] : sum;
@@ -113,30 +118,31 @@ KERNEL weigh(global const float *norms, global const float *sums, uint n_latents
   sparsity[i] = sums[i] * total;
 }
 
-/* df of each code = scale * residual[sample] . W_dec[latent] + push[latent]; one team a code. */
-KERNEL code_gradients(global const uint *start, uint n_latents, global const uint *sample, global const uint *latent,
-                      global const float *residual, global const float *w_dec, uint columns, float scale,
-                      global const float *push, global float *df) {
+/* df of each code of a panel = scale * residual[sample] . W_dec[latent] + push[latent]; one team a code. */
+KERNEL code_gradients(global const uint *start, uint first, uint n_latents, global const uint *sample,
+                      global const uint *latent, global const float *residual, global const float *w_dec, uint columns,
+                      float scale, global const float *push, global float *df) {
   local float shared[GROUP];
-  uint lane = get_local_id(0) % TEAM, p = get_group_id(0) * TEAMS + get_local_id(0) / TEAM;
-  uint n_codes = start[n_latents]; /* groups are launched for as many as were expected */
+  uint lane = get_local_id(0) % TEAM, p = start[first] + get_group_id(0) * TEAMS + get_local_id(0) / TEAM;
+  uint n_codes = start[first + n_latents]; /* groups are launched for as many as were expected */
   float sum = 0;
   if (p < n_codes) {
-    global const float *r = residual + (size_t)sample[p] * columns, *w = w_dec + (size_t)latent[p] * columns;
+    global const float *r = residual + (size_t)sample[p] * columns, *w = w_dec + (size_t)(latent[p] - first) * columns;
     for (uint k = lane; k < columns; k += TEAM) sum += r[k] * w[k];
   }
   sum = team_sum(sum, shared);
   if (p < n_codes && lane == 0) df[p] = scale * sum + push[latent[p]];
 }
 
-/* out[i] = scale * sum of value rows[sample] over latent i's codes + decay w[i]; a group takes GROUP columns. */
+/* Of a panel: out[i] = scale * sum of value rows[sample] over the codes of latent first_latent + i, + decay w[i]; a
+ * group takes GROUP columns. n_latents: of all. */
 KERNEL gather_gradient(global const uint *start, global const uint *sample, global const float *value,
                        global const float *rows, uint columns, float scale, uint has_decay, global const float *decay,
-                       global const float *w, uint d_model, uint n_latents, global float *out) {
+                       global const float *w, uint d_model, uint n_latents, uint first_latent, global float *out) {
   local uint from[GROUP];
   local float f[GROUP];
-  uint id = get_local_id(0), k = get_global_id(0), i = GROUP_Y;
-  size_t at = (size_t)i * columns + k;
+  uint id = get_local_id(0), k = get_global_id(0), i = first_latent + GROUP_Y;
+  size_t at = GROUP_Y * (size_t)columns + k;
   float sum = 0;
   for (uint first = start[i]; first < start[i + 1]; first += GROUP) {
     uint n = min(start[i + 1] - first, (uint)GROUP);
@@ -154,25 +160,26 @@ KERNEL gather_gradient(global const uint *start, global const uint *sample, glob
   out[at] = has_decay ? sum + decay[(size_t)(k / d_model) * n_latents + i] * w[at] : sum;
 }
 
-/* The dense form: df where there is a code, else 0. */
-KERNEL mask_gradients(global const float *f, global const float *push, uint n_latents, global float *df) {
-  uint i = get_global_id(0);
-  if (i >= n_latents) return;
+/* The dense form: df of latents first .. first + n - 1 where there is a code, else 0. */
+KERNEL mask_gradients(global const float *f, global const float *push, uint n_latents, uint first, uint n,
+                      global float *df) {
+  uint i = first + get_global_id(0);
+  if (get_global_id(0) >= n) return;
   size_t at = GROUP_Y * (size_t)n_latents + i;
   df[at] = f[at] != 0 ? df[at] + push[i] : 0;
 }
 
 KERNEL start_gradient(global const float *decay, global const float *w, uint columns, uint d_model, uint n_latents,
-                      global float *out) {
+                      uint first, global float *out) {
   uint k = get_global_id(0), i = GROUP_Y;
   if (k >= columns) return;
   size_t at = (size_t)i * columns + k;
-  out[at] = decay[(size_t)(k / d_model) * n_latents + i] * w[at];
+  out[at] = decay[(size_t)(k / d_model) * n_latents + first + i] * w[at];
 }
 
-/* parts[g] = sum of squares of 16 GROUP values. */
+/* parts[to + g] = sum of squares of 16 GROUP values. */
 #define SQUARES 16
-KERNEL square_parts(global const float *x, uint n, global float *parts) {
+KERNEL square_parts(global const float *x, uint n, uint to, global float *parts) {
   local float shared[GROUP];
   uint first = get_group_id(0) * (SQUARES * GROUP) + get_local_id(0);
   float sum = 0;
@@ -181,7 +188,7 @@ KERNEL square_parts(global const float *x, uint n, global float *parts) {
     if (i >= first && i < n) sum += x[i] * x[i];
   }
   sum = group_sum(sum, shared);
-  if (get_local_id(0) == 0) parts[get_group_id(0)] = sum;
+  if (get_local_id(0) == 0) parts[(size_t)to + get_group_id(0)] = sum;
 }
 
 /* (high, low) += (x, y): the error of each addition is kept (Knuth). */
@@ -219,15 +226,17 @@ KERNEL adam(uint n, float clip, float keep1, float add1, float keep2, float add2
   value[i] -= rate * m / (sqrt(v) * root + epsilon);
 }
 
-/* Chosen rows of a matrix, and adding to chosen rows. */
-KERNEL gather_rows(global const float *w, global const uint *chosen, uint columns, global float *out) {
+/* Rows chosen[from + j] of a matrix whose first row is `first`, and adding to them. */
+KERNEL gather_rows(global const float *w, global const uint *chosen, uint from, uint first, uint columns,
+                   global float *out) {
   uint k = get_global_id(0), j = GROUP_Y;
-  if (k < columns) out[(size_t)j * columns + k] = w[(size_t)chosen[j] * columns + k];
+  if (k < columns) out[(size_t)j * columns + k] = w[(size_t)(chosen[from + j] - first) * columns + k];
 }
 
-KERNEL add_rows(global const float *add, global const uint *chosen, uint columns, global float *w) {
+KERNEL add_rows(global const float *add, global const uint *chosen, uint from, uint first, uint columns,
+                global float *w) {
   uint k = get_global_id(0), j = GROUP_Y;
-  if (k < columns) w[(size_t)chosen[j] * columns + k] += add[(size_t)j * columns + k];
+  if (k < columns) w[(size_t)(chosen[from + j] - first) * columns + k] += add[(size_t)j * columns + k];
 }
 
 KERNEL subtract_mean(global const float *rows, global const float *mean, uint columns, global float *out) {

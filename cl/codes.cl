@@ -108,12 +108,13 @@ KERNEL scatter(global const uint *start, global const uint *index, global const 
     f[(size_t)row * n_latents + index[p]] = value[p];
 }
 
-/* A batch out of a window of bf16 samples: x[b, k] = scale of k's checkpoint * window[row[b], k]. */
-KERNEL gather_samples(global const ushort *window, global const uint *row, global const float *scales, uint columns,
-                      uint d_model, global float *x) {
-  uint k = get_global_id(0), b = GROUP_Y;
-  if (k >= columns) return;
-  x[(size_t)b * columns + k] = as_float((uint)window[(size_t)row[b] * columns + k] << 16) * scales[k / d_model];
+/* A batch out of a piece of a window of bf16 samples, which holds its rows first .. first + n - 1: for those rows
+ * x[b, k] = scale of k's checkpoint * window[row[b], k]. */
+KERNEL gather_samples(global const ushort *window, uint first, uint n, global const uint *row,
+                      global const float *scales, uint columns, uint d_model, global float *x) {
+  uint k = get_global_id(0), b = GROUP_Y, from = row[b] - first; /* of an earlier piece: wraps */
+  if (k >= columns || from >= n) return;
+  x[(size_t)b * columns + k] = as_float((uint)window[(size_t)from * columns + k] << 16) * scales[k / d_model];
 }
 
 KERNEL mark_latents(global const uint *positive, uint n_latents, uint stamp, global uint *marks) {

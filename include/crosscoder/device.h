@@ -23,6 +23,18 @@ XCODER_API void xcoder_device_close(xcoder_device *device);
 /* "cpu", "reference", "opencl:0 NVIDIA A100 ..." . Lives as long as the device. */
 XCODER_API const char *xcoder_device_name(const xcoder_device *device);
 
+/* What a job keeps on a device at once. */
+typedef struct xcoder_device_plan {
+  size_t n_checkpoints, d_model, n_latents, batch_size; /* of a crosscoder; n_latents 0: none */
+  bool training;        /* with moments, gradients */
+  uint64_t other_bytes; /* weights of models and what they work in, samples */
+} xcoder_device_plan;
+
+/* A device that was opened as "auto" must have room for all of a plan, or becomes the processor, also by name, and
+ * xcoder_device_reason() says why. Nothing happens for others: what does not fit an OpenCL device is brought to it in
+ * parts, slowly. Errors: those of opening the processor. */
+XCODER_API xcoder_status xcoder_device_fit(xcoder_device *device, const xcoder_device_plan *plan, xcoder_error *err);
+
 /* Why "auto" chose the processor, in one line; "" for other devices. Lives as long as the device. */
 XCODER_API const char *xcoder_device_reason(const xcoder_device *device);
 

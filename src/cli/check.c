@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything that can be wrong with the options of a job, found before any long work. */
-#include "job.h"
+#include "estimate.h"
 #include "text.h"
 
 #include <stdlib.h>
@@ -102,6 +102,8 @@ xcoder_status cli_job_check(cli_job *job, uint32_t wanted, xcoder_error *err) {
     status = check_prompts(job, err);
   if (!status && wants(wanted, STAGE_ATTRIBUTE))
     status = check_counterfactuals(job, err);
+  if (!status)
+    job->setting.plan = cli_device_plan(job, wanted);
   if (!status)
     status = cli_need_device(&job->setting, err);
   return status;

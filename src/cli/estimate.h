@@ -64,6 +64,9 @@ double cli_weight_bytes(const cli_setting *setting, const cli_sizes *s, cli_part
 double cli_forward_bytes(const xcoder_model_info *info, double n_models, double rows);
 double cli_coder_bytes(const cli_sizes *s, double rows);
 double cli_pass_rows(const cli_values *values, double n_tokens);
+/* What the job keeps on a device at once: weights of models and what they work in, and beside them the crosscoder,
+ * which is left out where its sizes are not known yet, and the samples of a training. */
+xcoder_device_plan cli_device_plan(const cli_job *job, uint32_t wanted);
 double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double train_bytes, uint32_t wanted);
 
 /* ---- Commands that are no stages (estimate_commands.c) ---- */

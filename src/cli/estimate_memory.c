@@ -78,10 +78,21 @@ static double analysis_bytes(const cli_setting *setting, const cli_sizes *s, uin
   return most + cli_coder_bytes(s, text ? rows : prompts);
 }
 
+static const uint32_t analyses = 1u << STAGE_EVAL | 1u << STAGE_ATTRIBUTE | 1u << STAGE_KNOWN | 1u << STAGE_ABLATE |
+                                 1u << STAGE_FEATURES;
+
+/* Weights of the models that are open at once; `most`: the parts that analyses use. */
+static double model_bytes(const cli_setting *setting, const cli_sizes *s, uint32_t wanted, cli_parts most) {
+  if (wanted == 1u << STAGE_ACCURACY && s->n > 0)
+    return cli_weight_bytes(setting, s, CLI_PARTS_ALL) / s->n; /* one model at a time */
+  if (wanted & (analyses | 1u << STAGE_ACCURACY))
+    return cli_weight_bytes(setting, s, most);
+  bool live = !cli_is_set(setting->values, OPT_STORE);
+  return live && wanted & 1u << STAGE_TRAIN ? cli_weight_bytes(setting, s, CLI_PARTS_BELOW) : 0;
+}
+
 double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double train_bytes, uint32_t wanted) {
   const cli_values *values = setting->values;
-  const uint32_t analyses = 1u << STAGE_EVAL | 1u << STAGE_ATTRIBUTE | 1u << STAGE_KNOWN | 1u << STAGE_ABLATE |
-                            1u << STAGE_FEATURES;
   bool live = !cli_is_set(values, OPT_STORE);
   double row = 2 * s->n * s->width, most = 0; /* bf16 */
   if (wanted & 1u << STAGE_TRAIN)
@@ -93,12 +104,27 @@ double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double t
     most = fmax(most, analysis_bytes(setting, s, wanted));
   if (wanted & 1u << STAGE_EVOLVE) /* how often each example is drawn, 16 bits, and the crosscoder */
     most = fmax(most, 2 * (double)cli_integer(values, OPT_BOOTSTRAP) * s->n_pairs + cli_coder_bytes(s, 0));
-  bool prompts_only = wanted == 1u << STAGE_ATTRIBUTE, one = wanted == 1u << STAGE_ACCURACY;
-  bool all = wanted & (analyses | 1u << STAGE_ACCURACY);
-  double models = prompts_only                              ? cli_weight_bytes(setting, s, CLI_PARTS_BLOCKS)
-                  : all                                     ? cli_weight_bytes(setting, s, CLI_PARTS_ALL)
-                  : live && wanted & 1u << STAGE_TRAIN      ? cli_weight_bytes(setting, s, CLI_PARTS_BELOW) : 0;
-  if (one && s->n > 0)
-    models /= s->n; /* one model at a time */
+  double models = model_bytes(setting, s, wanted, wanted == 1u << STAGE_ATTRIBUTE ? CLI_PARTS_BLOCKS : CLI_PARTS_ALL);
   return cli_process_bytes() + models + 4 * (s->corpus_tokens + s->heldout_tokens) + most;
+}
+
+xcoder_device_plan cli_device_plan(const cli_job *job, uint32_t wanted) {
+  const cli_setting *setting = &job->setting;
+  const cli_values *values = setting->values;
+  const cli_sizes s = cli_measure_sizes(job);
+  const bool train = wanted & 1u << STAGE_TRAIN;
+  double other = model_bytes(setting, &s, wanted, CLI_PARTS_ALL) + (train ? 2 * s.n * s.width * s.window : 0);
+  if (other > 0)
+    other += forward_bytes(setting, &s, cli_pass_rows(values, fmax(s.corpus_tokens, s.heldout_tokens)));
+  if (wanted & 1u << STAGE_ATTRIBUTE && setting->n_checkpoints)
+    other += tape_bytes(setting, &s);
+  xcoder_device_plan plan = {.other_bytes = (uint64_t)fmin(other, 1e18)};
+  if (s.n < 1 || s.width < 1 || !(train || setting->coder))
+    return plan;
+  plan.n_checkpoints = (size_t)s.n;
+  plan.d_model = (size_t)s.width;
+  plan.n_latents = (size_t)s.latents;
+  plan.batch_size = train ? (size_t)cli_integer(values, OPT_BATCH_SIZE) : 1024; /* analyses encode in such blocks */
+  plan.training = train;
+  return plan;
 }

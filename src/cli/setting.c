@@ -122,6 +122,8 @@ xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
                   strcmp(cli_text(setting->values, OPT_DEVICE), "auto") == 0))
     xcoder_device_set_fallback(setting->device, cli_warn, setting->call->progress);
   if (!status)
+    status = xcoder_device_fit(setting->device, &setting->plan, err);
+  if (!status)
     status = xcoder_device_set_compute(setting->device, compute[cli_integer(setting->values, OPT_COMPUTE)], err);
   if (!status && strcmp(cli_text(setting->values, OPT_DEVICE), "auto") == 0)
     cli_note(setting->call->progress, "device: %s%s%s", xcoder_device_name(setting->device),

@@ -15,6 +15,7 @@ typedef struct cli_setting {
   double *tokens_seen;       /* [n_checkpoints], NaN where it is not known */
   char *tokenizer_path;
   xcoder_device *device;
+  xcoder_device_plan plan;   /* of the job, for --device=auto */
   xcoder_tokenizer *tokenizer;
   xcoder_model **models;     /* [n_checkpoints], NULL while closed */
   long models_highest;       /* what the models were opened for, -1: all */

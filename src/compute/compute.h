@@ -204,7 +204,9 @@ struct xcoder_device {
   void *notice_context;
   char name[128];
   char kernels[160];
+  bool automatic;    /* opened as "auto": what does not fit is refused, so that the processor takes it */
   char reason[XCODER_ERROR_BYTES]; /* why "auto" chose the processor */
+  char remark[XCODER_ERROR_BYTES]; /* of the last coder_create: what makes it slow; "" where nothing does */
   bool has_traffic;  /* the backend keeps the counts below */
   xcoder_traffic traffic;
 };
@@ -221,6 +223,9 @@ typedef struct xci_backend {
   void (*close)(xcoder_device *device);
   /* Whether the device can compute so; else an error that says what is missing (XCODER_DEVICE). */
   xcoder_status (*check_compute)(xcoder_device *device, xci_compute compute, xcoder_error *err);
+
+  /* Whether there is room for all of a crosscoder and `other` bytes; else XCODER_DEVICE, saying what is missing. */
+  xcoder_status (*coder_fits)(xcoder_device *device, const xci_coder_shape *shape, uint64_t other, xcoder_error *err);
 
   /* Memory. */
   xcoder_status (*buffer_create)(xcoder_device *device, size_t bytes, xci_buffer *buffer, xcoder_error *err);
@@ -267,7 +272,8 @@ typedef struct xci_backend {
   xcoder_status (*head_project)(xcoder_device *device, const xci_head *head, const xci_buffer *h, const size_t *row,
                                 size_t n_rows, bool apply_norm, float *out, xcoder_error *err);
 
-  /* Crosscoder. Host arrays in file order: W_enc [n,d,D], b_enc [D], W_dec [D,n,d], b_dec [n,d]. */
+  /* Crosscoder. Host arrays in file order: W_enc [n,d,D], b_enc [D], W_dec [D,n,d], b_dec [n,d]. Where not all of the
+   * weights fit, a device may bring them from the host's memory as they are used, and says so in device->remark. */
   xcoder_status (*coder_create)(xcoder_device *device, const xci_coder_shape *shape, xci_coder **coder,
                                 xcoder_error *err);
   void (*coder_free)(xcoder_device *device, xci_coder *coder);

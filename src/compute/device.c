@@ -54,7 +54,7 @@ static xcoder_status open_auto(xcoder_device **device, xcoder_error *err) {
     snprintf(spec, sizeof spec, "opencl:%s", which);
     if (xcoder_device_open(spec, device, &why) == XCODER_OK) {
       if (xcoder_device_self_test(*device, &why) == XCODER_OK) {
-        (*device)->replaceable = true;
+        (*device)->replaceable = (*device)->automatic = true;
         return XCODER_OK;
       }
       xcoder_device_close(*device);
@@ -128,6 +128,33 @@ void xcoder_device_close(xcoder_device *device) {
 
 /* ---- The processor instead ---- */
 
+/* The processor's state and table become the device's; `spare` is gone. */
+static void become(xcoder_device *device, xcoder_device *spare) {
+  see_guests_off(device);
+  device->ops->close(device);
+  if (spare->ops->check_compute(spare, device->compute, NULL)) device->compute = XCI_COMPUTE_FP32;
+  device->ops = spare->ops;
+  device->state = spare->state;
+  device->replaceable = device->automatic = false;
+  device->remark[0] = '\0';
+  memcpy(device->name, spare->name, sizeof device->name);
+  memcpy(device->kernels, spare->kernels, sizeof device->kernels);
+  xci_free(spare);
+}
+
+xcoder_status xcoder_device_fit(xcoder_device *device, const xcoder_device_plan *plan, xcoder_error *err) {
+  const xci_coder_shape shape = {plan->n_checkpoints, plan->d_model, plan->n_latents, plan->batch_size, plan->training};
+  xcoder_device *spare = NULL;
+  xcoder_error why = {0};
+  if (!device->automatic || device->ops->coder_fits(device, &shape, plan->other_bytes, &why) == XCODER_OK)
+    return XCODER_OK;
+  xcoder_status status = xcoder_device_open("cpu", &spare, err);
+  if (status) return status;
+  become(device, spare);
+  snprintf(device->reason, sizeof device->reason, "%s", why.message);
+  return XCODER_OK;
+}
+
 void xcoder_device_set_fallback(xcoder_device *device, void (*notice)(void *context, const char *message),
                                 void *context) {
   device->replaceable = device->ops->remote;
@@ -144,15 +171,7 @@ bool xci_device_replace(xcoder_device *device, xcoder_status status, const xcode
   snprintf(line, sizeof line, "%s; going on with the processor%s",
            err != NULL && err->message[0] != '\0' ? err->message : "the device failed", same ? "" : " in fp32");
   if (device->notice != NULL) device->notice(device->notice_context, line);
-  see_guests_off(device);
-  device->ops->close(device);
-  if (!same) device->compute = XCI_COMPUTE_FP32;
-  device->ops = spare->ops;
-  device->state = spare->state;
-  device->replaceable = false;
-  memcpy(device->name, spare->name, sizeof device->name);
-  memcpy(device->kernels, spare->kernels, sizeof device->kernels);
-  xci_free(spare);
+  become(device, spare);
   return true;
 }
 

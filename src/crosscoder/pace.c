@@ -39,15 +39,19 @@ static void fill(float *values, size_t n, uint32_t seed) {
   }
 }
 
-/* As a training moves samples once (crosscoder/window.h). */
+/* As a training moves samples once (crosscoder/window.h); where there is no room, each batch, and no rows. */
 static xcoder_status open_window(probe *p, size_t n_checkpoints, size_t row, xcoder_error *err) {
   float scale[XCODER_MAX_CHECKPOINTS];
   for (size_t c = 0; c < n_checkpoints; c++) scale[c] = 1;
   xcoder_status status = XCI_ALLOC(&p->window, row * p->n_samples, err);
   if (!status) status = XCI_ALLOC(&p->row, p->n_samples, err);
   for (size_t b = 0; b < p->n_samples && !status; b++) p->row[b] = (uint32_t)b;
-  return status ? status
-                : p->device->ops->coder_window(p->device, p->coder, p->window, p->n_samples, scale, err);
+  if (status) return status;
+  status = p->device->ops->coder_window(p->device, p->coder, p->window, p->n_samples, scale, err);
+  if (status != XCODER_MEMORY) return status;
+  xci_free(p->row);
+  p->row = NULL;
+  return XCODER_OK;
 }
 
 static xcoder_status open_probe(size_t n_checkpoints, size_t d_model, const xcoder_train_options *o, probe *p,
@@ -157,7 +161,9 @@ static xcoder_status count(const probe *p, double share, xcoder_traffic *step, x
   xcoder_traffic since;
   if (!ops->remote) return XCODER_OK;
   add_traffic(p, &since, share, NULL);
-  xcoder_status status = ops->coder_encode_rows(p->device, p->coder, p->row, p->n_samples, &gate, err);
+  xcoder_status status = p->row != NULL
+                           ? ops->coder_encode_rows(p->device, p->coder, p->row, p->n_samples, &gate, err)
+                           : ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &gate, err);
   add_traffic(p, &since, share, step);
   if (!status) status = set_few(p, err);
   add_traffic(p, &since, share, NULL);

@@ -58,6 +58,7 @@ xcoder_status xci_rescue_open(xci_trainer *trainer, xcoder_error *err) {
   xcoder_status status = create_copy(trainer, err);
   if (!status) status = trainer->device->ops->coder_create(trainer->device, &shape, &trainer->coder, err);
   if (status) return status;
+  if (trainer->device->remark[0] != '\0') xci_train_warn(trainer, "train: %s", trainer->device->remark);
   trainer->guest.leave = leave_device;
   xci_device_enter(trainer->device, &trainer->guest);
   return XCODER_OK;

@@ -24,7 +24,10 @@ for test in compute/test_coder compute/test_coder_properties compute/test_batch_
   model/test_golden analysis/test_attribution; do
   CK_DEFAULT_TIMEOUT=900 XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done
-# Weights that do not fit on the device: few rows at a time.
+# Weights that do not fit on the device: few rows, or panels of few latents, at a time.
+for test in compute/test_coder compute/test_batch_topk; do
+  CK_DEFAULT_TIMEOUT=900 XCODER_OPENCL_PANEL=400 XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
+done
 for test in compute/test_conformance_block model/test_golden; do
   XCODER_OPENCL_PANEL=100 XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done

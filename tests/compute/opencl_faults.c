@@ -6,6 +6,7 @@
 
 #include <CL/cl.h>
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +72,8 @@ cl_int clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices
 
 cl_mem clCreateBuffer(cl_context context, cl_mem_flags flags, size_t bytes, void *host, cl_int *code) {
   REAL(clCreateBuffer);
-  if (!fails(FAULT_ALLOCATE)) return real(context, flags, bytes, host, code);
+  bool fits = fault_largest == 0 || bytes <= fault_largest;
+  if (!fails(FAULT_ALLOCATE) && fits) return real(context, flags, bytes, host, code);
   *code = CL_MEM_OBJECT_ALLOCATION_FAILURE;
   return NULL;
 }

@@ -85,8 +85,12 @@ EXTRA_DIST += tests/crosscoder/make_exchange_golden.py \
 # A device that fails in the middle of a training; samples that stay on it.
 if HAVE_CHECK
 if HAVE_OPENCL
-check_PROGRAMS += tests/crosscoder/test_rescue tests/crosscoder/test_window
-TESTS += tests/crosscoder/test_rescue tests/crosscoder/test_window
+check_PROGRAMS += tests/crosscoder/test_rescue tests/crosscoder/test_window tests/crosscoder/test_panels
+TESTS += tests/crosscoder/test_rescue tests/crosscoder/test_window tests/crosscoder/test_panels
+tests_crosscoder_test_panels_SOURCES = tests/crosscoder/test_panels.c tests/crosscoder/support.c \
+  tests/crosscoder/support.h tests/compute/opencl_faults.c tests/compute/opencl_faults.h
+tests_crosscoder_test_panels_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
+tests_crosscoder_test_panels_LDADD = $(LAYERS_CODER) $(TEST_LIBS)
 tests_crosscoder_test_window_SOURCES = tests/crosscoder/test_window.c tests/crosscoder/support.c \
   tests/crosscoder/support.h
 tests_crosscoder_test_window_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)

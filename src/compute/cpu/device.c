@@ -84,6 +84,7 @@ const xci_backend xci_backend_cpu = {
   .open = open_cpu,
   .close = close_cpu,
   .check_compute = check_compute,
+  .coder_fits = xci_host_coder_fits,
   .buffer_create = xci_host_buffer_create,
   .buffer_free = xci_host_buffer_free,
   .upload = xci_host_upload,

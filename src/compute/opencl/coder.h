@@ -14,11 +14,24 @@ enum { XCI_CL_CHUNK = 128, XCI_CL_SQUARES = 16 * XCI_CL_GROUP };
 enum { XCI_CL_SPARSITY = XCODER_MAX_CHECKPOINTS, XCI_CL_TENSOR_SQUARES = XCI_CL_SPARSITY + 1,
        XCI_CL_AUXILIARY = XCI_CL_TENSOR_SQUARES + XCI_N_TENSORS, XCI_CL_COUNT, XCI_CL_RESULTS };
 
+enum { XCI_CL_SLOTS = 4, XCI_CL_PIECES = 64 }; /* value, moments, gradient; most pieces of a window */
+
+/* The weights of latents first .. first + n - 1, [n, columns] (W_enc transposed), by tensor and slot; biases are not
+ * cut. They lie on the device, or in the host's memory and go up when they are used. */
+typedef struct xci_cl_panel {
+  size_t first, n;
+  cl_mem memory[XCI_N_TENSORS][XCI_CL_SLOTS];
+  float *host[XCI_N_TENSORS][XCI_CL_SLOTS];
+} xci_cl_panel;
+
 struct xci_coder {
   xci_coder_shape shape;
   size_t columns;                   /* n_checkpoints * d_model */
   size_t n_values[XCI_N_TENSORS];
-  cl_mem tensor[XCI_N_TENSORS][4];  /* W_enc transposed, [n_latents, columns] */
+  xci_cl_panel *panels;
+  size_t n_panels, n_resident;
+  cl_mem tensor[XCI_N_TENSORS][XCI_CL_SLOTS]; /* biases; of weights, where panels of the host lie while they are used */
+  const xci_cl_panel *there[XCI_N_TENSORS][XCI_CL_SLOTS]; /* the one that does */
   cl_mem norms;                     /* [n_latents, n_checkpoints] */
   bool norms_valid;
 
@@ -40,8 +53,9 @@ struct xci_coder {
   double gradient_norm;
   size_t expected;                  /* codes that the next batch is taken to have: see coder_train.c */
 
-  cl_mem window, rows, scales;      /* bf16 [window_rows, columns]; rows of the batch [max_batch]; [n_checkpoints] */
-  size_t window_rows;
+  cl_mem window[XCI_CL_PIECES];     /* bf16 [window_rows, columns], cut into pieces of piece_rows */
+  size_t window_rows, piece_rows;
+  cl_mem rows, scales;              /* rows of the batch [max_batch]; [n_checkpoints] */
   uint32_t *host_rows;              /* on their way to rows */
   bool rows_sent;                   /* maybe still on it: nothing has waited for the device since */
   cl_mem marks;                     /* [n_latents], or NULL: none yet */
@@ -53,6 +67,22 @@ struct xci_coder {
 };
 
 size_t xci_cl_chunks(const xci_coder *coder);
+
+/* ---- coder_panels.c ---- */
+
+/* Decides on panels from what the device has free and gives at once, and takes the memory for them, zeroed. */
+xcoder_status xci_cl_panels_create(xcoder_device *device, xci_coder *coder, xcoder_error *err);
+void xci_cl_panels_free(xcoder_device *device, xci_coder *coder);
+/* A tensor of a panel on the device, until another panel's is asked for; fetch: with its values. */
+xcoder_status xci_cl_panel_in(xcoder_device *device, xci_coder *coder, const xci_cl_panel *panel,
+                              xci_coder_tensor tensor, xci_coder_slot slot, bool fetch, cl_mem *memory,
+                              xcoder_error *err);
+/* After it was changed there. */
+xcoder_status xci_cl_panel_out(xcoder_device *device, xci_coder *coder, const xci_cl_panel *panel,
+                               xci_coder_tensor tensor, xci_coder_slot slot, xcoder_error *err);
+
+/* ---- The others ---- */
+
 /* The gate over the batch in x, which becomes the current one. */
 xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *coder, size_t n_samples, const xci_gate *gate,
                                    xcoder_error *err);

@@ -1,45 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The auxiliary term on an OpenCL device: dead latents reconstruct the residual. Their rows are copied together, so
- * that everything is a dense product of few latents. */
+/* The auxiliary term on an OpenCL device: dead latents reconstruct the residual. Their weights are copied together,
+ * some at a time and of one panel, so that everything is a dense product of few latents. */
 #include "compute/opencl/coder.h"
 
 #include "base/size.h"
 
-enum { CHOSEN, W_ENC, W_DEC, GRADIENT, B_ENC, F, DF, R, MEAN, ONES, ZEROS, N_ARRAYS };
+enum { CHOSEN, WEIGHTS, GRADIENT, B_ENC, F, R, MEAN, ONES, ZEROS, N_ARRAYS };
+/* Weights that are copied together, at most, and what of the free memory may be taken for them and their gradient. */
+enum { SOME = 1 << 24, FREE_SHARE = 4 };
 
 typedef struct auxiliary {
   cl_mem array[N_ARRAYS];
-  size_t n, columns; /* dead latents, columns */
+  const uint32_t *dead;
+  size_t n, columns, each; /* dead latents, columns, most latents of a chunk */
 } auxiliary;
+
+/* Dead latents number from .. from + n - 1, all of one panel. */
+typedef struct chunk {
+  const xci_cl_panel *panel;
+  size_t from, n;
+} chunk;
+
+static bool next_chunk(const xci_coder *c, const auxiliary *a, chunk *k) {
+  k->from += k->n;
+  k->n = 0;
+  if (k->from == a->n) return false;
+  if (k->panel == NULL) k->panel = c->panels;
+  while (a->dead[k->from] >= k->panel->first + k->panel->n) k->panel++;
+  while (k->from + k->n < a->n && k->n < a->each && a->dead[k->from + k->n] < k->panel->first + k->panel->n) k->n++;
+  return true;
+}
 
 static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
 static xci_cl_matrix rows_of(cl_mem memory, size_t stride) { return (xci_cl_matrix){memory, 0, stride, false}; }
 static xci_cl_matrix columns_of(cl_mem memory, size_t stride) { return (xci_cl_matrix){memory, 0, stride, true}; }
 
-static xcoder_status gather(xcoder_device *device, const auxiliary *a, cl_mem from, size_t columns, cl_mem to,
-                            xcoder_error *err) {
-  return xci_cl_run(device, "gather_rows", groups_of(columns), a->n, err, "mmum", from, a->array[CHOSEN],
-                    (unsigned)columns, to);
+/* Rows of `from`, whose first is that of latent `first`. */
+static xcoder_status gather(xcoder_device *device, const auxiliary *a, const chunk *k, cl_mem from, size_t first,
+                            size_t columns, cl_mem to, xcoder_error *err) {
+  return xci_cl_run(device, "gather_rows", groups_of(columns), k->n, err, "mmuuum", from, a->array[CHOSEN],
+                    (unsigned)k->from, (unsigned)first, (unsigned)columns, to);
 }
 
-static xcoder_status add(xcoder_device *device, const auxiliary *a, cl_mem what, size_t columns, cl_mem to,
-                         xcoder_error *err) {
-  return xci_cl_run(device, "add_rows", groups_of(columns), a->n, err, "mmum", what, a->array[CHOSEN],
-                    (unsigned)columns, to);
+static xcoder_status add(xcoder_device *device, const auxiliary *a, const chunk *k, cl_mem what, size_t first,
+                         size_t columns, cl_mem to, xcoder_error *err) {
+  return xci_cl_run(device, "add_rows", groups_of(columns), k->n, err, "mmuuum", what, a->array[CHOSEN],
+                    (unsigned)k->from, (unsigned)first, (unsigned)columns, to);
 }
 
-static xcoder_status prepare(xcoder_device *device, xci_coder *c, const xci_objective *o, auxiliary *a,
-                             xcoder_error *err) {
-  size_t batch = c->n_samples, n = a->n, weights = n * c->columns;
-  const size_t counts[N_ARRAYS] = {n, weights, weights, weights, n, batch * n, batch * n, batch * c->columns,
-                                   c->columns, n, n};
+/* A chunk's weights into WEIGHTS. */
+static xcoder_status copy_weights(xcoder_device *device, xci_coder *c, const auxiliary *a, const chunk *k,
+                                  xci_coder_tensor tensor, xcoder_error *err) {
+  cl_mem w;
+  xcoder_status status = xci_cl_panel_in(device, c, k->panel, tensor, XCI_VALUE, true, &w, err);
+  return status ? status : gather(device, a, k, w, k->panel->first, a->columns, a->array[WEIGHTS], err);
+}
+
+/* A chunk's GRADIENT to that of all. */
+static xcoder_status add_weights(xcoder_device *device, xci_coder *c, const auxiliary *a, const chunk *k,
+                                 xci_coder_tensor tensor, xcoder_error *err) {
+  cl_mem g;
+  xcoder_status status = xci_cl_panel_in(device, c, k->panel, tensor, XCI_GRADIENT, true, &g, err);
+  if (!status) status = add(device, a, k, a->array[GRADIENT], k->panel->first, a->columns, g, err);
+  return status ? status : xci_cl_panel_out(device, c, k->panel, tensor, XCI_GRADIENT, err);
+}
+
+static xcoder_status prepare(xcoder_device *device, xci_coder *c, auxiliary *a, xcoder_error *err) {
+  size_t batch = c->n_samples, n = a->n, weights = a->each * c->columns;
+  const size_t counts[N_ARRAYS] = {n, weights, weights, n, batch * n, batch * c->columns, c->columns, n, n};
+  const chunk all = {NULL, 0, n};
   xcoder_status status = XCODER_OK;
   for (int i = 0; i < N_ARRAYS && !status; i++)
     status = xci_cl_alloc(device, counts[i], sizeof(float), &a->array[i], err);
-  if (!status) status = xci_cl_write(device, a->array[CHOSEN], 0, o->dead, n * sizeof *o->dead, err);
-  if (!status) status = gather(device, a, c->tensor[XCI_W_ENC][XCI_VALUE], c->columns, a->array[W_ENC], err);
-  if (!status) status = gather(device, a, c->tensor[XCI_W_DEC][XCI_VALUE], c->columns, a->array[W_DEC], err);
-  if (!status) status = gather(device, a, c->tensor[XCI_B_ENC][XCI_VALUE], 1, a->array[B_ENC], err);
+  /* The codes' own gradients are not needed any more. */
+  if (!status) status = xci_cl_reserve(device, &c->df, &c->df_bytes, batch * n, sizeof(float), err);
+  if (!status) status = xci_cl_write(device, a->array[CHOSEN], 0, a->dead, n * sizeof *a->dead, err);
+  if (!status) status = gather(device, a, &all, c->tensor[XCI_B_ENC][XCI_VALUE], 0, 1, a->array[B_ENC], err);
   if (!status) status = xci_cl_run(device, "fill", groups_of(n), 1, err, "muf", a->array[ONES], (unsigned)n, 1.0);
   return status ? status : xci_cl_zero(device, a->array[ZEROS], 0, n * sizeof(float), err);
 }
@@ -66,8 +102,15 @@ static xcoder_status choose(xcoder_device *device, xci_coder *c, const xci_objec
                             xcoder_error *err) {
   const unsigned n = (unsigned)a->n, k = (unsigned)xci_min_size(o->n_auxiliary, UINT32_MAX - 1);
   cl_mem f = a->array[F];
-  xcoder_status status = xci_cl_coder_gemm(device, c->n_samples, a->n, a->columns, 1, rows_of(c->x, a->columns),
-                                           columns_of(a->array[W_ENC], a->columns), 0, rows_of(f, a->n), err);
+  chunk part = {0};
+  xcoder_status status = XCODER_OK;
+  while (!status && next_chunk(c, a, &part)) {
+    status = copy_weights(device, c, a, &part, XCI_W_ENC, err);
+    if (!status)
+      status = xci_cl_coder_gemm(device, c->n_samples, part.n, a->columns, 1, rows_of(c->x, a->columns),
+                                 columns_of(a->array[WEIGHTS], a->columns), 0,
+                                 (xci_cl_matrix){f, part.from, a->n, false}, err);
+  }
   if (!status)
     status = xci_cl_run(device, "gate", groups_of(a->n), c->n_samples, err, "mmmuu", f, a->array[B_ENC],
                         a->array[ZEROS], 0u, n);
@@ -81,51 +124,82 @@ static xcoder_status choose(xcoder_device *device, xci_coder *c, const xci_objec
   return status;
 }
 
+/* R becomes e minus what the chosen features say of it. */
+static xcoder_status reconstruct(xcoder_device *device, xci_coder *c, auxiliary *a, xcoder_error *err) {
+  chunk k = {0};
+  xcoder_status status =
+    xci_cl_copy(device, c->residual, 0, a->array[R], 0, c->n_samples * c->columns * sizeof(float), err);
+  while (!status && next_chunk(c, a, &k)) {
+    status = copy_weights(device, c, a, &k, XCI_W_DEC, err);
+    if (!status)
+      status = xci_cl_coder_gemm(device, c->n_samples, c->columns, k.n, 1,
+                                 (xci_cl_matrix){a->array[F], k.from, a->n, false},
+                                 rows_of(a->array[WEIGHTS], c->columns), 1, rows_of(a->array[R], c->columns), err);
+  }
+  return status;
+}
+
+static xcoder_status chunk_gradients(xcoder_device *device, xci_coder *c, auxiliary *a, const chunk *k, float scale,
+                                     xcoder_error *err) {
+  const size_t batch = c->n_samples, n = a->n, columns = a->columns;
+  const xci_cl_matrix f = {a->array[F], k->from, n, true}, g = rows_of(a->array[GRADIENT], columns);
+  const xci_cl_matrix r = rows_of(a->array[R], columns), df = {c->df, k->from, n, false};
+  xcoder_status status = copy_weights(device, c, a, k, XCI_W_DEC, err);
+  if (!status)
+    status = xci_cl_coder_gemm(device, batch, k->n, columns, scale, r, columns_of(a->array[WEIGHTS], columns), 0, df,
+                               err);
+  if (!status)
+    status = xci_cl_run(device, "mask_gradients", groups_of(k->n), batch, err, "mmuuum", a->array[F], a->array[ZEROS],
+                        (unsigned)n, (unsigned)k->from, (unsigned)k->n, c->df);
+  if (!status) status = xci_cl_coder_gemm(device, k->n, columns, batch, scale, f, r, 0, g, err);
+  if (!status) status = add_weights(device, c, a, k, XCI_W_DEC, err);
+  if (!status)
+    status = xci_cl_coder_gemm(device, k->n, columns, batch, 1, (xci_cl_matrix){c->df, k->from, n, true},
+                               rows_of(c->x, columns), 0, g, err);
+  return status ? status : add_weights(device, c, a, k, XCI_W_ENC, err);
+}
+
 static xcoder_status add_gradients(xcoder_device *device, xci_coder *c, auxiliary *a, float scale,
                                    xcoder_error *err) {
-  size_t batch = c->n_samples, n = a->n, columns = a->columns;
-  cl_mem f = a->array[F], df = a->array[DF], r = a->array[R], g = a->array[GRADIENT];
-  xcoder_status status = xci_cl_coder_gemm(device, batch, n, columns, scale, rows_of(r, columns),
-                                           columns_of(a->array[W_DEC], columns), 0, rows_of(df, n), err);
+  const chunk all = {NULL, 0, a->n};
+  chunk k = {0};
+  xcoder_status status = XCODER_OK;
+  while (!status && next_chunk(c, a, &k)) status = chunk_gradients(device, c, a, &k, scale, err);
+  if (!status) status = xci_cl_sum_columns(device, c, c->df, a->n, 1, a->array[B_ENC], err);
+  return status ? status
+                : add(device, a, &all, a->array[B_ENC], 0, 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
+}
+
+static xcoder_status add_term(xcoder_device *device, xci_coder *c, const xci_objective *o, auxiliary *a, double *loss,
+                              xcoder_error *err) {
+  double variance = 0;
+  float pair[2];
+  xcoder_status status = prepare(device, c, a, err);
+  if (!status) status = find_variance(device, c, a, &variance, err);
+  if (status || !(variance > 0)) return status;
+  const double share = 1 / ((double)c->n_samples * variance);
+  status = choose(device, c, o, a, err);
+  if (!status) status = reconstruct(device, c, a, err);
+  if (!status) status = xci_cl_sum_errors(device, c, a->array[R], err);
   if (!status)
-    status = xci_cl_run(device, "mask_gradients", groups_of(n), batch, err, "mmum", f, a->array[ZEROS], (unsigned)n,
-                        df);
-  if (!status)
-    status = xci_cl_coder_gemm(device, n, columns, batch, scale, columns_of(f, n), rows_of(r, columns), 0,
-                               rows_of(g, columns), err);
-  if (!status) status = add(device, a, g, columns, c->tensor[XCI_W_DEC][XCI_GRADIENT], err);
-  if (!status)
-    status = xci_cl_coder_gemm(device, n, columns, batch, 1, columns_of(df, n), rows_of(c->x, columns), 0,
-                               rows_of(g, columns), err);
-  if (!status) status = add(device, a, g, columns, c->tensor[XCI_W_ENC][XCI_GRADIENT], err);
-  if (!status) status = xci_cl_sum_columns(device, c, df, n, 1, a->array[B_ENC], err);
-  return status ? status : add(device, a, a->array[B_ENC], 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
+    status = xci_cl_sum_pairs(device, c, c->parts, 0, c->n_samples * c->shape.n_checkpoints, XCI_CL_AUXILIARY, err);
+  if (!status) status = xci_cl_read(device, c->results, XCI_CL_AUXILIARY * sizeof pair, pair, sizeof pair, err);
+  if (status) return status;
+  *loss = ((double)pair[0] + (double)pair[1]) * share;
+  return add_gradients(device, c, a, (float)(2 * o->auxiliary_coefficient * share), err);
 }
 
 xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *c, const xci_objective *o, double *loss,
                                    xcoder_error *err) {
-  auxiliary a = {.n = o->n_dead, .columns = c->columns};
-  double variance = 0;
-  float pair[2];
+  const xci_cl *cl = xci_cl_of(device);
+  size_t most = xci_min_size(SOME, (cl->memory - cl->used) / FREE_SHARE / 2 / sizeof(float)); /* values of a chunk */
   *loss = 0;
   if (o->n_dead == 0) return XCODER_OK;
-  xcoder_status status = prepare(device, c, o, &a, err);
-  if (!status) status = find_variance(device, c, &a, &variance, err);
-  if (!status && variance > 0) {
-    double share = 1 / ((double)c->n_samples * variance);
-    status = choose(device, c, o, &a, err);
-    if (!status)
-      status = xci_cl_copy(device, c->residual, 0, a.array[R], 0, c->n_samples * c->columns * sizeof(float), err);
-    if (!status)
-      status = xci_cl_coder_gemm(device, c->n_samples, c->columns, a.n, 1, rows_of(a.array[F], a.n),
-                                 rows_of(a.array[W_DEC], c->columns), 1, rows_of(a.array[R], c->columns), err);
-    if (!status) status = xci_cl_sum_errors(device, c, a.array[R], err);
-    if (!status)
-      status = xci_cl_sum_pairs(device, c, c->parts, 0, c->n_samples * c->shape.n_checkpoints, XCI_CL_AUXILIARY, err);
-    if (!status) status = xci_cl_read(device, c->results, XCI_CL_AUXILIARY * sizeof pair, pair, sizeof pair, err);
-    if (!status) *loss = ((double)pair[0] + (double)pair[1]) * share;
-    if (!status) status = add_gradients(device, c, &a, (float)(2 * o->auxiliary_coefficient * share), err);
-  }
+  if (xci_cl_wished_panel() > 0) most = xci_cl_wished_panel();
+  most = xci_min_size(most, cl->max_buffer / sizeof(float));
+  auxiliary a = {.dead = o->dead, .n = o->n_dead, .columns = c->columns,
+                 .each = xci_min_size(o->n_dead, xci_max_size(1, most / c->columns))};
+  xcoder_status status = add_term(device, c, o, &a, loss, err);
   for (int i = 0; i < N_ARRAYS; i++) xci_cl_free(device, &a.array[i]);
   return status;
 }

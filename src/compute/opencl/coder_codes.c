@@ -79,14 +79,20 @@ static xcoder_status check_batch(const xci_coder *coder, size_t n_samples, xcode
 xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n_samples, const xci_gate *gate,
                                    xcoder_error *err) {
   size_t latents = c->shape.n_latents;
+  cl_mem w_enc;
+  xcoder_status status = XCODER_OK;
   c->n_samples = n_samples;
   c->has_x = c->has_codes = c->has_gradient = false;
   if (gate->kind == XCI_GATE_JUMP)
     return xci_fail(err, XCODER_DEVICE, "opencl: thresholds are trained by the processor alone");
-  xcoder_status status = xci_cl_coder_gemm(device, n_samples, latents, c->columns, 1,
-                                           (xci_cl_matrix){c->x, 0, c->columns, false},
-                                           (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_VALUE], 0, c->columns, true}, 0,
-                                           (xci_cl_matrix){c->f, 0, latents, false}, err);
+  for (size_t i = 0; i < c->n_panels && !status; i++) {
+    const xci_cl_panel *p = &c->panels[i];
+    status = xci_cl_panel_in(device, c, p, XCI_W_ENC, XCI_VALUE, true, &w_enc, err);
+    if (!status)
+      status = xci_cl_coder_gemm(device, n_samples, p->n, c->columns, 1, (xci_cl_matrix){c->x, 0, c->columns, false},
+                                 (xci_cl_matrix){w_enc, 0, c->columns, true}, 0,
+                                 (xci_cl_matrix){c->f, p->first, latents, false}, err);
+  }
   bool thresholds = gate->kind == XCI_GATE_THRESHOLD;
   if (!status && thresholds)
     status = xci_cl_write(device, c->threshold, 0, gate->threshold, latents * sizeof *gate->threshold, err);

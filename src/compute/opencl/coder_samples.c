@@ -14,17 +14,22 @@ enum { WINDOW_SHARE = 2 };
 xcoder_status xci_cl_coder_window(xcoder_device *device, xci_coder *c, const uint16_t *samples, size_t n_rows,
                                   const float *scales, xcoder_error *err) {
   const xci_cl *cl = xci_cl_of(device);
-  size_t bytes, n = c->shape.n_checkpoints;
+  size_t bytes, n = c->shape.n_checkpoints, row = c->columns * sizeof *samples;
   c->window_rows = 0;
-  xci_cl_free(device, &c->window);
-  if (!xci_mul_size(n_rows, c->columns * sizeof *samples, &bytes) || n_rows > UINT32_MAX || bytes > cl->max_buffer ||
-      bytes > (cl->memory - cl->used) / WINDOW_SHARE)
+  for (size_t i = 0; i < XCI_CL_PIECES; i++) xci_cl_free(device, &c->window[i]);
+  c->piece_rows = xci_min_size(xci_max_size(n_rows, 1), cl->max_buffer / row);
+  if (!xci_mul_size(n_rows, row, &bytes) || n_rows > UINT32_MAX || c->piece_rows == 0 ||
+      xci_ceil_div(n_rows, c->piece_rows) > XCI_CL_PIECES || bytes > (cl->memory - cl->used) / WINDOW_SHARE)
     return xci_fail(err, XCODER_MEMORY, "device %s: no room for a window of %zu samples", cl->name, n_rows);
-  xcoder_status status = xci_cl_alloc(device, bytes, 1, &c->window, err);
+  xcoder_status status = XCODER_OK;
+  for (size_t i = 0; i * c->piece_rows < n_rows && !status; i++) {
+    const size_t first = i * c->piece_rows, some = xci_min_size(c->piece_rows, n_rows - first);
+    status = xci_cl_alloc(device, some, row, &c->window[i], err);
+    if (!status) status = xci_cl_write(device, c->window[i], 0, samples + first * c->columns, some * row, err);
+  }
   if (!status && c->rows == NULL) status = xci_cl_alloc(device, c->shape.max_batch, sizeof(cl_uint), &c->rows, err);
   if (!status && c->scales == NULL) status = xci_cl_alloc(device, n, sizeof(float), &c->scales, err);
   if (!status && c->host_rows == NULL) status = XCI_ALLOC(&c->host_rows, c->shape.max_batch, err);
-  if (!status) status = xci_cl_write(device, c->window, 0, samples, bytes, err);
   if (!status) status = xci_cl_write(device, c->scales, 0, scales, n * sizeof *scales, err);
   if (!status) c->window_rows = n_rows;
   return status;
@@ -40,9 +45,10 @@ xcoder_status xci_cl_coder_encode_rows(xcoder_device *device, xci_coder *c, cons
     memcpy(c->host_rows, row, n_samples * sizeof *row);
   }
   if (!status) status = xci_cl_send(device, c->rows, 0, c->host_rows, n_samples * sizeof *row, err);
-  if (!status)
-    status = xci_cl_run(device, "gather_samples", xci_ceil_div(c->columns, XCI_CL_GROUP), n_samples, err, "mmmuum",
-                        c->window, c->rows, c->scales, (unsigned)c->columns, (unsigned)c->shape.d_model, c->x);
+  for (size_t i = 0; i * c->piece_rows < c->window_rows && !status; i++)
+    status = xci_cl_run(device, "gather_samples", xci_ceil_div(c->columns, XCI_CL_GROUP), n_samples, err, "muummuum",
+                        c->window[i], (unsigned)(i * c->piece_rows), (unsigned)c->piece_rows, c->rows, c->scales,
+                        (unsigned)c->columns, (unsigned)c->shape.d_model, c->x);
   return status ? status : xci_cl_encode_loaded(device, c, n_samples, gate, err);
 }
 

@@ -19,32 +19,14 @@ static xcoder_status check_shape(const xci_coder_shape *s, xcoder_error *err) {
   if (s->d_model < 1 || s->n_latents < 1 || s->max_batch < 1)
     return xci_fail(err, XCODER_USAGE, "crosscoder: width %zu, %zu latents, batch %zu: none may be 0", s->d_model,
                     s->n_latents, s->max_batch);
-  const size_t limit = UINT32_MAX - 2 * XCI_CL_SQUARES; /* the kernels count values in 32 bits */
-  if (!xci_mul_size(s->n_checkpoints, s->d_model, &columns) || !xci_mul_size(columns, s->n_latents, &n) || n > limit ||
-      !xci_mul_size(s->max_batch, s->n_latents, &n) || n > limit || !xci_mul_size(s->max_batch, columns, &n) ||
-      n > limit)
-    return xci_fail(err, XCODER_DEVICE, "crosscoder: %zu checkpoints of width %zu, %zu latents, batch %zu: an array of "
-                    "more than 2^32 values, which the OpenCL backend does not address (use --device=cpu)",
+  const size_t limit = UINT32_MAX - 2 * XCI_CL_SQUARES; /* the kernels count values in 32 bits; weights are cut */
+  if (!xci_mul_size(s->n_checkpoints, s->d_model, &columns) || columns > limit || s->n_latents > limit ||
+      !xci_mul_size(columns, s->n_latents, &n) || n > SIZE_MAX / 64 || !xci_mul_size(s->max_batch, s->n_latents, &n) ||
+      n > limit || !xci_mul_size(s->max_batch, columns, &n) || n > limit)
+    return xci_fail(err, XCODER_DEVICE, "crosscoder: %zu checkpoints of width %zu, %zu latents, batch %zu: a batch of "
+                    "more than 2^32 values, which the OpenCL backend does not address (use smaller batches)",
                     s->n_checkpoints, s->d_model, s->n_latents, s->max_batch);
   return XCODER_OK;
-}
-
-/* Before anything is allocated: whether all of it fits, with what the first steps will ask for. check_shape() has seen
- * that no product overflows. */
-static xcoder_status check_room(const xcoder_device *device, const xci_coder *c, xcoder_error *err) {
-  const xci_cl *cl = xci_cl_of(device);
-  const size_t mib = (size_t)1 << 20, batch = c->shape.max_batch;
-  size_t weights = c->n_values[XCI_W_ENC], codes = batch * c->shape.n_latents, rows = batch * c->columns;
-  size_t largest = xci_max_size(weights, xci_max_size(codes, rows)) * sizeof(float);
-  double values = (c->shape.training ? 4 : 1) * 2.0 * (double)weights + 2.0 * (double)rows +
-                  (c->shape.training ? 2.5 : 1.5) * (double)codes; /* f, its gradient, lists of an eighth */
-  size_t free_bytes = cl->memory - cl->used;
-  if (largest <= cl->max_buffer && values * sizeof(float) <= (double)free_bytes) return XCODER_OK;
-  return xci_fail(err, XCODER_DEVICE,
-                  "device %s: a crosscoder of %zu features needs %.0f MiB, its largest array %zu MiB; %zu MiB are "
-                  "free, %zu MiB are given at once (use smaller batches, fewer features, or --device=cpu)",
-                  cl->name, c->shape.n_latents, values * sizeof(float) / (double)mib, largest / mib, free_bytes / mib,
-                  cl->max_buffer / mib);
 }
 
 static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error *err) {
@@ -65,9 +47,9 @@ static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error 
     {&c->positive, latents, training}, {&c->positive_start, latents + 1, training},
     {&c->results, 2 * XCI_CL_RESULTS, training},
   };
-  xcoder_status status = XCODER_OK;
-  for (int t = 0; t < XCI_N_TENSORS; t++)
-    for (int s = 0; s < (training ? 4 : 1) && !status; s++) {
+  xcoder_status status = xci_cl_panels_create(device, c, err);
+  for (int t = XCI_B_ENC; t <= XCI_B_DEC; t += XCI_B_DEC - XCI_B_ENC)
+    for (int s = 0; s < (training ? XCI_CL_SLOTS : 1) && !status; s++) {
       status = xci_cl_alloc(device, c->n_values[t], sizeof(float), &c->tensor[t][s], err);
       if (!status) status = xci_cl_zero(device, c->tensor[t][s], 0, c->n_values[t] * sizeof(float), err);
     }
@@ -91,8 +73,7 @@ xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *
   const size_t n_weights = coder->columns * shape->n_latents;
   const size_t n_values[XCI_N_TENSORS] = {n_weights, shape->n_latents, n_weights, coder->columns};
   memcpy(coder->n_values, n_values, sizeof n_values);
-  status = check_room(device, coder, err);
-  if (!status) status = allocate(device, coder, err);
+  status = allocate(device, coder, err);
   if (status) xci_cl_coder_free(device, coder);
   else *out = coder;
   return status;
@@ -100,14 +81,16 @@ xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *
 
 void xci_cl_coder_free(xcoder_device *device, xci_coder *c) {
   if (c == NULL) return;
+  xci_cl_panels_free(device, c);
   for (int t = 0; t < XCI_N_TENSORS; t++)
-    for (int s = 0; s < 4; s++) xci_cl_free(device, &c->tensor[t][s]);
+    for (int s = 0; s < XCI_CL_SLOTS; s++) xci_cl_free(device, &c->tensor[t][s]);
   cl_mem *arrays[] = {&c->norms, &c->x, &c->f, &c->row_counts, &c->row_start, &c->column_counts, &c->column_totals,
                       &c->column_start, &c->state, &c->histogram, &c->score, &c->threshold, &c->index, &c->value,
                       &c->latent, &c->df, &c->residual, &c->sums, &c->sparsity, &c->push, &c->decay, &c->positive,
-                      &c->positive_start, &c->parts, &c->results, &c->window, &c->rows, &c->scales, &c->marks};
+                      &c->positive_start, &c->parts, &c->results, &c->rows, &c->scales, &c->marks};
   if (c->rows_sent) xci_cl_finish(device, NULL); /* host_rows may still be read */
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_cl_free(device, arrays[i]);
+  for (size_t i = 0; i < XCI_CL_PIECES; i++) xci_cl_free(device, &c->window[i]);
   void *host[] = {c->host_start, c->host_start32, c->host_index, c->host_value, c->host_rows};
   for (size_t i = 0; i < sizeof host / sizeof *host; i++) xci_free(host[i]);
   xci_free(c);
@@ -126,21 +109,34 @@ static void transpose(const xci_coder *coder, float *file, float *rows, size_t f
           else rows[i * columns + k] = file[k * latents + first + i];
 }
 
-static xcoder_status move_transposed(xcoder_device *device, const xci_coder *coder, cl_mem memory, float *file,
-                                     bool to_file, xcoder_error *err) {
-  size_t latents = coder->shape.n_latents, columns = coder->columns;
-  size_t each = xci_min_size(latents, xci_max_size(1, STAGED / columns));
+static xcoder_status move_transposed(xcoder_device *device, const xci_coder *coder, const xci_cl_panel *p,
+                                     cl_mem memory, float *file, bool to_file, xcoder_error *err) {
+  size_t columns = coder->columns, each = xci_min_size(p->n, xci_max_size(1, STAGED / columns));
   float *rows = NULL;
   xcoder_status status = XCI_ALLOC(&rows, each * columns, err);
-  for (size_t first = 0; first < latents && !status; first += each) {
-    size_t n = xci_min_size(each, latents - first), at = first * columns * sizeof(float);
+  for (size_t first = 0; first < p->n && !status; first += each) {
+    size_t n = xci_min_size(each, p->n - first), at = first * columns * sizeof(float);
     size_t n_bytes = n * columns * sizeof(float);
     if (to_file) status = xci_cl_read(device, memory, at, rows, n_bytes, err);
-    if (!status) transpose(coder, file, rows, first, n, to_file);
+    if (!status) transpose(coder, file, rows, p->first + first, n, to_file);
     if (!status && !to_file) status = xci_cl_write(device, memory, at, rows, n_bytes, err);
   }
   xci_free(rows);
   return status;
+}
+
+/* A panel's part of a whole tensor in file order. */
+static xcoder_status move_panel(xcoder_device *device, const xci_coder *c, const xci_cl_panel *p,
+                                xci_coder_tensor tensor, xci_coder_slot slot, float *file, bool to_file,
+                                xcoder_error *err) {
+  const size_t bytes = p->n * c->columns * sizeof *file;
+  float *host = p->host[tensor][slot], *part = file + p->first * c->columns; /* of W_dec */
+  cl_mem memory = p->memory[tensor][slot];
+  if (memory == NULL && tensor == XCI_W_ENC) transpose(c, file, host, p->first, p->n, to_file);
+  else if (memory == NULL) memcpy(to_file ? part : host, to_file ? host : part, bytes);
+  if (memory == NULL) return xci_cl_usable(device, err);
+  if (tensor == XCI_W_ENC) return move_transposed(device, c, p, memory, file, to_file, err);
+  return to_file ? xci_cl_read(device, memory, 0, part, bytes, err) : xci_cl_write(device, memory, 0, part, bytes, err);
 }
 
 static xcoder_status check_slot(const xci_coder *coder, xci_coder_slot slot, xcoder_error *err) {
@@ -148,33 +144,44 @@ static xcoder_status check_slot(const xci_coder *coder, xci_coder_slot slot, xco
   return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training and has no moments or gradients");
 }
 
+static bool is_cut(xci_coder_tensor tensor) { return tensor == XCI_W_ENC || tensor == XCI_W_DEC; }
+
 xcoder_status xci_cl_coder_write(xcoder_device *device, xci_coder *coder, xci_coder_tensor tensor,
                                  xci_coder_slot slot, const float *values, xcoder_error *err) {
   xcoder_status status = check_slot(coder, slot, err);
   if (!status && slot == XCI_GRADIENT) status = xci_fail(err, XCODER_USAGE, "crosscoder: gradients are read only");
   if (status) return status;
   if (tensor == XCI_W_DEC && slot == XCI_VALUE) coder->norms_valid = false;
-  cl_mem to = coder->tensor[tensor][slot];
-  if (tensor == XCI_W_ENC) /* only read */
-    return move_transposed(device, coder, to, (float *)(uintptr_t)values, false, err);
-  return xci_cl_write(device, to, 0, values, coder->n_values[tensor] * sizeof *values, err);
+  if (!is_cut(tensor))
+    return xci_cl_write(device, coder->tensor[tensor][slot], 0, values, coder->n_values[tensor] * sizeof *values, err);
+  coder->there[tensor][slot] = NULL;
+  for (size_t i = 0; i < coder->n_panels && !status; i++) /* the values are only read */
+    status = move_panel(device, coder, &coder->panels[i], tensor, slot, (float *)(uintptr_t)values, false, err);
+  return status;
 }
 
 xcoder_status xci_cl_coder_read(xcoder_device *device, const xci_coder *coder, xci_coder_tensor tensor,
                                 xci_coder_slot slot, float *values, xcoder_error *err) {
   xcoder_status status = check_slot(coder, slot, err);
-  if (status) return status;
-  cl_mem from = coder->tensor[tensor][slot];
-  if (tensor == XCI_W_ENC) return move_transposed(device, coder, from, values, true, err);
-  return xci_cl_read(device, from, 0, values, coder->n_values[tensor] * sizeof *values, err);
+  if (!status && !is_cut(tensor))
+    return xci_cl_read(device, coder->tensor[tensor][slot], 0, values, coder->n_values[tensor] * sizeof *values, err);
+  for (size_t i = 0; i < coder->n_panels && !status; i++)
+    status = move_panel(device, coder, &coder->panels[i], tensor, slot, values, true, err);
+  return status;
 }
 
 xcoder_status xci_cl_fill_norms(xcoder_device *device, xci_coder *coder, xcoder_error *err) {
+  const size_t n = coder->shape.n_checkpoints;
+  cl_mem w_dec;
+  xcoder_status status = XCODER_OK;
   if (coder->norms_valid) return XCODER_OK;
-  size_t n_rows = coder->shape.n_latents * coder->shape.n_checkpoints;
-  xcoder_status status = xci_cl_run(device, "row_norms", xci_ceil_div(n_rows, XCI_CL_TEAMS), 1, err, "muum",
-                                    coder->tensor[XCI_W_DEC][XCI_VALUE], (unsigned)n_rows,
-                                    (unsigned)coder->shape.d_model, coder->norms);
+  for (size_t i = 0; i < coder->n_panels && !status; i++) {
+    const xci_cl_panel *p = &coder->panels[i];
+    status = xci_cl_panel_in(device, coder, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
+    if (!status)
+      status = xci_cl_run(device, "row_norms", xci_ceil_div(p->n * n, XCI_CL_TEAMS), 1, err, "muuum", w_dec,
+                          (unsigned)(p->n * n), (unsigned)coder->shape.d_model, (unsigned)(p->first * n), coder->norms);
+  }
   coder->norms_valid = !status;
   return status;
 }

@@ -19,22 +19,37 @@ bool xci_cl_is_dense(const xci_coder *c, size_t n_codes) {
   return n_codes > c->n_samples * c->shape.n_latents / DENSE_SHARE;
 }
 
+static xcoder_status decode_dense(xcoder_device *device, xci_coder *c, bool subtract, cl_mem out, xcoder_error *err) {
+  const size_t columns = c->columns, latents = c->shape.n_latents;
+  cl_mem w_dec;
+  xcoder_status status = xci_cl_run(device, "start_decode", groups_of(columns), c->n_samples, err, "mmuum",
+                                    c->tensor[XCI_B_DEC][XCI_VALUE], c->x, (unsigned)subtract, columns_of(c), out);
+  for (size_t i = 0; i < c->n_panels && !status; i++) {
+    const xci_cl_panel *p = &c->panels[i];
+    status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
+    if (!status)
+      status = xci_cl_coder_gemm(device, c->n_samples, columns, p->n, 1,
+                                 (xci_cl_matrix){c->f, p->first, latents, false},
+                                 (xci_cl_matrix){w_dec, 0, columns, false}, 1,
+                                 (xci_cl_matrix){out, 0, columns, false}, err);
+  }
+  return status;
+}
+
 xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *c, bool dense, size_t n_codes, bool subtract,
                                  cl_mem out, xcoder_error *err) {
-  cl_mem w_dec = c->tensor[XCI_W_DEC][XCI_VALUE], b_dec = c->tensor[XCI_B_DEC][XCI_VALUE];
-  if (dense) {
-    xcoder_status status = xci_cl_run(device, "start_decode", groups_of(c->columns), c->n_samples, err, "mmuum", b_dec,
-                                      c->x, (unsigned)subtract, columns_of(c), out);
-    return status ? status
-                  : xci_cl_coder_gemm(device, c->n_samples, c->columns, c->shape.n_latents, 1,
-                                      (xci_cl_matrix){c->f, 0, c->shape.n_latents, false},
-                                      (xci_cl_matrix){w_dec, 0, c->columns, false}, 1,
-                                      (xci_cl_matrix){out, 0, c->columns, false}, err);
-  }
+  cl_mem w_dec;
+  if (dense) return decode_dense(device, c, subtract, out, err);
   xcoder_status status = xci_cl_list_rows(device, c, n_codes, err);
-  if (!status)
-    status = xci_cl_run(device, "decode", groups_of(c->columns), c->n_samples, err, "mmmmmmuum", c->row_start, c->index,
-                        c->value, w_dec, b_dec, c->x, (unsigned)subtract, columns_of(c), out);
+  for (size_t i = 0; i < c->n_panels && !status; i++) {
+    const xci_cl_panel *p = &c->panels[i];
+    bool last = i + 1 == c->n_panels;
+    status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
+    if (!status)
+      status = xci_cl_run(device, "decode", groups_of(c->columns), c->n_samples, err, "mmmmmmuuuum", c->row_start,
+                          c->index, c->value, w_dec, c->tensor[XCI_B_DEC][XCI_VALUE], c->x,
+                          (unsigned)(subtract && last), columns_of(c), (unsigned)p->first, (unsigned)p->n, out);
+  }
   return status;
 }
 
@@ -65,14 +80,36 @@ xcoder_status xci_cl_sum_pairs(xcoder_device *device, xci_coder *c, cl_mem x, si
   return xci_cl_run(device, "sum_pairs", 1, 1, err, "muumu", x, (unsigned)first, (unsigned)n, c->results, slot);
 }
 
-static xcoder_status sum_squares(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
+/* Squares of the gradient of what is not cut. */
+static xcoder_status sum_bias(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
   size_t n = c->n_values[tensor], n_parts = xci_ceil_div(n, XCI_CL_SQUARES);
   xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
   if (!status)
-    status = xci_cl_run(device, "square_parts", n_parts, 1, err, "mum", c->tensor[tensor][XCI_GRADIENT], (unsigned)n,
-                        c->parts);
-  if (status) return status;
-  return xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
+    status = xci_cl_run(device, "square_parts", n_parts, 1, err, "muum", c->tensor[tensor][XCI_GRADIENT], (unsigned)n,
+                        0u, c->parts);
+  return status ? status
+                : xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
+}
+
+static xcoder_status sum_weights(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
+  size_t n_parts = 0;
+  cl_mem g;
+  for (size_t i = 0; i < c->n_panels; i++) n_parts += xci_ceil_div(c->panels[i].n * c->columns, XCI_CL_SQUARES);
+  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
+  for (size_t i = 0, to = 0; i < c->n_panels && !status; i++) {
+    const size_t n = c->panels[i].n * c->columns, some = xci_ceil_div(n, XCI_CL_SQUARES);
+    status = xci_cl_panel_in(device, c, &c->panels[i], (xci_coder_tensor)tensor, XCI_GRADIENT, true, &g, err);
+    if (!status)
+      status = xci_cl_run(device, "square_parts", some, 1, err, "muum", g, (unsigned)n, (unsigned)to, c->parts);
+    to += some;
+  }
+  return status ? status
+                : xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
+}
+
+static xcoder_status sum_squares(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
+  bool cut = tensor == XCI_W_ENC || tensor == XCI_W_DEC;
+  return cut ? sum_weights(device, c, tensor, err) : sum_bias(device, c, tensor, err);
 }
 
 xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *c, cl_mem rows, xcoder_error *err) {
@@ -120,12 +157,29 @@ static xcoder_status weigh(xcoder_device *device, xci_coder *c, double l1, xcode
                     c->sparsity);
 }
 
-static xcoder_status gather(xcoder_device *device, xci_coder *c, cl_mem values, cl_mem rows, double scale, bool decay,
-                            int tensor, xcoder_error *err) {
-  return xci_cl_run(device, "gather_gradient", groups_of(c->columns), c->shape.n_latents, err, "mmmmufummuum",
-                    c->column_start, c->index, values, rows, columns_of(c), scale, (unsigned)decay, c->decay,
-                    c->tensor[tensor][XCI_VALUE], (unsigned)c->shape.d_model, latents_of(c),
-                    c->tensor[tensor][XCI_GRADIENT]);
+/* The gradient of a panel's `tensor` from lists; w: its value where `decay` is wanted, else NULL. */
+static xcoder_status gather(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, cl_mem values, cl_mem rows,
+                            double scale, cl_mem w, xci_coder_tensor tensor, xcoder_error *err) {
+  cl_mem g;
+  xcoder_status status = xci_cl_panel_in(device, c, p, tensor, XCI_GRADIENT, false, &g, err);
+  if (!status)
+    status = xci_cl_run(device, "gather_gradient", groups_of(c->columns), p->n, err, "mmmmufummuuum", c->column_start,
+                        c->index, values, rows, columns_of(c), scale, (unsigned)(w != NULL), c->decay, w,
+                        (unsigned)c->shape.d_model, latents_of(c), (unsigned)p->first, g);
+  return status ? status : xci_cl_panel_out(device, c, p, tensor, XCI_GRADIENT, err);
+}
+
+static xcoder_status sparse_panel(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, size_t n_codes,
+                                  double scale, xcoder_error *err) {
+  cl_mem w_dec;
+  xcoder_status status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
+  if (!status)
+    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "muummmmufmm", c->column_start,
+                        (unsigned)p->first, (unsigned)p->n, c->index, c->latent, c->residual, w_dec, columns_of(c),
+                        scale, c->push, c->df);
+  if (!status) status = gather(device, c, p, c->value, c->residual, scale, w_dec, XCI_W_DEC, err);
+  if (!status) status = gather(device, c, p, c->df, c->x, 1, NULL, XCI_W_ENC, err);
+  return status;
 }
 
 static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_t n_codes, double l1, double scale,
@@ -135,21 +189,50 @@ static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_
     status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start,
                         c->value, latents_of(c), c->sums, 1u, c->positive);
   if (!status) status = weigh(device, c, l1, err);
-  if (!status)
-    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "mummmmufmm", c->column_start,
-                        latents_of(c), c->index, c->latent, c->residual, c->tensor[XCI_W_DEC][XCI_VALUE], columns_of(c),
-                        scale, c->push, c->df);
+  for (size_t i = 0; i < c->n_panels && !status; i++)
+    status = sparse_panel(device, c, &c->panels[i], n_codes, scale, err);
   if (!status)
     status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start, c->df,
                         latents_of(c), c->tensor[XCI_B_ENC][XCI_GRADIENT], 0u, c->positive);
-  if (!status) status = gather(device, c, c->value, c->residual, scale, true, XCI_W_DEC, err);
-  if (!status) status = gather(device, c, c->df, c->x, 1, false, XCI_W_ENC, err);
   return status;
 }
 
+static xcoder_status dense_decoder(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, double scale,
+                                   xcoder_error *err) {
+  const size_t latents = c->shape.n_latents, columns = c->columns, n = c->n_samples;
+  const xci_cl_matrix f = {c->f, p->first, latents, true}, residual = {c->residual, 0, columns, false};
+  const xci_cl_matrix df = {c->df, p->first, latents, false};
+  cl_mem w, g;
+  xcoder_status status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w, err);
+  if (!status) status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_GRADIENT, false, &g, err);
+  if (!status)
+    status = xci_cl_coder_gemm(device, n, p->n, columns, (float)scale, residual,
+                               (xci_cl_matrix){w, 0, columns, true}, 0, df, err);
+  if (!status)
+    status = xci_cl_run(device, "mask_gradients", groups_of(p->n), n, err, "mmuuum", c->f, c->push, latents_of(c),
+                        (unsigned)p->first, (unsigned)p->n, c->df);
+  if (!status)
+    status = xci_cl_run(device, "start_gradient", groups_of(columns), p->n, err, "mmuuuum", c->decay, w, columns_of(c),
+                        (unsigned)c->shape.d_model, latents_of(c), (unsigned)p->first, g);
+  if (!status)
+    status = xci_cl_coder_gemm(device, p->n, columns, n, (float)scale, f, residual, 1,
+                               (xci_cl_matrix){g, 0, columns, false}, err);
+  return status ? status : xci_cl_panel_out(device, c, p, XCI_W_DEC, XCI_GRADIENT, err);
+}
+
+static xcoder_status dense_encoder(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, xcoder_error *err) {
+  const size_t columns = c->columns;
+  cl_mem g;
+  xcoder_status status = xci_cl_panel_in(device, c, p, XCI_W_ENC, XCI_GRADIENT, false, &g, err);
+  if (!status)
+    status = xci_cl_coder_gemm(device, p->n, columns, c->n_samples, 1,
+                               (xci_cl_matrix){c->df, p->first, c->shape.n_latents, true},
+                               (xci_cl_matrix){c->x, 0, columns, false}, 0, (xci_cl_matrix){g, 0, columns, false}, err);
+  return status ? status : xci_cl_panel_out(device, c, p, XCI_W_ENC, XCI_GRADIENT, err);
+}
+
 static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double l1, double scale, xcoder_error *err) {
-  size_t latents = c->shape.n_latents, columns = c->columns, n = c->n_samples, chunks = xci_cl_chunks(c);
-  cl_mem w_dec = c->tensor[XCI_W_DEC][XCI_VALUE], g_dec = c->tensor[XCI_W_DEC][XCI_GRADIENT];
+  size_t latents = c->shape.n_latents, n = c->n_samples, chunks = xci_cl_chunks(c);
   xcoder_status status = xci_cl_reserve(device, &c->df, &c->df_bytes, n * latents, sizeof(float), err);
   if (!status) status = xci_cl_sum_columns(device, c, c->f, latents, 1, c->sums, err);
   if (!status)
@@ -159,26 +242,12 @@ static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double
     status = xci_cl_run(device, "add_counts", groups_of(latents), 1, err, "muum", c->column_counts, (unsigned)chunks,
                         latents_of(c), c->positive);
   if (!status) status = weigh(device, c, l1, err);
-  const xci_cl_matrix f = {c->f, 0, latents, true}, residual = {c->residual, 0, columns, false};
-  const xci_cl_matrix df = {c->df, 0, latents, false};
-  if (!status)
-    status = xci_cl_coder_gemm(device, n, latents, columns, (float)scale, residual,
-                               (xci_cl_matrix){w_dec, 0, columns, true}, 0, df, err);
-  if (!status)
-    status = xci_cl_run(device, "mask_gradients", groups_of(latents), n, err, "mmum", c->f, c->push, latents_of(c),
-                        c->df);
-  if (!status) status = xci_cl_sum_columns(device, c, c->df, latents, 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
-  if (!status)
-    status = xci_cl_run(device, "start_gradient", groups_of(columns), latents, err, "mmuuum", c->decay, w_dec,
-                        columns_of(c), (unsigned)c->shape.d_model, latents_of(c), g_dec);
-  if (!status)
-    status = xci_cl_coder_gemm(device, latents, columns, n, (float)scale, f, residual, 1,
-                               (xci_cl_matrix){g_dec, 0, columns, false}, err);
-  if (!status)
-    status = xci_cl_coder_gemm(device, latents, columns, n, 1, (xci_cl_matrix){c->df, 0, latents, true},
-                               (xci_cl_matrix){c->x, 0, columns, false}, 0,
-                               (xci_cl_matrix){c->tensor[XCI_W_ENC][XCI_GRADIENT], 0, columns, false}, err);
-  return status;
+  for (size_t i = 0; i < c->n_panels && !status; i++) {
+    status = dense_decoder(device, c, &c->panels[i], scale, err);
+    if (!status) status = dense_encoder(device, c, &c->panels[i], err);
+  }
+  return status ? status
+                : xci_cl_sum_columns(device, c, c->df, latents, 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
 }
 
 static double pair_of(const float *results, size_t slot) {
@@ -263,20 +332,41 @@ xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const x
   return XCODER_OK;
 }
 
+/* Adam of n values. memory: by slot. */
+static xcoder_status run_adam(xcoder_device *device, const xci_adam *adam, double clip, size_t n,
+                              const cl_mem memory[XCI_CL_SLOTS], xcoder_error *err) {
+  const double t = (double)adam->step;
+  return xci_cl_run(device, "adam", groups_of(n), 1, err, "uffffffffmmmm", (unsigned)n, clip, adam->beta1,
+                    1 - adam->beta1, adam->beta2, 1 - adam->beta2, adam->learning_rate / (1 - pow(adam->beta1, t)),
+                    1 / sqrt(1 - pow(adam->beta2, t)), adam->epsilon, memory[XCI_VALUE], memory[XCI_MOMENT1],
+                    memory[XCI_MOMENT2], memory[XCI_GRADIENT]);
+}
+
+static xcoder_status update_panel(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, xci_coder_tensor tensor,
+                                  const xci_adam *adam, double clip, xcoder_error *err) {
+  cl_mem memory[XCI_CL_SLOTS];
+  xcoder_status status = XCODER_OK;
+  for (int s = 0; s < XCI_CL_SLOTS && !status; s++)
+    status = xci_cl_panel_in(device, c, p, tensor, (xci_coder_slot)s, true, &memory[s], err);
+  if (!status) status = run_adam(device, adam, clip, p->n * c->columns, memory, err);
+  for (int s = 0; s < XCI_GRADIENT && !status; s++)
+    status = xci_cl_panel_out(device, c, p, tensor, (xci_coder_slot)s, err);
+  return status;
+}
+
 xcoder_status xci_cl_coder_update(xcoder_device *device, xci_coder *c, const xci_adam *adam, xcoder_error *err) {
   if (!c->has_gradient) return xci_fail(err, XCODER_USAGE, "crosscoder: an update without a gradient");
   if (adam->step == 0 || !(adam->epsilon > 0))
     return xci_fail(err, XCODER_USAGE, "crosscoder: Adam needs a step from 1 and a positive epsilon");
-  double clip = 1, t = (double)adam->step;
+  double clip = 1;
   if (adam->clip_norm > 0 && !(adam->clip_norm / (c->gradient_norm + 1e-6) >= 1)) /* so that NaN spreads */
     clip = adam->clip_norm / (c->gradient_norm + 1e-6);
-  xcoder_status status = XCODER_OK;
-  for (int i = 0; i < XCI_N_TENSORS && !status; i++)
-    status = xci_cl_run(device, "adam", groups_of(c->n_values[i]), 1, err, "uffffffffmmmm", (unsigned)c->n_values[i],
-                        clip, adam->beta1, 1 - adam->beta1, adam->beta2, 1 - adam->beta2,
-                        adam->learning_rate / (1 - pow(adam->beta1, t)), 1 / sqrt(1 - pow(adam->beta2, t)),
-                        adam->epsilon, c->tensor[i][XCI_VALUE], c->tensor[i][XCI_MOMENT1], c->tensor[i][XCI_MOMENT2],
-                        c->tensor[i][XCI_GRADIENT]);
+  xcoder_status status = run_adam(device, adam, clip, c->n_values[XCI_B_ENC], c->tensor[XCI_B_ENC], err);
+  if (!status) status = run_adam(device, adam, clip, c->n_values[XCI_B_DEC], c->tensor[XCI_B_DEC], err);
+  for (size_t i = 0; i < c->n_panels && !status; i++) {
+    status = update_panel(device, c, &c->panels[i], XCI_W_ENC, adam, clip, err);
+    if (!status) status = update_panel(device, c, &c->panels[i], XCI_W_DEC, adam, clip, err);
+  }
   c->norms_valid = false;
   return status;
 }

@@ -106,6 +106,7 @@ const xci_backend xci_backend_opencl = {
   .open = open_cl,
   .close = close_cl,
   .check_compute = check_compute,
+  .coder_fits = xci_cl_coder_fits,
   .buffer_create = xci_cl_buffer_create,
   .buffer_free = xci_cl_buffer_free,
   .upload = xci_cl_upload,

@@ -139,8 +139,15 @@ void xci_cl_list(xci_text *json);
 /* Whether there is a device other than a processor; *which is its number as text. */
 bool xci_cl_has_gpu(char which[24]);
 
+/* ---- weight.c ---- */
+
+/* XCODER_OPENCL_PANEL, for tests: values of a panel of weights, which then stay on the host; 0: not set. */
+size_t xci_cl_wished_panel(void);
+
 /* ---- Entries: coder_*.c ---- */
 
+xcoder_status xci_cl_coder_fits(xcoder_device *device, const xci_coder_shape *shape, uint64_t other,
+                                xcoder_error *err);
 xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *shape, xci_coder **coder,
                                   xcoder_error *err);
 void xci_cl_coder_free(xcoder_device *device, xci_coder *coder);

@@ -37,20 +37,21 @@ static xcoder_status send(xcoder_device *device, const xci_weight *w, size_t fir
   return status;
 }
 
-/* For tests, which know no matrix that does not fit: they stay in the file, and panels are small. */
-static unsigned long wished_panel(void) {
+/* For tests, which know no matrix that does not fit: they stay in the file, and panels are small. Of a crosscoder's
+ * panels all but the first stay on the host. */
+size_t xci_cl_wished_panel(void) {
   const char *wish = getenv("XCODER_OPENCL_PANEL");
   return wish != NULL ? strtoul(wish, NULL, 10) : 0;
 }
 
 size_t xci_cl_panel(void) {
-  const unsigned long wish = wished_panel();
+  const size_t wish = xci_cl_wished_panel();
   return wish > 0 ? wish : PANEL;
 }
 
 static bool fits(xcoder_device *device, size_t bytes) {
   const xci_cl *cl = xci_cl_of(device);
-  if (wished_panel() > 0) return false;
+  if (xci_cl_wished_panel() > 0) return false;
   size_t room = cl->memory - cl->memory / ROOM;
   return bytes <= cl->max_buffer && cl->used <= room && bytes <= room - cl->used;
 }

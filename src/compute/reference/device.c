@@ -27,6 +27,7 @@ const xci_backend xci_backend_reference = {
   .open = open_reference,
   .close = close_reference,
   .check_compute = check_compute,
+  .coder_fits = xci_host_coder_fits,
   .buffer_create = xci_host_buffer_create,
   .buffer_free = xci_host_buffer_free,
   .upload = xci_host_upload,
