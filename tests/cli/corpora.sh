@@ -15,11 +15,13 @@ hash=$(sed 's/.*hash \([0-9a-f]*\).*/\1/' stdout)
 # Little-endian numbers of `$1` bytes from the ids of standard input; `words` makes 64-bit header fields.
 numbers() {
   awk -v w="$1" '{
-    for (i = 1; i <= NF; i++)
-      for (v = $i, k = 0; k < w; k++) {
+    for (i = 1; i <= NF; i++) {
+      v = $i
+      for (k = 0; k < w; k++) {
         printf "\\%03o", v % 256
         v = int(v / 256)
       }
+    }
     print ""
   }' | while IFS= read -r line; do printf "$line"; done
 }
