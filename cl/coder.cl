@@ -166,7 +166,67 @@ KERNEL mask_gradients(global const float *f, global const float *push, uint n_la
   uint i = first + get_global_id(0);
   if (get_global_id(0) >= n) return;
   size_t at = GROUP_Y * (size_t)n_latents + i;
-  df[at] = f[at] != 0 ? df[at] + push[i] : 0;
+  df[at] = IS_CODE(f[at]) ? df[at] + push[i] : 0;
+}
+
+/* The gradient of the logarithm of a threshold: a ramp of slope 1 / (2 margin) stands for the jump. inside: the sum of
+ * df of what lies on the ramp; n: the number of that; share: of the term of L0. */
+float jump_slope(float theta, float margin, float share, float inside, float n) {
+  return margin > 0 ? -theta / (2 * margin) * (theta * inside + share * n) : 0;
+}
+
+/* Gate JUMP, lists: gradients of thresholds and of b_enc of latents first .. first + n - 1; df becomes 0 where a code
+ * is shut. One team a latent. */
+KERNEL jump_lists(global const uint *start, global const float *value, uint first, uint n,
+                  global const float *threshold, global const float *margin, float share, global float *df,
+                  global float *bias_gradient, global float *gradient) {
+  local float shared[GROUP];
+  uint lane = get_local_id(0) % TEAM, j = get_group_id(0) * TEAMS + get_local_id(0) / TEAM, i = first + j;
+  float inside = 0, n_inside = 0, open = 0;
+  if (j < n) {
+    float last = threshold[i] + margin[i];
+    for (uint p = start[i] + lane; p < start[i + 1]; p += TEAM) {
+      float f = value[p], g = df[p];
+      bool within = f == 0 || f <= last;
+      inside += within ? g : 0;
+      n_inside += within;
+      if (f == 0) df[p] = 0;
+      else open += g;
+    }
+  }
+  inside = team_sum(inside, shared);
+  n_inside = team_sum(n_inside, shared); /* whole numbers below 2^24 are exact */
+  open = team_sum(open, shared);
+  if (j >= n || lane != 0) return;
+  bias_gradient[i] = open;
+  gradient[i] = jump_slope(threshold[i], margin[i], share, inside, n_inside);
+}
+
+/* The dense form: parts[chunk, j] = the sums of CHUNK samples; df becomes 0 where a code is shut. */
+KERNEL jump_parts(global const float *f, uint n_samples, uint n_latents, uint first, uint n,
+                  global const float *threshold, global const float *margin, global float *df, global float2 *parts) {
+  uint j = get_global_id(0), i = first + j, from = GROUP_Y * CHUNK, to = min(from + CHUNK, n_samples);
+  if (j >= n) return;
+  float last = threshold[i] + margin[i], inside = 0, n_inside = 0;
+  for (uint b = from; b < to; b++) {
+    size_t at = (size_t)b * n_latents + i;
+    float x = f[at];
+    if (!IS_CODE(x)) continue;
+    bool within = x == 0 || x <= last;
+    inside += within ? df[at] : 0;
+    n_inside += within;
+    if (x == 0) df[at] = 0;
+  }
+  parts[GROUP_Y * (size_t)n + j] = (float2)(inside, n_inside);
+}
+
+KERNEL jump_gradient(global const float2 *parts, uint n_chunks, uint first, uint n, global const float *threshold,
+                     global const float *margin, float share, global float *gradient) {
+  uint j = get_global_id(0), i = first + j;
+  float2 sum = (float2)(0, 0);
+  if (j >= n) return;
+  for (uint chunk = 0; chunk < n_chunks; chunk++) sum += parts[(size_t)chunk * n + j];
+  gradient[i] = jump_slope(threshold[i], margin[i], share, sum.x, sum.y);
 }
 
 KERNEL start_gradient(global const float *decay, global const float *w, uint columns, uint d_model, uint n_latents,

@@ -2,15 +2,32 @@
 /* Codes of a batch: gates over the dense features f [n_samples, n_latents], and lists of what is not 0, by sample and
  * by latent, in ascending order. Positions come from counts and scans, never from atomics. */
 
-/* f: sums on entry. kind 1: keep what exceeds threshold[i]. NaN stays, so that it is seen. */
-KERNEL gate(global float *f, global const float *bias, global const float *threshold, uint kind, uint n_latents) {
+/* Whether there is a code: also a shut one of gate JUMP, -0, which adds nothing to any product. */
+#define IS_CODE(x) (as_uint(x) != 0)
+#define SHUT as_float(0x80000000u)
+
+/* f: sums on entry. kind 1: keep what exceeds threshold[i]; 2: what is at most margin[i] below it becomes SHUT. NaN
+ * stays, so that it is seen. */
+KERNEL gate(global float *f, global const float *bias, global const float *threshold, global const float *margin,
+            uint kind, uint n_latents) {
   uint i = get_global_id(0);
   if (i >= n_latents) return;
   size_t at = GROUP_Y * (size_t)n_latents + i;
   float x = f[at] + bias[i];
   if (x <= 0) x = 0;
-  if (kind == 1 && x <= threshold[i]) x = 0;
+  if (kind > 0 && x <= threshold[i]) x = kind == 2 && x > fmax(threshold[i] - margin[i], 0.0f) ? SHUT : 0.0f;
   f[at] = x;
+}
+
+/* margin[i] = half_bandwidth / sum of norms; 0 where that is not finite. */
+KERNEL jump_margins(global const float *norms, uint n_latents, uint n_checkpoints, float half_bandwidth,
+                    global float *margin) {
+  uint i = get_global_id(0);
+  if (i >= n_latents) return;
+  float sum = 0;
+  for (uint c = 0; c < n_checkpoints; c++) sum += norms[(size_t)i * n_checkpoints + c];
+  float m = half_bandwidth / sum;
+  margin[i] = m < INFINITY ? m : 0; /* also for NaN */
 }
 
 /* One group a sample. */
@@ -18,7 +35,7 @@ KERNEL count_rows(global const float *f, uint n_latents, global uint *counts) {
   local uint shared[GROUP];
   uint row = get_group_id(0), n = 0;
   f += (size_t)row * n_latents;
-  for (uint i = get_local_id(0); i < n_latents; i += GROUP) n += f[i] != 0;
+  for (uint i = get_local_id(0); i < n_latents; i += GROUP) n += IS_CODE(f[i]);
   n = group_count(n, shared);
   if (get_local_id(0) == 0) counts[row] = n;
 }
@@ -57,23 +74,23 @@ KERNEL write_rows(global const float *f, uint n_latents, global const uint *star
   for (uint first = 0; first < n_latents; first += GROUP) {
     uint i = first + get_local_id(0);
     float x = i < n_latents ? f[i] : 0;
-    uint before = group_scan(x != 0, shared, &total);
-    if (x != 0) {
+    uint before = group_scan(IS_CODE(x), shared, &total);
+    if (IS_CODE(x)) {
       index[to + before] = i;
-      value[to + before] = x;
+      value[to + before] = x == 0 ? 0 : x; /* without a sign */
     }
     to += total;
   }
 }
 
-/* counts[chunk, i] over CHUNK samples; positive: of values above 0, else of all but 0. */
+/* counts[chunk, i] over CHUNK samples; positive: of values above 0, else of all codes. */
 #define CHUNK 128
 KERNEL count_columns(global const float *f, uint n_samples, uint n_latents, uint positive, global uint *counts) {
   uint i = get_global_id(0), first = GROUP_Y * CHUNK, last = min(first + CHUNK, n_samples), n = 0;
   if (i >= n_latents) return;
   for (uint b = first; b < last; b++) {
     float x = f[(size_t)b * n_latents + i];
-    n += positive ? x > 0 : x != 0;
+    n += positive ? x > 0 : IS_CODE(x);
   }
   counts[GROUP_Y * (size_t)n_latents + i] = n;
 }
@@ -93,10 +110,10 @@ KERNEL write_columns(global const float *f, uint n_samples, uint n_latents, glob
   for (uint chunk = 0; chunk < own; chunk++) to += counts[(size_t)chunk * n_latents + i];
   for (uint b = first; b < last; b++) {
     float x = f[(size_t)b * n_latents + i];
-    if (x == 0) continue;
+    if (!IS_CODE(x)) continue;
     sample[to] = b;
     latent[to] = i;
-    value[to++] = x;
+    value[to++] = x == 0 ? 0 : x;
   }
 }
 
@@ -105,7 +122,7 @@ KERNEL scatter(global const uint *start, global const uint *index, global const 
                global float *f) {
   uint row = get_group_id(0);
   for (uint p = start[row] + get_local_id(0); p < start[row + 1]; p += GROUP)
-    f[(size_t)row * n_latents + index[p]] = value[p];
+    f[(size_t)row * n_latents + index[p]] = value[p] == 0 ? 0 : value[p];
 }
 
 /* A batch out of a piece of a window of bf16 samples, which holds its rows first .. first + n - 1: for those rows

@@ -32,7 +32,7 @@ typedef struct xcoder_train_options {
   const char *const *labels;   /* [n_checkpoints] or NULL */
   xcoder_mask mask;
   const char *config_hash;     /* 32 hex digits that a resumed run must have; NULL: computed from the options */
-  xcoder_activation activation;/* XCODER_RELU; XCODER_JUMP_RELU: on the processor alone */
+  xcoder_activation activation;/* XCODER_RELU */
   /* Of batchtopk and topk, which have no L1 term. Those marked * are at most a share of the run or the dictionary. */
   size_t k;                    /* 200; features kept, per sample in the mean (batchtopk) or of each sample (topk) */
   size_t k_start;              /* 1000, * 1/16 of the features, at least k: k falls from here linearly */

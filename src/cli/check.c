@@ -4,7 +4,6 @@
 #include "text.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static bool wants(uint32_t wanted, cli_stage stage) { return (wanted & 1u << stage) != 0; }
 
@@ -17,9 +16,6 @@ static xcoder_status check_training(const cli_job *job, xcoder_error *err) {
   if (window && window < batch)
     return cli_fail(err, XCODER_USAGE, "--window: %lld was found, expected 0 or at least one batch of %lld", window,
                     batch);
-  if (cli_integer(values, OPT_ACTIVATION) == 3 && strncmp(cli_text(values, OPT_DEVICE), "opencl", 6) == 0)
-    return cli_fail(err, XCODER_USAGE, "--device: %s was found, but --activation=jumprelu is trained by the processor "
-                    "alone (--device=cpu)", cli_text(values, OPT_DEVICE));
   if (cli_integer(values, OPT_MIN_LENGTH) > cli_integer(values, OPT_LENGTH))
     return cli_fail(err, XCODER_USAGE, "--min-length: %lld was found, expected at most --length, %lld",
                     cli_integer(values, OPT_MIN_LENGTH), cli_integer(values, OPT_LENGTH));

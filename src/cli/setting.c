@@ -109,8 +109,6 @@ xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
   if (setting->device)
     return XCODER_OK;
   const char *spec = cli_text(setting->values, OPT_DEVICE);
-  if (strcmp(spec, "auto") == 0 && cli_integer(setting->values, OPT_ACTIVATION) == 3)
-    spec = "cpu"; /* jumprelu is trained there alone */
   xcoder_status status = xcoder_device_open(spec, &setting->device, err);
   if (status == XCODER_DEVICE && cli_integer(setting->values, OPT_FALLBACK) == 1) {
     char *warning = cli_format("%s; going on with the processor", err->message);

@@ -125,14 +125,15 @@ typedef enum xci_gate_kind {
   XCI_GATE_TOPK,        /* keep the k largest scores f_i * norm_i of each sample; ties: lowest index */
   XCI_GATE_BATCH_TOPK,  /* keep the k * n_samples largest scores of the batch; ties: lowest (sample, index) */
   XCI_GATE_JUMP         /* as THRESHOLD, for training the thresholds: coder_backward also sees what is above 0 and at
-                         * most margin[i] below; among the host's codes it may stand with the value 0 */
+                         * most margin_i below; among the host's codes it may stand with the value 0. margin_i =
+                         * half_bandwidth / norm_i, 0 where that is not finite (a latent of no effect) */
 } xci_gate_kind;
 typedef struct xci_gate {
   xci_gate_kind kind;
   const float *threshold; /* [n_latents] */
-  const float *margin;    /* [n_latents] */
+  double half_bandwidth;
   size_t k;
-  const float *score; /* [n_latents], instead of norm_i; NULL: norm_i = sum_c ||W_dec[i,c]|| */
+  const float *score; /* [n_latents], instead of norm_i of the gates that rank; NULL: norm_i = sum_c ||W_dec[i,c]|| */
 } xci_gate;
 
 /* Host view of sparse codes, sample-major, indices ascending within a sample. */
@@ -152,11 +153,10 @@ typedef struct xci_objective {
   const uint32_t *dead;
   size_t n_dead, n_auxiliary;
   /* The term of gate JUMP, l0_coefficient * mean_b (number of f_i > 0). With respect to a threshold the step at it has
-   * the derivative of a ramp from threshold[i] - margin[i] to threshold[i] + margin[i], both those of the gate.
-   * threshold_gradient [n_latents] takes d loss / d log threshold[i], which counts in gradient_norm. NULL: no such
-   * term. */
+   * the derivative of a ramp from threshold[i] - margin_i to threshold[i] + margin_i, both those of the batch's gate.
+   * threshold_gradient [n_latents], host, takes d loss / d log threshold[i], which counts in gradient_norm. NULL: no
+   * such gradient. */
   double l0_coefficient;
-  const float *threshold, *margin;
   float *threshold_gradient;
 } xci_objective;
 

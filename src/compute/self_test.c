@@ -208,6 +208,14 @@ static void fill_losses(const xci_losses *losses, float out[5]) {
   for (int i = 0; i < 5; i++) out[i] = (float)values[i];
 }
 
+/* Margins are about 0.4: the gate's half bandwidth divided by norms of about 2.4. */
+static xcoder_status encode_jump(side *s, const float *x, float theta, xcoder_error *err) {
+  float threshold[LATENTS];
+  for (size_t i = 0; i < LATENTS; i++) threshold[i] = theta;
+  const xci_gate gate = {.kind = XCI_GATE_JUMP, .threshold = threshold, .half_bandwidth = 1};
+  return s->device->ops->coder_encode(s->device, s->coder, x, ROWS, &gate, err);
+}
+
 /* Of the batch of the last coder_backward. */
 static xcoder_status mark_latents(side *s, xcoder_error *err) {
   uint32_t marks[LATENTS];
@@ -284,16 +292,30 @@ static xcoder_status run_coder(test *t, side *s, size_t step, const char **name,
       *name = "gradient of coder_backward of few codes";
       *n = tensor_values[step - 11];
       return ops->coder_read(s->device, s->coder, (xci_coder_tensor)(step - 11), XCI_GRADIENT, s->out, err);
-    case 15:
+    case 15: case 18: /* many codes, then few */
+      *name = "coder_encode with trained thresholds";
+      *n = ROWS * LATENTS;
+      status = encode_jump(s, t->values, step == 15 ? 0.5f : 3, err);
+      return status ? status : read_codes(s, err);
+    case 16: case 19:
+      *name = "gradient of thresholds";
+      *n = LATENTS;
+      return ops->coder_backward(s->device, s->coder, &(xci_objective){.l0_coefficient = 2,
+                                 .threshold_gradient = s->out}, &losses, err);
+    case 17: case 20:
+      *name = "gradient with trained thresholds";
+      *n = tensor_values[XCI_W_ENC];
+      return ops->coder_read(s->device, s->coder, XCI_W_ENC, XCI_GRADIENT, s->out, err);
+    case 21:
       *name = "coder_update";
       *n = tensor_values[XCI_B_DEC]; /* its gradient is never so small that Adam's first step could flip */
       status = ops->coder_update(s->device, s->coder, &adam, err);
       return status ? status : ops->coder_read(s->device, s->coder, XCI_B_DEC, XCI_VALUE, s->out, err);
-    case 16:
+    case 22:
       *name = "coder_mark";
       *n = LATENTS;
       return mark_latents(s, err);
-    case 17:
+    case 23:
       *name = "coder_encode_rows";
       *n = ROWS * LATENTS;
       return encode_rows(t, s, &gate, err);

@@ -18,8 +18,10 @@ size_t xci_train_k(const xcoder_train_options *o, uint64_t step) {
 
 xci_gate xci_train_gate(const xci_trainer *trainer) {
   const xcoder_train_options *o = &trainer->options;
-  if (xci_train_is_jump(o))
-    return (xci_gate){.kind = XCI_GATE_JUMP, .threshold = trainer->theta, .margin = trainer->margin};
+  if (xci_train_is_jump(o)) {
+    xci_jump_thresholds(trainer, trainer->theta);
+    return (xci_gate){.kind = XCI_GATE_JUMP, .threshold = trainer->theta, .half_bandwidth = o->bandwidth / 2};
+  }
   if (!xci_train_is_ranked(o)) return (xci_gate){.kind = XCI_GATE_RELU};
   return (xci_gate){.kind = o->activation == XCODER_TOPK ? XCI_GATE_TOPK : XCI_GATE_BATCH_TOPK,
                     .k = xci_train_k(o, trainer->step)};

@@ -4,7 +4,8 @@
  *
  * Thresholds theta_i are in units of f, as in the result. Bandwidth and first threshold are given in units of the score
  * f_i sum_c ||W_dec[i,c]||, so that nothing changes when a feature is scaled up and its decoder row down. The norms in
- * them count as constants. */
+ * them count as constants; the device takes those of now for the bandwidth. Thresholds and their moments are kept here,
+ * in the host's memory: a step sends the thresholds and gets their gradient with its losses. */
 #include "base/memory.h"
 #include "crosscoder/trainer.h"
 #include <math.h>
@@ -16,12 +17,11 @@ xcoder_status xci_jump_create(xci_trainer *trainer, xcoder_error *err) {
   if (!xci_train_is_jump(&trainer->options)) return XCODER_OK;
   for (int slot = XCI_VALUE; slot <= XCI_GRADIENT && !status; slot++)
     status = XCI_ALLOC(&trainer->log_theta[slot], trainer->info.n_latents, err);
-  return status ? status : XCI_ALLOC(&trainer->margin, trainer->info.n_latents, err);
+  return status;
 }
 
 void xci_jump_free(xci_trainer *trainer) {
   for (int slot = XCI_VALUE; slot <= XCI_GRADIENT; slot++) xci_free(trainer->log_theta[slot]);
-  xci_free(trainer->margin);
 }
 
 void xci_jump_init(xci_trainer *trainer) {
@@ -38,28 +38,10 @@ void xci_jump_thresholds(const xci_trainer *trainer, float *theta) {
   for (size_t i = 0; i < trainer->info.n_latents; i++) theta[i] = expf(trainer->log_theta[XCI_VALUE][i]);
 }
 
-xcoder_status xci_jump_prepare(xci_trainer *trainer, xcoder_error *err) {
-  const xcoder_train_options *o = &trainer->options;
-  size_t n = trainer->info.n_checkpoints;
-  if (!xci_train_is_jump(o)) return XCODER_OK;
-  xcoder_status status = trainer->device->ops->coder_norms(trainer->device, trainer->coder, trainer->norms, err);
-  if (status) return status;
-  xci_jump_thresholds(trainer, trainer->theta);
-  for (size_t i = 0; i < trainer->info.n_latents; i++) {
-    double sum = 0;
-    for (size_t c = 0; c < n; c++) sum += (double)trainer->norms[i * n + c];
-    trainer->margin[i] = sum > 0 ? (float)(o->bandwidth / 2 / sum) : 0; /* a feature of no effect: no gradient */
-    if (!isfinite(trainer->margin[i])) trainer->margin[i] = 0;
-  }
-  return XCODER_OK;
-}
-
 void xci_jump_objective(xci_trainer *trainer, xci_objective *objective) {
   if (!xci_train_is_jump(&trainer->options)) return;
   objective->l0_coefficient = objective->l1_coefficient;
   objective->l1_coefficient = 0;
-  objective->threshold = trainer->theta;
-  objective->margin = trainer->margin;
   objective->threshold_gradient = trainer->log_theta[XCI_GRADIENT];
 }
 

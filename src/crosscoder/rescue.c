@@ -17,6 +17,7 @@ enum { COPY_STEPS = 256 };
 
 struct xci_host_copy {
   float *values[XCI_N_TENSORS][XCI_MOMENT2 + 1]; /* in file order */
+  float *log_theta[XCI_MOMENT2 + 1]; /* of jumprelu; else NULL */
   uint64_t *last_fired;
   uint64_t step, skipped, metrics_bytes, timing_bytes;
   float threshold;
@@ -34,6 +35,7 @@ static void free_copy(xci_trainer *trainer) {
   if (copy == NULL) return;
   for (int t = 0; t < XCI_N_TENSORS; t++)
     for (int s = XCI_VALUE; s <= XCI_MOMENT2; s++) xci_free(copy->values[t][s]);
+  for (int s = XCI_VALUE; s <= XCI_MOMENT2; s++) xci_free(copy->log_theta[s]);
   xci_free(copy->last_fired);
   xci_free(copy);
   trainer->copy = NULL;
@@ -48,6 +50,8 @@ static xcoder_status create_copy(xci_trainer *trainer, xcoder_error *err) {
   for (int t = 0; t < XCI_N_TENSORS && !status; t++)
     for (int s = XCI_VALUE; s <= XCI_MOMENT2 && !status; s++)
       status = XCI_ALLOC(&trainer->copy->values[t][s], n_values[t], err);
+  for (int s = XCI_VALUE; s <= XCI_MOMENT2 && !status && xci_train_is_jump(&trainer->options); s++)
+    status = XCI_ALLOC(&trainer->copy->log_theta[s], info->n_latents, err);
   if (!status) status = XCI_ALLOC(&trainer->copy->last_fired, info->n_latents, err);
   return status;
 }
@@ -89,6 +93,8 @@ xcoder_status xci_rescue_copy_if_due(xci_trainer *trainer, xcoder_error *err) {
   if (!status) status = xci_log_sync(trainer, &copy->metrics_bytes, &copy->timing_bytes, err);
   if (status) return status;
   memcpy(copy->last_fired, trainer->last_fired, trainer->info.n_latents * sizeof *copy->last_fired);
+  for (int s = XCI_VALUE; s <= XCI_MOMENT2 && copy->log_theta[s] != NULL; s++)
+    memcpy(copy->log_theta[s], trainer->log_theta[s], trainer->info.n_latents * sizeof **copy->log_theta);
   copy->step = trainer->step;
   copy->skipped = trainer->skipped;
   copy->threshold = trainer->info.threshold;
@@ -104,6 +110,8 @@ const float *xci_rescue_tensor(const xci_trainer *trainer, xci_coder_tensor tens
 static void return_to_copy(xci_trainer *trainer) {
   const xci_host_copy *copy = trainer->copy;
   memcpy(trainer->last_fired, copy->last_fired, trainer->info.n_latents * sizeof *copy->last_fired);
+  for (int s = XCI_VALUE; s <= XCI_MOMENT2 && copy->log_theta[s] != NULL; s++)
+    memcpy(trainer->log_theta[s], copy->log_theta[s], trainer->info.n_latents * sizeof **copy->log_theta);
   trainer->step = copy->step;
   trainer->skipped = copy->skipped;
   trainer->info.threshold = copy->threshold;

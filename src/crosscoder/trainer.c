@@ -65,8 +65,6 @@ static xcoder_status reject_batch(xci_trainer *trainer, const char *what, double
 }
 
 static xcoder_status encode(xci_trainer *trainer, xcoder_error *err) {
-  xcoder_status status = xci_jump_prepare(trainer, err);
-  if (status) return status;
   const xci_gate gate = xci_train_gate(trainer);
   return trainer->device->ops->coder_encode(trainer->device, trainer->coder, trainer->x, trainer->options.batch_size,
                                             &gate, err);
@@ -247,12 +245,6 @@ static xcoder_status check_disk(const xci_trainer *trainer, bool resume, xcoder_
                   "and result (fewer features need less)", trainer->run, available >> 20, (needed >> 20) + 1);
 }
 
-static xcoder_status check_device(const xcoder_train_options *options, const xcoder_device *device, xcoder_error *err) {
-  if (device == NULL || !device->ops->remote || !xci_train_is_jump(options)) return XCODER_OK;
-  return xci_fail(err, XCODER_DEVICE, "%s: jumprelu is trained by the processor alone (use the device cpu)",
-                  device->ops->name);
-}
-
 static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *device, xcoder_error *err) {
   const xcoder_info *info = &trainer->info;
   size_t n = info->n_checkpoints, d = info->d_model, batch = trainer->options.batch_size;
@@ -355,8 +347,7 @@ xcoder_status xci_train(const xci_batches *train, const xci_batches *validation,
   if (coder != NULL) *coder = NULL;
   xcoder_status status = xci_train_resolve(options, train->n_checkpoints, train->d_model, &trainer.options, err);
   if (status) return status;
-  status = check_device(&trainer.options, device, err);
-  if (!status) status = check_streams(train, validation, scales, err);
+  status = check_streams(train, validation, scales, err);
   if (!status) status = describe_run(&trainer, scales, err);
   if (!status) status = check_disk(&trainer, resume, err);
   if (!status) status = xci_make_folder(run, err);

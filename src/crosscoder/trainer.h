@@ -88,7 +88,6 @@ typedef struct xci_trainer {
   unsigned char *fired; /* [n_latents], in the validation batches */
   float *theta;         /* [n_latents], thresholds of a validation; of jumprelu those of now */
   float *log_theta[4];  /* jumprelu: [n_latents] each, by xci_coder_slot */
-  float *margin;        /* jumprelu: [n_latents], half the bandwidth in units of f */
   uint32_t *dead;       /* [n_latents] */
   uint32_t *row;        /* [batch_size or n_latents, the larger]: rows of a window, and work space */
   uint64_t window_version; /* of the one that was moved to the device last, or looked at; 0: none */
@@ -127,7 +126,8 @@ xcoder_status xci_train_init(xci_trainer *trainer, xcoder_error *err);
 xcoder_status xci_train_read(xci_trainer *trainer, const xci_batches *batches, uint64_t first, size_t count,
                              bool *finite, xcoder_error *err);
 
-/* gates.c. trainer->norms are to be those of now. */
+/* gates.c. The gate of a training step, which lives as long as trainer->theta is left alone; that of a validation, for
+ * which trainer->norms are to be those of now. */
 xci_gate xci_train_gate(const xci_trainer *trainer);
 xcoder_status xci_train_validation_gate(xci_trainer *trainer, xci_gate *gate, xcoder_error *err);
 xcoder_status xci_train_move_threshold(xci_trainer *trainer, const xci_codes *codes, xcoder_error *err);
@@ -138,8 +138,6 @@ xcoder_status xci_jump_create(xci_trainer *trainer, xcoder_error *err);
 void xci_jump_free(xci_trainer *trainer);
 void xci_jump_init(xci_trainer *trainer);
 void xci_jump_thresholds(const xci_trainer *trainer, float *theta); /* with jumprelu only */
-/* Thresholds and margins of the gate from the parameters of now. */
-xcoder_status xci_jump_prepare(xci_trainer *trainer, xcoder_error *err);
 void xci_jump_objective(xci_trainer *trainer, xci_objective *objective);
 void xci_jump_update(xci_trainer *trainer, const xci_adam *adam, double gradient_norm);
 

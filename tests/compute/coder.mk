@@ -28,7 +28,7 @@ EXTRA_DIST += tests/compute/make_auxiliary_golden.py tests/compute/golden/batcht
 if HAVE_CHECK
 check_PROGRAMS += tests/compute/test_jump
 TESTS += tests/compute/test_jump
-tests_compute_test_jump_SOURCES = tests/compute/test_jump.c
+tests_compute_test_jump_SOURCES = tests/compute/test_jump.c tests/compute/coder_pair.c tests/compute/coder_pair.h
 tests_compute_test_jump_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 tests_compute_test_jump_LDADD = $(LAYERS_COMPUTE) $(TEST_LIBS)
 endif

@@ -20,12 +20,12 @@ fi
 cat "$here/opencl-test.tmp"
 rm -f "$here/opencl-test.tmp"
 status=0
-for test in compute/test_coder compute/test_coder_properties compute/test_batch_topk compute/test_conformance_block \
-  model/test_golden analysis/test_attribution; do
+for test in compute/test_coder compute/test_coder_properties compute/test_batch_topk compute/test_jump \
+  compute/test_conformance_block model/test_golden analysis/test_attribution; do
   CK_DEFAULT_TIMEOUT=900 XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done
 # Weights that do not fit on the device: few rows, or panels of few latents, at a time.
-for test in compute/test_coder compute/test_batch_topk; do
+for test in compute/test_coder compute/test_batch_topk compute/test_jump; do
   CK_DEFAULT_TIMEOUT=900 XCODER_OPENCL_PANEL=400 XCODER_TEST_DEVICE=opencl "$here/tests/$test" || status=1
 done
 for test in compute/test_conformance_block model/test_golden; do

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Trained thresholds (gate JUMP) against torch autograd in float64 (make_jump_golden.py): the reference and the
- * processor's backend. The thresholds' own Adam is restated here; src/crosscoder/jump.c has the one that is used. */
+ * tested backend. The thresholds' own Adam is restated here; src/crosscoder/jump.c has the one that is used. */
+#include "coder_pair.h"
+
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "compute/compute.h"
+#include "compute/reference/coder.h"
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,7 +23,7 @@ typedef struct golden {
   double bandwidth, l0;
   xcoder_device *device;
   xci_coder *coder;
-  float *x, *values, *norms, *theta, *margin, *gradient;
+  float *x, *values, *theta, *gradient;
   double *log_theta[3];
 } golden;
 
@@ -53,7 +56,7 @@ static void open_golden(golden *g, const char *name, const char *device) {
   ck_assert_int_eq(xcoder_device_open(device, &g->device, NULL), XCODER_OK);
   ck_assert_int_eq(g->device->ops->coder_create(g->device, &shape, &g->coder, NULL), XCODER_OK);
   g->values = floats(n_values(g, XCI_W_ENC));
-  g->norms = floats(g->D * g->n), g->theta = floats(g->D), g->margin = floats(g->D), g->gradient = floats(g->D);
+  g->theta = floats(g->D), g->gradient = floats(g->D);
   for (int t = 0; t < XCI_N_TENSORS; t++) {
     for (size_t i = 0; i < n_values(g, t); i++) g->values[i] = (float)take(g);
     ck_assert_int_eq(g->device->ops->coder_write(g->device, g->coder, (xci_coder_tensor)t, XCI_VALUE, g->values, NULL),
@@ -69,23 +72,16 @@ static void close_golden(golden *g) {
   g->device->ops->coder_free(g->device, g->coder);
   xcoder_device_close(g->device);
   xci_map_close(&g->map);
-  float *arrays[] = {g->x, g->values, g->norms, g->theta, g->margin, g->gradient};
+  float *arrays[] = {g->x, g->values, g->theta, g->gradient};
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_free(arrays[i]);
   for (int s = 0; s < 3; s++) xci_free(g->log_theta[s]);
 }
 
 static void compute(golden *g, size_t batch, xci_losses *losses) {
   const xci_backend *ops = g->device->ops;
-  ck_assert_int_eq(ops->coder_norms(g->device, g->coder, g->norms, NULL), XCODER_OK);
-  for (size_t i = 0; i < g->D; i++) {
-    double sum = 0;
-    for (size_t c = 0; c < g->n; c++) sum += (double)g->norms[i * g->n + c];
-    g->theta[i] = (float)exp(g->log_theta[0][i]);
-    g->margin[i] = (float)(g->bandwidth / 2 / sum);
-  }
-  const xci_gate gate = {.kind = XCI_GATE_JUMP, .threshold = g->theta, .margin = g->margin};
-  const xci_objective objective = {.l0_coefficient = g->l0, .threshold = g->theta, .margin = g->margin,
-                                   .threshold_gradient = g->gradient};
+  for (size_t i = 0; i < g->D; i++) g->theta[i] = (float)exp(g->log_theta[0][i]);
+  const xci_gate gate = {.kind = XCI_GATE_JUMP, .threshold = g->theta, .half_bandwidth = g->bandwidth / 2};
+  const xci_objective objective = {.l0_coefficient = g->l0, .threshold_gradient = g->gradient};
   const float *x = g->x + batch * g->B * g->n * g->d;
   ck_assert_int_eq(ops->coder_encode(g->device, g->coder, x, g->B, &gate, NULL), XCODER_OK);
   ck_assert_int_eq(ops->coder_backward(g->device, g->coder, &objective, losses, NULL), XCODER_OK);
@@ -122,7 +118,7 @@ static void update(golden *g, size_t t, double gradient_norm) {
  * values of order 1: 40 * 32 * 4 * 2^-24 = 3e-4 at the very worst, in truth a random walk of it: 2e-5. After 12 steps
  * of Adam of at most 0.01, which divides by the gradient's size, 1 % of a step each: 2e-3. */
 START_TEST(test_against_torch) {
-  const char *const devices[] = {"reference", "cpu"};
+  const char *const devices[] = {"reference", tested_device()};
   golden g;
   xci_losses losses;
   xcoder_set_threads(1 + _i / 2);
@@ -150,7 +146,7 @@ START_TEST(test_threads_and_codes) {
   golden g;
   xci_losses losses[3];
   float first[64] = {0};
-  open_golden(&g, files[1], "cpu");
+  open_golden(&g, files[1], tested_device());
   ck_assert_uint_le(g.D, 64);
   for (int k = 0; k < 3; k++) {
     xcoder_set_threads(k == 2 ? 5 : k + 1);
@@ -175,11 +171,120 @@ START_TEST(test_threads_and_codes) {
 }
 END_TEST
 
+/* ---- Against the reference ---- */
+
+enum { MARGIN_TRIES = 64 };
+
+/* Thresholds above the mean of a latent's values, moved so that no value lies so near to the edges of the ramp that
+ * rounding decides; pre: of the reference. */
+static void choose_thresholds(const pair *p, double half_bandwidth, const double *pre, float *theta) {
+  const example e = p->shape;
+  for (size_t i = 0; i < e.D; i++) {
+    double norm = 0;
+    for (size_t c = 0; c < e.n; c++) {
+      double square = 0;
+      for (size_t k = 0; k < e.d; k++) {
+        double w = (double)p->tensor[XCI_W_DEC][(i * e.n + c) * e.d + k];
+        square += w * w;
+      }
+      norm += sqrt(square);
+    }
+    bool clear = false;
+    for (int t = 0; t < MARGIN_TRIES && !clear; t++) {
+      theta[i] = 0.4f + 0.001f * (float)t;
+      double margin = half_bandwidth / norm, edges[3] = {(double)theta[i] - margin, (double)theta[i],
+                                                         (double)theta[i] + margin};
+      clear = true;
+      for (size_t b = 0; b < e.B; b++)
+        for (int k = 0; k < 3; k++) clear = clear && fabs(pre[b * e.D + i] - edges[k]) > 1e-5;
+    }
+    ck_assert_msg(clear, "latent %zu has no free threshold", i);
+  }
+}
+
+/* Largest difference as a share of the largest value. */
+static double worst(const float *got, const float *want, size_t n) {
+  double most = 0, largest = 1e-30;
+  for (size_t i = 0; i < n; i++) {
+    double error = fabs((double)got[i] - (double)want[i]);
+    if (!(error <= most)) most = error;
+    largest = fmax(largest, fabs((double)want[i]));
+  }
+  return most / largest;
+}
+
+/* Two in five features fire, or one in a hundred: a device may treat the two in different forms. Sums have at most
+ * 40 terms of a column, 150 of a batch and 130 codes, 320 in all: 320 * 2^-24 = 2e-5 of their magnitudes; a sum with
+ * signs is smaller than those by about the root of its number of terms, 20: 4e-4 of it. The largest value of an array
+ * is what that is held against. */
+START_TEST(test_against_reference) {
+  const example shapes[] = {{2, 20, 130, 150, 0.1f, 0}, {2, 20, 700, 150, -2.2f, 0.01}};
+  const double half_bandwidth = 0.15;
+  pair p;
+  xci_losses losses[2];
+  open_pair(&p, shapes[_i], true);
+  size_t D = p.shape.D;
+  float *theta = make_floats(D), *gradient[2] = {make_floats(D), make_floats(D)};
+  const xci_gate relu = {.kind = XCI_GATE_RELU};
+  ck_assert_int_eq(p.backend[1]->coder_encode(p.device[1], p.coder[1], p.x, p.shape.B, &relu, NULL), XCODER_OK);
+  choose_thresholds(&p, half_bandwidth, xci_reference_coder_pre(p.coder[1]), theta);
+  const xci_gate gate = {.kind = XCI_GATE_JUMP, .threshold = theta, .half_bandwidth = half_bandwidth};
+  for (int i = 0; i < 2; i++) {
+    const xci_objective o = {.l1_coefficient = p.shape.l1, .l0_coefficient = 0.3, .threshold_gradient = gradient[i]};
+    ck_assert_int_eq(p.backend[i]->coder_encode(p.device[i], p.coder[i], p.x, p.shape.B, &gate, NULL), XCODER_OK);
+    ck_assert_int_eq(p.backend[i]->coder_backward(p.device[i], p.coder[i], &o, &losses[i], NULL), XCODER_OK);
+  }
+  ck_assert_double_eq_tol(losses[0].l0, losses[1].l0, 1e-9);
+  ck_assert_double_eq_tol(losses[0].loss / losses[1].loss, 1, 4e-4);
+  ck_assert_double_eq_tol(losses[0].gradient_norm / losses[1].gradient_norm, 1, 4e-4);
+  ck_assert_double_le(worst(gradient[0], gradient[1], D), 4e-4);
+  check_sentinels(gradient[0], D);
+  for (int t = 0; t < XCI_N_TENSORS; t++) {
+    float *g[2] = {make_floats(p.n_values[t]), make_floats(p.n_values[t])};
+    for (int i = 0; i < 2; i++)
+      ck_assert_int_eq(p.backend[i]->coder_read(p.device[i], p.coder[i], (xci_coder_tensor)t, XCI_GRADIENT, g[i], NULL),
+                       XCODER_OK);
+    double off = worst(g[0], g[1], p.n_values[t]);
+    ck_assert_msg(off <= 4e-4, "gradient of tensor %d: %g", t, off);
+    for (int i = 0; i < 2; i++) xci_free(g[i]);
+  }
+  xci_free(theta);
+  for (int i = 0; i < 2; i++) xci_free(gradient[i]);
+  close_pair(&p);
+}
+END_TEST
+
+/* Gradients of thresholds without the gate that has them; a threshold of a latent of no effect has none. */
+START_TEST(test_refusals) {
+  golden g;
+  xci_losses losses;
+  xcoder_error err = {0};
+  open_golden(&g, files[0], tested_device());
+  const xci_backend *ops = g.device->ops;
+  const xci_gate relu = {.kind = XCI_GATE_RELU};
+  const xci_objective objective = {.l0_coefficient = g.l0, .threshold_gradient = g.gradient};
+  ck_assert_int_eq(ops->coder_encode(g.device, g.coder, g.x, g.B, &relu, NULL), XCODER_OK);
+  ck_assert_int_eq(ops->coder_backward(g.device, g.coder, &objective, &losses, &err), XCODER_USAGE);
+  ck_assert_msg(strstr(err.message, "gate") != NULL, "%s", err.message);
+  memset(g.values, 0, n_values(&g, XCI_W_DEC) * sizeof *g.values);
+  ck_assert_int_eq(ops->coder_write(g.device, g.coder, XCI_W_DEC, XCI_VALUE, g.values, NULL), XCODER_OK);
+  compute(&g, 0, &losses);
+  for (size_t i = 0; i < g.D; i++) ck_assert(g.gradient[i] == 0);
+  xci_codes codes;
+  ck_assert_int_eq(ops->coder_codes(g.device, g.coder, &codes, NULL), XCODER_OK);
+  ck_assert_int_eq(ops->coder_set_codes(g.device, g.coder, &codes, NULL), XCODER_OK);
+  ck_assert_int_eq(ops->coder_backward(g.device, g.coder, &objective, &losses, NULL), XCODER_USAGE);
+  close_golden(&g);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("jumprelu");
   TCase *tests = tcase_create("torch");
   tcase_add_loop_test(tests, test_against_torch, 0, 4);
   tcase_add_test(tests, test_threads_and_codes);
+  tcase_add_loop_test(tests, test_against_reference, 0, 2);
+  tcase_add_test(tests, test_refusals);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK); /* OpenMP teams do not survive a fork */

@@ -130,6 +130,15 @@ void small_options(xcoder_train_options *options) {
   options->save_every = 16;
 }
 
+void choose_activation(xcoder_train_options *options, xcoder_activation activation) {
+  options->activation = activation;
+  options->k = 6;
+  options->dead_tokens = options->batch_size * 3;
+  options->n_auxiliary = 4;
+  options->bandwidth = options->initial_threshold = 0.05;
+  options->l0_coefficient = 0.02;
+}
+
 void set_up_device(world *w, xcoder_train_options *options, size_t n_steps) {
   xcoder_device *device = NULL;
   if (xcoder_device_open("opencl", &device, &error)) {

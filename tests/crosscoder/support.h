@@ -44,6 +44,8 @@ void world_sample(const world *w, uint64_t index, float *sample);
 
 /* A small run: 3 checkpoints of width 12, 24 features, 60 steps of 32. */
 void small_options(xcoder_train_options *options);
+/* What an activation needs beside small_options(): k, thresholds, and features that are dead soon. */
+void choose_activation(xcoder_train_options *options, xcoder_activation activation);
 
 /* For tests of an OpenCL device, which end as skipped where there is none: the folder, a small run of n_steps that
  * saves its state at the end alone, a world of 10 features. */

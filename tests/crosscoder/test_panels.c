@@ -91,10 +91,10 @@ static void set_limits(unsigned long long at_once, unsigned long long in_all) {
 }
 
 START_TEST(test_trainings) {
-  options.activation = _i ? XCODER_BATCH_TOPK : XCODER_RELU;
-  options.k = _i ? 12 : 0;
-  options.dead_tokens = _i ? 40 : options.dead_tokens; /* soon, so that the auxiliary term has many features */
-  options.n_auxiliary = _i ? 20 : 0;
+  choose_activation(&options, (xcoder_activation)_i);
+  options.k = 12;
+  options.dead_tokens = 40; /* soon, so that the auxiliary term has many features */
+  options.n_auxiliary = 20;
   set_limits(0, 0);
   OK(train("whole", true));
   ck_assert_int_eq(n_remarks, 0);
@@ -178,7 +178,7 @@ int main(void) {
   TCase *tests = tcase_create("panels");
   tcase_add_checked_fixture(tests, set_up, tear_down);
   tcase_set_timeout(tests, 300);
-  tcase_add_loop_test(tests, test_trainings, 0, 2);
+  tcase_add_loop_test(tests, test_trainings, 0, XCODER_JUMP_RELU + 1);
   tcase_add_test(tests, test_features);
   tcase_add_test(tests, test_refusals);
   suite_add_tcase(suite, tests);

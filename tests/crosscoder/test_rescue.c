@@ -156,6 +156,14 @@ START_TEST(test_newer_states) {
 }
 END_TEST
 
+/* Thresholds and their moments, which no device has, go back with the rest; and what topk and batchtopk keep. */
+START_TEST(test_activations) {
+  choose_activation(&options, (xcoder_activation)(_i + 1));
+  for (int n = 2; n < 1000; n += 97) ck_assert(try_going_on(FAULT_ENQUEUE, n));
+  for (int n = 60; n < 1000; n += 231) try_ending(FAULT_ENQUEUE, n);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("rescue");
   TCase *tests = tcase_create("rescue");
@@ -165,6 +173,7 @@ int main(void) {
   tcase_add_test(tests, test_deep_faults);
   tcase_add_test(tests, test_endings);
   tcase_add_test(tests, test_newer_states);
+  tcase_add_loop_test(tests, test_activations, 0, XCODER_JUMP_RELU);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK); /* fork and OpenMP do not go together */

@@ -46,6 +46,7 @@ struct xci_coder {
    * "dense": their codes lie in panels instead, [dense_columns / XCI_DENSE][n_rows][XCI_DENSE]. */
   bool has_codes, has_lists;
   bool has_near; /* gate JUMP: codes of value 0 stand for latents just below their thresholds */
+  xci_space jump; /* its thresholds and margins, [n_latents] each */
   xci_code_lists codes;
   xci_space latent_start, latent_sample, latent_value, latent_df;
   size_t n_dense, dense_columns;                /* the latter rounded up to whole panels */
@@ -116,8 +117,10 @@ xcoder_status xci_coder_auxiliary(xci_coder *coder, const xci_objective *objecti
 /* Keeps the largest scores (gates TOPK and BATCH_TOPK). */
 xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_error *err);
 
-/* Gate JUMP: codes at or below their thresholds get the value 0. */
-void xci_coder_shut(xci_coder *coder, const float *threshold);
+/* Gate JUMP: thresholds and margins of the gate, with the norms of now. */
+xcoder_status xci_coder_take_thresholds(xci_coder *coder, const xci_gate *gate, xcoder_error *err);
+/* Codes at or below their thresholds get the value 0. */
+void xci_coder_shut(xci_coder *coder);
 /* The objective's threshold_gradient from latent_df, in which codes of value 0 then have none; and b_enc's gradient. */
 void xci_coder_jump(xci_coder *coder, const xci_objective *objective);
 

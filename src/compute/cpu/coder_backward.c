@@ -176,6 +176,8 @@ xcoder_status xci_cpu_coder_backward(xcoder_device *device, xci_coder *coder, co
     return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");
   if (!coder->has_codes || !coder->has_x || coder->n_samples == 0)
     return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
+  if (objective->threshold_gradient && !coder->has_near)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: gradients of thresholds need a batch of the gate that trains them");
   coder->has_gradient = false;
   xci_coder_fill_norms(coder);
   xcoder_status status = xci_coder_fill_lists(coder, err);
@@ -188,7 +190,7 @@ xcoder_status xci_cpu_coder_backward(xcoder_device *device, xci_coder *coder, co
   status = decode_groups(coder, n_groups, n_codes, scale, &parts, err);
   if (status) return status;
   add_parts(coder, n_groups, n_codes, scale);
-  if (objective->threshold_gradient) xci_coder_jump(coder, objective);
+  if (coder->has_near) xci_coder_jump(coder, objective);
   status = xci_coder_dense_df(coder, scale, err);
   if (status) return status;
   encoder_gradient(coder, &parts);

@@ -91,10 +91,11 @@ static xcoder_status fill_floor(xci_coder *coder, const xci_gate *gate, xcoder_e
   xcoder_status status = xci_reserve(&coder->floor, 2 * padded, sizeof(float), err);
   if (status) return status;
   float *bias = coder->floor.memory, *floor = bias + padded;
+  const float *jump = coder->jump.memory; /* thresholds, then margins */
   for (size_t i = 0; i < padded; i++) {
     bias[i] = i < n ? coder->tensor[XCI_B_ENC][XCI_VALUE][i] : 0;
     float least = i < n && has_threshold ? gate->threshold[i] : 0;
-    if (i < n && gate->kind == XCI_GATE_JUMP) least -= gate->margin[i];
+    if (i < n && gate->kind == XCI_GATE_JUMP) least -= jump[n + i];
     floor[i] = least > 0 ? least : 0;
   }
   return XCODER_OK;
@@ -200,11 +201,12 @@ xcoder_status xci_cpu_coder_encode(xcoder_device *device, xci_coder *coder, cons
     return xci_fail(err, XCODER_USAGE, "crosscoder: a batch of %zu samples, opened for at most %zu", n_samples,
                     coder->shape.max_batch);
   xcoder_status status = load_batch(coder, x, n_samples, err);
+  if (!status && gate->kind == XCI_GATE_JUMP) status = xci_coder_take_thresholds(coder, gate, err);
   if (!status) status = encode(coder, gate, err);
   if (!status && (gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK))
     status = xci_coder_select(coder, gate, err);
   coder->has_near = gate->kind == XCI_GATE_JUMP;
-  if (!status && coder->has_near) xci_coder_shut(coder, gate->threshold);
+  if (!status && coder->has_near) xci_coder_shut(coder);
   coder->has_codes = !status;
   return status;
 }

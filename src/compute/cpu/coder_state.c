@@ -122,8 +122,8 @@ void xci_cpu_coder_free(xcoder_device *device, xci_coder *coder) {
   xci_space spaces[] = {
     coder->x, coder->codes.start, coder->codes.index, coder->codes.value, coder->latent_start, coder->latent_sample,
     coder->latent_value, coder->latent_df, coder->floor, coder->kept_counts, coder->task_place, coder->df_parts,
-    coder->results, coder->fill_counts, coder->dense_latent, coder->dense_place, coder->dense_f, coder->dense_df,
-    coder->residual, coder->rest_start, coder->rest_index, coder->rest_value,
+    coder->jump, coder->results, coder->fill_counts, coder->dense_latent, coder->dense_place, coder->dense_f,
+    coder->dense_df, coder->residual, coder->rest_start, coder->rest_index, coder->rest_value,
   };
   for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) xci_free(spaces[i].memory);
   for (size_t i = 0; i < sizeof coder->auxiliary / sizeof *coder->auxiliary; i++) xci_free(coder->auxiliary[i].memory);

@@ -9,12 +9,16 @@
 /* CHUNK in cl/codes.cl, SQUARES * GROUP in cl/coder.cl */
 enum { XCI_CL_CHUNK = 128, XCI_CL_SQUARES = 16 * XCI_CL_GROUP };
 
-/* Pairs of results: squared errors by checkpoint, sparsity, squares of the tensors' gradients, the auxiliary term's
- * sums; then a count. */
+/* Pairs of results: squared errors by checkpoint, sparsity, squares of the gradients of tensors and of thresholds, the
+ * auxiliary term's sums; then counts. Gradients of thresholds follow where they are asked for. */
 enum { XCI_CL_SPARSITY = XCODER_MAX_CHECKPOINTS, XCI_CL_TENSOR_SQUARES = XCI_CL_SPARSITY + 1,
-       XCI_CL_AUXILIARY = XCI_CL_TENSOR_SQUARES + XCI_N_TENSORS, XCI_CL_COUNT, XCI_CL_RESULTS };
+       XCI_CL_THRESHOLD_SQUARES = XCI_CL_TENSOR_SQUARES + XCI_N_TENSORS, XCI_CL_AUXILIARY, XCI_CL_COUNT,
+       XCI_CL_RESULTS };
 
 enum { XCI_CL_SLOTS = 4, XCI_CL_PIECES = 64 }; /* value, moments, gradient; most pieces of a window */
+
+/* Small arrays of the host on their way up: their copies must stay until something waits. */
+typedef enum xci_cl_parcel { XCI_CL_ROWS, XCI_CL_THRESHOLDS, XCI_CL_PARCELS } xci_cl_parcel;
 
 /* The weights of latents first .. first + n - 1, [n, columns] (W_enc transposed), by tensor and slot; biases are not
  * cut. They lie on the device, or in the host's memory and go up when they are used. */
@@ -37,17 +41,19 @@ struct xci_coder {
 
   size_t n_samples;
   bool has_x, has_codes, has_gradient;
-  cl_mem x, f;                      /* [max_batch, columns], [max_batch, n_latents], 0 where there is no code */
+  bool has_near;                    /* gate JUMP: f is -0, a code of value 0, for what is just below its threshold */
+  cl_mem x, f;                      /* [max_batch, columns], [max_batch, n_latents], +0 where there is no code */
   cl_mem row_counts, row_start;     /* [max_batch], + 1 */
   cl_mem column_counts;             /* [chunks of samples, n_latents] */
   cl_mem column_totals, column_start; /* [n_latents], + 1 */
-  cl_mem state, histogram, score, threshold; /* of gates */
+  cl_mem state, histogram, score, threshold, margin; /* of gates */
 
   cl_mem index, value, latent;      /* lists: latent or sample, value, latent of each code */
   cl_mem df;                        /* of each code; in the dense form [max_batch, n_latents] */
   size_t index_bytes, value_bytes, latent_bytes, df_bytes;
   cl_mem residual;                  /* [max_batch, columns] */
   cl_mem sums, sparsity, push, decay, positive, positive_start;
+  cl_mem threshold_gradient;        /* [n_latents], of logarithms */
   cl_mem parts, results;            /* of reductions */
   size_t parts_bytes;
   double gradient_norm;
@@ -56,10 +62,11 @@ struct xci_coder {
   cl_mem window[XCI_CL_PIECES];     /* bf16 [window_rows, columns], cut into pieces of piece_rows */
   size_t window_rows, piece_rows;
   cl_mem rows, scales;              /* rows of the batch [max_batch]; [n_checkpoints] */
-  uint32_t *host_rows;              /* on their way to rows */
-  bool rows_sent;                   /* maybe still on it: nothing has waited for the device since */
+  void *parcel[XCI_CL_PARCELS];     /* on their way */
+  bool sent[XCI_CL_PARCELS];        /* maybe still on it: nothing has waited for the device since */
   cl_mem marks;                     /* [n_latents], or NULL: none yet */
 
+  float *host_results;
   size_t *host_start;               /* host view of the codes, and staging of the way in */
   uint32_t *host_index, *host_start32;
   float *host_value;
@@ -80,6 +87,14 @@ xcoder_status xci_cl_panel_in(xcoder_device *device, xci_coder *coder, const xci
 /* After it was changed there. */
 xcoder_status xci_cl_panel_out(xcoder_device *device, xci_coder *coder, const xci_cl_panel *panel,
                                xci_coder_tensor tensor, xci_coder_slot slot, xcoder_error *err);
+
+/* ---- coder_samples.c ---- */
+
+/* n_bytes to a device's array, without waiting, through a copy of at most `most` bytes. */
+xcoder_status xci_cl_post(xcoder_device *device, xci_coder *coder, xci_cl_parcel parcel, size_t most, cl_mem to,
+                          const void *from, size_t n_bytes, xcoder_error *err);
+/* After something waited: all has arrived. */
+void xci_cl_arrived(xci_coder *coder);
 
 /* ---- The others ---- */
 

@@ -112,8 +112,8 @@ static xcoder_status choose(xcoder_device *device, xci_coder *c, const xci_objec
                                  (xci_cl_matrix){f, part.from, a->n, false}, err);
   }
   if (!status)
-    status = xci_cl_run(device, "gate", groups_of(a->n), c->n_samples, err, "mmmuu", f, a->array[B_ENC],
-                        a->array[ZEROS], 0u, n);
+    status = xci_cl_run(device, "gate", groups_of(a->n), c->n_samples, err, "mmmmuu", f, a->array[B_ENC],
+                        a->array[ZEROS], a->array[ZEROS], 0u, n);
   if (!status) status = xci_cl_run(device, "count_rows", c->n_samples, 1, err, "mum", f, n, c->row_counts);
   if (!status)
     status = xci_cl_run(device, "find_kth_of_rows", c->n_samples, 1, err, "mmuumm", f, a->array[ONES], n, k,

@@ -76,6 +76,18 @@ static xcoder_status check_batch(const xci_coder *coder, size_t n_samples, xcode
                   coder->shape.max_batch);
 }
 
+/* Thresholds go up without waiting; margins are made there, of the norms. */
+static xcoder_status take_thresholds(xcoder_device *device, xci_coder *c, const xci_gate *gate, xcoder_error *err) {
+  const size_t latents = c->shape.n_latents, bytes = latents * sizeof *gate->threshold;
+  if (gate->kind != XCI_GATE_THRESHOLD && gate->kind != XCI_GATE_JUMP) return XCODER_OK;
+  xcoder_status status = xci_cl_post(device, c, XCI_CL_THRESHOLDS, bytes, c->threshold, gate->threshold, bytes, err);
+  if (status || gate->kind == XCI_GATE_THRESHOLD) return status;
+  status = xci_cl_fill_norms(device, c, err);
+  return status ? status : xci_cl_run(device, "jump_margins", groups_of(latents), 1, err, "muufm", c->norms,
+                                      (unsigned)latents, (unsigned)c->shape.n_checkpoints, gate->half_bandwidth,
+                                      c->margin);
+}
+
 xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n_samples, const xci_gate *gate,
                                    xcoder_error *err) {
   size_t latents = c->shape.n_latents;
@@ -83,8 +95,7 @@ xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n
   xcoder_status status = XCODER_OK;
   c->n_samples = n_samples;
   c->has_x = c->has_codes = c->has_gradient = false;
-  if (gate->kind == XCI_GATE_JUMP)
-    return xci_fail(err, XCODER_DEVICE, "opencl: thresholds are trained by the processor alone");
+  c->has_near = gate->kind == XCI_GATE_JUMP;
   for (size_t i = 0; i < c->n_panels && !status; i++) {
     const xci_cl_panel *p = &c->panels[i];
     status = xci_cl_panel_in(device, c, p, XCI_W_ENC, XCI_VALUE, true, &w_enc, err);
@@ -93,12 +104,11 @@ xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n
                                  (xci_cl_matrix){w_enc, 0, c->columns, true}, 0,
                                  (xci_cl_matrix){c->f, p->first, latents, false}, err);
   }
-  bool thresholds = gate->kind == XCI_GATE_THRESHOLD;
-  if (!status && thresholds)
-    status = xci_cl_write(device, c->threshold, 0, gate->threshold, latents * sizeof *gate->threshold, err);
+  unsigned kind = c->has_near ? 2 : gate->kind == XCI_GATE_THRESHOLD; /* of the kernel */
+  if (!status) status = take_thresholds(device, c, gate, err);
   if (!status)
-    status = xci_cl_run(device, "gate", groups_of(latents), n_samples, err, "mmmuu", c->f,
-                        c->tensor[XCI_B_ENC][XCI_VALUE], c->threshold, (unsigned)thresholds, (unsigned)latents);
+    status = xci_cl_run(device, "gate", groups_of(latents), n_samples, err, "mmmmuu", c->f,
+                        c->tensor[XCI_B_ENC][XCI_VALUE], c->threshold, c->margin, kind, (unsigned)latents);
   if (!status && n_samples > 0 && (gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK))
     status = keep_largest(device, c, gate, err);
   c->has_x = c->has_codes = !status;
@@ -152,6 +162,7 @@ xcoder_status xci_cl_coder_codes(xcoder_device *device, xci_coder *c, xci_codes 
   if (!status) status = xci_cl_read(device, c->index, 0, c->host_index, n_codes * sizeof *c->host_index, err);
   if (!status) status = xci_cl_read(device, c->value, 0, c->host_value, n_codes * sizeof *c->host_value, err);
   if (status) return status;
+  if (c->n_samples > 0) xci_cl_arrived(c);
   for (size_t b = 0; b <= c->n_samples; b++) c->host_start[b] = c->host_start32[b];
   *codes = (xci_codes){c->n_samples, c->host_start, c->host_index, c->host_value};
   return XCODER_OK;
@@ -176,7 +187,7 @@ xcoder_status xci_cl_coder_set_codes(xcoder_device *device, xci_coder *c, const 
   size_t n_codes = codes->n_samples > 0 ? codes->start[codes->n_samples] - first : 0;
   if (codes->n_samples != c->n_samples) c->has_x = false;
   c->n_samples = codes->n_samples;
-  c->has_codes = c->has_gradient = false;
+  c->has_codes = c->has_gradient = c->has_near = false;
   for (size_t b = 0; b < codes->n_samples; b++) c->host_start32[b] = (uint32_t)(codes->start[b] - first);
   c->host_start32[codes->n_samples] = (uint32_t)n_codes;
   status = xci_cl_reserve(device, &c->index, &c->index_bytes, n_codes, sizeof(cl_uint), err);

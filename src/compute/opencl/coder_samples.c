@@ -11,6 +11,23 @@
 /* What is left beside a window: for lists that grow, and for the models, which share the device. */
 enum { WINDOW_SHARE = 2 };
 
+void xci_cl_arrived(xci_coder *c) { memset(c->sent, 0, sizeof c->sent); }
+
+xcoder_status xci_cl_post(xcoder_device *device, xci_coder *c, xci_cl_parcel parcel, size_t most, cl_mem to,
+                          const void *from, size_t n_bytes, xcoder_error *err) {
+  xcoder_status status = XCODER_OK;
+  if (n_bytes == 0) return XCODER_OK;
+  if (c->parcel[parcel] == NULL) status = xci_alloc(most, 1, &c->parcel[parcel], err);
+  if (!status && c->sent[parcel]) { /* nobody has waited since: the last one may not be read */
+    status = xci_cl_finish(device, err);
+    xci_cl_arrived(c);
+  }
+  if (status) return status;
+  memcpy(c->parcel[parcel], from, n_bytes);
+  c->sent[parcel] = true;
+  return xci_cl_send(device, to, 0, c->parcel[parcel], n_bytes, err);
+}
+
 xcoder_status xci_cl_coder_window(xcoder_device *device, xci_coder *c, const uint16_t *samples, size_t n_rows,
                                   const float *scales, xcoder_error *err) {
   const xci_cl *cl = xci_cl_of(device);
@@ -29,7 +46,6 @@ xcoder_status xci_cl_coder_window(xcoder_device *device, xci_coder *c, const uin
   }
   if (!status && c->rows == NULL) status = xci_cl_alloc(device, c->shape.max_batch, sizeof(cl_uint), &c->rows, err);
   if (!status && c->scales == NULL) status = xci_cl_alloc(device, n, sizeof(float), &c->scales, err);
-  if (!status && c->host_rows == NULL) status = XCI_ALLOC(&c->host_rows, c->shape.max_batch, err);
   if (!status) status = xci_cl_write(device, c->scales, 0, scales, n * sizeof *scales, err);
   if (!status) c->window_rows = n_rows;
   return status;
@@ -39,12 +55,8 @@ xcoder_status xci_cl_coder_encode_rows(xcoder_device *device, xci_coder *c, cons
                                        const xci_gate *gate, xcoder_error *err) {
   xcoder_status status = xci_check_rows(&c->shape, c->window_rows, row, n_samples, err);
   if (status) return status;
-  if (n_samples > 0) {
-    if (c->rows_sent) status = xci_cl_finish(device, err); /* nobody has waited since: the last ones may not be read */
-    c->rows_sent = true;
-    memcpy(c->host_rows, row, n_samples * sizeof *row);
-  }
-  if (!status) status = xci_cl_send(device, c->rows, 0, c->host_rows, n_samples * sizeof *row, err);
+  status = xci_cl_post(device, c, XCI_CL_ROWS, c->shape.max_batch * sizeof *row, c->rows, row, n_samples * sizeof *row,
+                       err);
   for (size_t i = 0; i * c->piece_rows < c->window_rows && !status; i++)
     status = xci_cl_run(device, "gather_samples", xci_ceil_div(c->columns, XCI_CL_GROUP), n_samples, err, "muummuum",
                         c->window[i], (unsigned)(i * c->piece_rows), (unsigned)c->piece_rows, c->rows, c->scales,

@@ -41,11 +41,12 @@ static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error 
     {&c->norms, latents * n, true}, {&c->x, batch * c->columns, true}, {&c->f, batch * latents, true},
     {&c->row_counts, batch, true}, {&c->row_start, batch + 1, true}, {&c->state, 4 * batch, true},
     {&c->histogram, XCI_CL_GROUP, true}, {&c->score, latents, true}, {&c->threshold, latents, true},
-    {&c->residual, batch * c->columns, true}, {&c->column_counts, chunks * latents, training},
-    {&c->column_totals, latents, training}, {&c->column_start, latents + 1, training}, {&c->sums, latents, training},
-    {&c->sparsity, latents, training}, {&c->push, latents, training}, {&c->decay, latents * n, training},
-    {&c->positive, latents, training}, {&c->positive_start, latents + 1, training},
-    {&c->results, 2 * XCI_CL_RESULTS, training},
+    {&c->margin, latents, true}, {&c->residual, batch * c->columns, true},
+    {&c->column_counts, chunks * latents, training}, {&c->column_totals, latents, training},
+    {&c->column_start, latents + 1, training}, {&c->sums, latents, training}, {&c->sparsity, latents, training},
+    {&c->push, latents, training}, {&c->decay, latents * n, training}, {&c->positive, latents, training},
+    {&c->positive_start, latents + 1, training}, {&c->threshold_gradient, latents, training},
+    {&c->results, 2 * XCI_CL_RESULTS + latents, training},
   };
   xcoder_status status = xci_cl_panels_create(device, c, err);
   for (int t = XCI_B_ENC; t <= XCI_B_DEC; t += XCI_B_DEC - XCI_B_ENC)
@@ -55,6 +56,7 @@ static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error 
     }
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays && !status; i++)
     if (arrays[i].wanted) status = xci_cl_alloc(device, arrays[i].count, sizeof(float), arrays[i].memory, err);
+  if (!status && training) status = XCI_ALLOC(&c->host_results, 2 * XCI_CL_RESULTS + latents, err);
   if (!status) status = XCI_ALLOC(&c->host_start, batch + 1, err);
   if (!status) status = XCI_ALLOC(&c->host_start32, batch + 1, err);
   return status;
@@ -85,13 +87,17 @@ void xci_cl_coder_free(xcoder_device *device, xci_coder *c) {
   for (int t = 0; t < XCI_N_TENSORS; t++)
     for (int s = 0; s < XCI_CL_SLOTS; s++) xci_cl_free(device, &c->tensor[t][s]);
   cl_mem *arrays[] = {&c->norms, &c->x, &c->f, &c->row_counts, &c->row_start, &c->column_counts, &c->column_totals,
-                      &c->column_start, &c->state, &c->histogram, &c->score, &c->threshold, &c->index, &c->value,
-                      &c->latent, &c->df, &c->residual, &c->sums, &c->sparsity, &c->push, &c->decay, &c->positive,
-                      &c->positive_start, &c->parts, &c->results, &c->rows, &c->scales, &c->marks};
-  if (c->rows_sent) xci_cl_finish(device, NULL); /* host_rows may still be read */
+                      &c->column_start, &c->state, &c->histogram, &c->score, &c->threshold, &c->margin, &c->index,
+                      &c->value, &c->latent, &c->df, &c->residual, &c->sums, &c->sparsity, &c->push, &c->decay,
+                      &c->positive, &c->positive_start, &c->threshold_gradient, &c->parts, &c->results, &c->rows,
+                      &c->scales, &c->marks};
+  bool sent = false;
+  for (int i = 0; i < XCI_CL_PARCELS; i++) sent = sent || c->sent[i];
+  if (sent) xci_cl_finish(device, NULL); /* parcels may still be read */
+  for (int i = 0; i < XCI_CL_PARCELS; i++) xci_free(c->parcel[i]);
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_cl_free(device, arrays[i]);
   for (size_t i = 0; i < XCI_CL_PIECES; i++) xci_cl_free(device, &c->window[i]);
-  void *host[] = {c->host_start, c->host_start32, c->host_index, c->host_value, c->host_rows};
+  void *host[] = {c->host_start, c->host_start32, c->host_index, c->host_value, c->host_results};
   for (size_t i = 0; i < sizeof host / sizeof *host; i++) xci_free(host[i]);
   xci_free(c);
 }

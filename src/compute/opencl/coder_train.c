@@ -57,7 +57,9 @@ xcoder_status xci_cl_coder_decode(xcoder_device *device, xci_coder *c, float *xh
   size_t n_codes;
   xcoder_status status = xci_cl_count_codes(device, c, &n_codes, err);
   if (!status) status = xci_cl_decode_into(device, c, xci_cl_is_dense(c, n_codes), n_codes, false, c->residual, err);
-  return status ? status : xci_cl_read(device, c->residual, 0, xhat, c->n_samples * c->columns * sizeof *xhat, err);
+  if (!status) status = xci_cl_read(device, c->residual, 0, xhat, c->n_samples * c->columns * sizeof *xhat, err);
+  if (!status && c->n_samples > 0) xci_cl_arrived(c);
+  return status;
 }
 
 /* ---- Reductions ---- */
@@ -169,36 +171,59 @@ static xcoder_status gather(xcoder_device *device, xci_coder *c, const xci_cl_pa
   return status ? status : xci_cl_panel_out(device, c, p, tensor, XCI_GRADIENT, err);
 }
 
+/* df of a panel's codes by latent: the gradients of thresholds and of b_enc, and no gradient for what is shut. */
+static xcoder_status jump_lists(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, double share,
+                                xcoder_error *err) {
+  return xci_cl_run(device, "jump_lists", teams_of(p->n), 1, err, "mmuummfmmm", c->column_start, c->value,
+                    (unsigned)p->first, (unsigned)p->n, c->threshold, c->margin, share, c->df,
+                    c->tensor[XCI_B_ENC][XCI_GRADIENT], c->threshold_gradient);
+}
+
+/* The same of the dense form, but for b_enc. */
+static xcoder_status jump_columns(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, double share,
+                                  xcoder_error *err) {
+  const size_t chunks = xci_cl_chunks(c);
+  const unsigned first = (unsigned)p->first, n = (unsigned)p->n;
+  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, chunks * p->n, 2 * sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "jump_parts", groups_of(n), chunks, err, "muuuummmm", c->f, (unsigned)c->n_samples,
+                        latents_of(c), first, n, c->threshold, c->margin, c->df, c->parts);
+  return status ? status : xci_cl_run(device, "jump_gradient", groups_of(n), 1, err, "muuummfm", c->parts,
+                                      (unsigned)chunks, first, n, c->threshold, c->margin, share,
+                                      c->threshold_gradient);
+}
+
 static xcoder_status sparse_panel(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, size_t n_codes,
-                                  double scale, xcoder_error *err) {
+                                  const xci_objective *o, double scale, xcoder_error *err) {
   cl_mem w_dec;
   xcoder_status status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
   if (!status)
     status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "muummmmufmm", c->column_start,
                         (unsigned)p->first, (unsigned)p->n, c->index, c->latent, c->residual, w_dec, columns_of(c),
                         scale, c->push, c->df);
+  if (!status && c->has_near) status = jump_lists(device, c, p, o->l0_coefficient / (double)c->n_samples, err);
   if (!status) status = gather(device, c, p, c->value, c->residual, scale, w_dec, XCI_W_DEC, err);
   if (!status) status = gather(device, c, p, c->df, c->x, 1, NULL, XCI_W_ENC, err);
   return status;
 }
 
-static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_t n_codes, double l1, double scale,
-                                      xcoder_error *err) {
+static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_t n_codes, const xci_objective *o,
+                                      double scale, xcoder_error *err) {
   xcoder_status status = list_columns(device, c, n_codes, err);
   if (!status)
     status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start,
                         c->value, latents_of(c), c->sums, 1u, c->positive);
-  if (!status) status = weigh(device, c, l1, err);
+  if (!status) status = weigh(device, c, o->l1_coefficient, err);
   for (size_t i = 0; i < c->n_panels && !status; i++)
-    status = sparse_panel(device, c, &c->panels[i], n_codes, scale, err);
-  if (!status)
+    status = sparse_panel(device, c, &c->panels[i], n_codes, o, scale, err);
+  if (!status && !c->has_near)
     status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start, c->df,
                         latents_of(c), c->tensor[XCI_B_ENC][XCI_GRADIENT], 0u, c->positive);
   return status;
 }
 
-static xcoder_status dense_decoder(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, double scale,
-                                   xcoder_error *err) {
+static xcoder_status dense_decoder(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, const xci_objective *o,
+                                   double scale, xcoder_error *err) {
   const size_t latents = c->shape.n_latents, columns = c->columns, n = c->n_samples;
   const xci_cl_matrix f = {c->f, p->first, latents, true}, residual = {c->residual, 0, columns, false};
   const xci_cl_matrix df = {c->df, p->first, latents, false};
@@ -211,6 +236,7 @@ static xcoder_status dense_decoder(xcoder_device *device, xci_coder *c, const xc
   if (!status)
     status = xci_cl_run(device, "mask_gradients", groups_of(p->n), n, err, "mmuuum", c->f, c->push, latents_of(c),
                         (unsigned)p->first, (unsigned)p->n, c->df);
+  if (!status && c->has_near) status = jump_columns(device, c, p, o->l0_coefficient / (double)n, err);
   if (!status)
     status = xci_cl_run(device, "start_gradient", groups_of(columns), p->n, err, "mmuuuum", c->decay, w, columns_of(c),
                         (unsigned)c->shape.d_model, latents_of(c), (unsigned)p->first, g);
@@ -231,7 +257,8 @@ static xcoder_status dense_encoder(xcoder_device *device, xci_coder *c, const xc
   return status ? status : xci_cl_panel_out(device, c, p, XCI_W_ENC, XCI_GRADIENT, err);
 }
 
-static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double l1, double scale, xcoder_error *err) {
+static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, const xci_objective *o, double scale,
+                                     xcoder_error *err) {
   size_t latents = c->shape.n_latents, n = c->n_samples, chunks = xci_cl_chunks(c);
   xcoder_status status = xci_cl_reserve(device, &c->df, &c->df_bytes, n * latents, sizeof(float), err);
   if (!status) status = xci_cl_sum_columns(device, c, c->f, latents, 1, c->sums, err);
@@ -241,9 +268,9 @@ static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, double
   if (!status)
     status = xci_cl_run(device, "add_counts", groups_of(latents), 1, err, "muum", c->column_counts, (unsigned)chunks,
                         latents_of(c), c->positive);
-  if (!status) status = weigh(device, c, l1, err);
+  if (!status) status = weigh(device, c, o->l1_coefficient, err);
   for (size_t i = 0; i < c->n_panels && !status; i++) {
-    status = dense_decoder(device, c, &c->panels[i], scale, err);
+    status = dense_decoder(device, c, &c->panels[i], o, scale, err);
     if (!status) status = dense_encoder(device, c, &c->panels[i], err);
   }
   return status ? status
@@ -254,12 +281,29 @@ static double pair_of(const float *results, size_t slot) {
   return (double)results[2 * slot] + (double)results[2 * slot + 1];
 }
 
+/* Behind the results; *n_values: of all that is to be read. */
+static xcoder_status append_thresholds(xcoder_device *device, xci_coder *c, const xci_objective *objective,
+                                       size_t *n_values, xcoder_error *err) {
+  const size_t latents = c->shape.n_latents, n_parts = xci_ceil_div(latents, XCI_CL_SQUARES);
+  *n_values = 2 * XCI_CL_RESULTS;
+  if (objective->threshold_gradient == NULL) return XCODER_OK;
+  *n_values += latents;
+  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
+  if (!status)
+    status = xci_cl_run(device, "square_parts", n_parts, 1, err, "muum", c->threshold_gradient, latents_of(c), 0u,
+                        c->parts);
+  if (!status) status = xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, XCI_CL_THRESHOLD_SQUARES, err);
+  return status ? status : xci_cl_copy(device, c->threshold_gradient, 0, c->results, 2 * XCI_CL_RESULTS * sizeof(float),
+                                       latents * sizeof(float), err);
+}
+
 /* The one place in a step that waits. */
 static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_objective *objective,
                                  xci_losses *losses, size_t *n_codes, xcoder_error *err) {
-  float results[2 * XCI_CL_RESULTS];
+  float *results = c->host_results;
   cl_uint positive = 0, all = 0;
   double n = (double)c->n_samples, square = 0;
+  size_t n_values = 0;
   xcoder_status status = xci_cl_sum_errors(device, c, c->residual, err);
   for (size_t i = 0; i < c->shape.n_checkpoints && !status; i++)
     status = xci_cl_sum_pairs(device, c, c->parts, i * c->n_samples, c->n_samples, (unsigned)i, err);
@@ -270,7 +314,8 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
   if (!status)
     status = xci_cl_copy(device, c->positive_start, c->shape.n_latents * sizeof positive, c->results,
                          2 * XCI_CL_COUNT * sizeof *results, sizeof positive, err);
-  if (!status) status = xci_cl_read(device, c->results, 0, results, sizeof results, err);
+  if (!status) status = append_thresholds(device, c, objective, &n_values, err);
+  if (!status) status = xci_cl_read(device, c->results, 0, results, n_values * sizeof *results, err);
   if (status) return status;
   for (size_t i = 0; i < c->shape.n_checkpoints; i++) {
     losses->squared_error[i] = pair_of(results, i) / n;
@@ -278,13 +323,17 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
   }
   losses->sparsity = pair_of(results, XCI_CL_SPARSITY) / n;
   for (size_t t = 0; t < XCI_N_TENSORS; t++) square += pair_of(results, XCI_CL_TENSOR_SQUARES + t);
+  if (objective->threshold_gradient) {
+    memcpy(objective->threshold_gradient, results + 2 * XCI_CL_RESULTS, c->shape.n_latents * sizeof *results);
+    square += pair_of(results, XCI_CL_THRESHOLD_SQUARES);
+  }
   memcpy(&positive, &results[2 * XCI_CL_COUNT], sizeof positive);
   memcpy(&all, &results[2 * XCI_CL_COUNT + 1], sizeof all);
   *n_codes = all;
-  c->rows_sent = false;
+  xci_cl_arrived(c);
   losses->l0 = (double)positive / n;
   losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
-                 objective->auxiliary_coefficient * losses->auxiliary;
+                 objective->auxiliary_coefficient * losses->auxiliary + objective->l0_coefficient * losses->l0;
   losses->gradient_norm = sqrt(square);
   return XCODER_OK;
 }
@@ -292,7 +341,7 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
 /* Losses and gradients in one form, with room for `most` codes where that is lists; they are right if *n_codes fits. */
 static xcoder_status take_gradients(xcoder_device *device, xci_coder *c, const xci_objective *objective, bool dense,
                                     size_t most, xci_losses *losses, size_t *n_codes, xcoder_error *err) {
-  double scale = 2.0 / (double)c->n_samples, l1 = objective->l1_coefficient;
+  double scale = 2.0 / (double)c->n_samples;
   *losses = (xci_losses){0};
   xcoder_status status = xci_cl_start_rows(device, c, err);
   if (!status) status = limit_list(device, c, c->row_start, c->n_samples, dense ? SIZE_MAX : most, err);
@@ -301,7 +350,8 @@ static xcoder_status take_gradients(xcoder_device *device, xci_coder *c, const x
     status = xci_cl_sum_columns(device, c, c->residual, c->columns, (float)scale, c->tensor[XCI_B_DEC][XCI_GRADIENT],
                                 err);
   if (!status)
-    status = dense ? dense_gradients(device, c, l1, scale, err) : sparse_gradients(device, c, most, l1, scale, err);
+    status = dense ? dense_gradients(device, c, objective, scale, err)
+                   : sparse_gradients(device, c, most, objective, scale, err);
   if (!status) status = xci_cl_add_auxiliary(device, c, objective, &losses->auxiliary, err);
   return status ? status : read_losses(device, c, objective, losses, n_codes, err);
 }
@@ -314,6 +364,8 @@ xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const x
   if (!c->shape.training) return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");
   if (!c->has_codes || !c->has_x || c->n_samples == 0)
     return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
+  if (objective->threshold_gradient && !c->has_near)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: gradients of thresholds need a batch of the gate that trains them");
   c->has_gradient = false;
   size_t n_codes = 0, limit = c->n_samples * c->shape.n_latents / DENSE_SHARE, most = xci_min_size(c->expected, limit);
   bool dense = xci_cl_is_dense(c, c->expected), fits = false;

@@ -31,6 +31,8 @@ static xcoder_status check_limits(xcoder_device *device, xcoder_error *err) {
 
 static void stop(xcoder_device *device) {
   xci_cl *cl = xci_cl_of(device);
+  /* A driver with threads of its own may crash in a process that ends while it still compiles or computes. */
+  if (cl->queue != NULL && !cl->failed) clFinish(cl->queue);
   for (size_t i = 0; i < cl->n_kernels; i++)
     if (cl->kernels[i].kernel != NULL) clReleaseKernel(cl->kernels[i].kernel);
   if (cl->tensor != NULL) clReleaseProgram(cl->tensor);

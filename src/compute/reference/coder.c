@@ -17,7 +17,9 @@ struct xci_coder {
   size_t n_values[XCI_N_TENSORS];
   double *tensor[XCI_N_TENSORS][4];
   size_t n_samples;
-  bool has_x, has_codes, has_gradient;
+  bool has_x, has_codes, has_gradient, has_near; /* near: the gate was JUMP */
+  float *threshold; /* [n_latents], of gate JUMP */
+  double half_bandwidth;
   double *x, *pre, *f;      /* [max_batch, n_columns], [max_batch, n_latents] twice; f is 0 where not kept */
   size_t *start;            /* host view of the codes */
   uint32_t *index;
@@ -52,6 +54,7 @@ static xcoder_status allocate(xci_coder *coder, xcoder_error *err) {
   if (!status) status = XCI_ALLOC(&coder->x, n_inputs, err);
   if (!status) status = XCI_ALLOC(&coder->pre, n_features, err);
   if (!status) status = XCI_ALLOC(&coder->f, n_features, err);
+  if (!status) status = XCI_ALLOC(&coder->threshold, n_latents, err);
   if (!status) status = XCI_ALLOC(&coder->start, shape->max_batch + 1, err);
   return status;
 }
@@ -79,7 +82,8 @@ void xci_reference_coder_free(xcoder_device *device, xci_coder *coder) {
   for (int tensor = 0; tensor < XCI_N_TENSORS; tensor++)
     for (int slot = 0; slot < 4; slot++) xci_free(coder->tensor[tensor][slot]);
   xci_host_samples_free(&coder->samples);
-  void *arrays[] = {coder->x, coder->pre, coder->f, coder->start, coder->index, coder->value, coder};
+  void *arrays[] = {coder->x, coder->pre, coder->f, coder->start, coder->index, coder->value, coder->threshold,
+                    coder};
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_free(arrays[i]);
 }
 
@@ -180,6 +184,9 @@ static xcoder_status encode(xci_coder *coder, const xci_gate *gate, xcoder_error
   size_t n_latents = coder->shape.n_latents, k;
   xcoder_status status = XCODER_OK;
   fill_features(coder, gate);
+  coder->has_near = gate->kind == XCI_GATE_JUMP;
+  if (coder->has_near) memcpy(coder->threshold, gate->threshold, n_latents * sizeof *coder->threshold);
+  coder->half_bandwidth = gate->half_bandwidth;
   if (gate->kind == XCI_GATE_TOPK)
     for (size_t b = 0; b < coder->n_samples && !status; b++)
       status = keep_largest(coder, gate->score, b * n_latents, n_latents, gate->k, err);
@@ -297,7 +304,7 @@ xcoder_status xci_reference_coder_set_codes(xcoder_device *device, xci_coder *co
     for (size_t p = codes->start[b]; p < codes->start[b + 1]; p++)
       coder->f[b * coder->shape.n_latents + codes->index[p]] = (double)codes->value[p];
   coder->has_codes = true;
-  coder->has_gradient = false;
+  coder->has_gradient = coder->has_near = false;
   return XCODER_OK;
 }
 
@@ -363,12 +370,15 @@ static void add_jump(const xci_coder *coder, size_t b, const xci_objective *o, c
   size_t n_latents = coder->shape.n_latents, n_columns = coder->n_columns, n = coder->shape.n_checkpoints;
   double n_samples = (double)coder->n_samples;
   for (size_t i = 0; i < n_latents; i++) {
-    float theta = o->threshold[i], margin = o->margin[i], first = theta - margin, last = theta + margin;
-    double pre = coder->pre[b * n_latents + i], df = 0;
+    double pre = coder->pre[b * n_latents + i], df = 0, norm = 0;
+    for (size_t c = 0; c < n; c++) norm += all_norms[i * n + c];
+    float theta = coder->threshold[i], margin = norm > 0 ? (float)(coder->half_bandwidth / norm) : 0;
+    if (!isfinite(margin)) margin = 0;
+    float first = theta - margin, last = theta + margin;
     if (!(margin > 0) || !(pre > 0) || !(pre > (double)first) || !(pre <= (double)last)) continue;
     for (size_t k = 0; k < n_columns; k++)
       df += 2 / n_samples * r[k] * coder->tensor[XCI_W_DEC][XCI_VALUE][i * n_columns + k];
-    for (size_t c = 0; c < n; c++) df += o->l1_coefficient / n_samples * all_norms[i * n + c];
+    df += o->l1_coefficient / n_samples * norm;
     gradient[i] -= (double)theta / (2 * (double)margin) * ((double)theta * df + o->l0_coefficient / n_samples);
   }
 }
@@ -470,6 +480,8 @@ xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *cod
   if (!coder->shape.training) return xci_fail(err, XCODER_USAGE, "crosscoder: it was not opened for training");
   if (!coder->has_codes || !coder->has_x || coder->n_samples == 0)
     return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
+  if (objective->threshold_gradient && !coder->has_near)
+    return xci_fail(err, XCODER_USAGE, "crosscoder: gradients of thresholds need a batch of the gate that trains them");
   xcoder_status status = XCI_ALLOC(&r, coder->n_columns, err);
   if (!status) status = XCI_ALLOC(&norms, n_norms, err);
   if (!status) status = XCI_ALLOC(&jump, coder->shape.n_latents, err);
