@@ -305,6 +305,14 @@ KERNEL subtract_mean(global const float *rows, global const float *mean, uint co
   if (k < columns) out[at] = rows[at] - mean[k];
 }
 
+/* x *= factor / sums[slot], a pair; 0 where that is not above 0. */
+KERNEL divide_by_sum(global const float2 *sums, uint slot, float factor, uint n, global float *x) {
+  uint i = get_global_id(0);
+  if (i >= n) return;
+  float sum = sums[slot].x + sums[slot].y;
+  x[i] = sum > 0 ? x[i] * (factor / sum) : 0;
+}
+
 KERNEL fill(global float *x, uint n, float value) {
   uint i = get_global_id(0);
   if (i < n) x[i] = value;

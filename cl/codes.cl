@@ -134,6 +134,14 @@ KERNEL gather_samples(global const ushort *window, uint first, uint n, global co
   x[(size_t)b * columns + k] = as_float((uint)window[(size_t)from * columns + k] << 16) * scales[k / d_model];
 }
 
+/* out[at + w] = bits of latents 32 w .. 32 w + 31 with a code above 0. */
+KERNEL pack_fired(global const uint *positive, uint n_latents, global uint *out, uint at) {
+  uint w = get_global_id(0), bits = 0;
+  if (w >= (n_latents + 31) / 32) return;
+  for (uint k = 0; k < 32 && 32 * w + k < n_latents; k++) bits |= (uint)(positive[32 * w + k] > 0) << k;
+  out[at + w] = bits;
+}
+
 KERNEL mark_latents(global const uint *positive, uint n_latents, uint stamp, global uint *marks) {
   uint i = get_global_id(0);
   if (i < n_latents && positive[i] > 0) marks[i] = stamp;

@@ -75,8 +75,9 @@ KERNEL add_histogram(global const float *f, global const float *score, uint n_la
   if (n > 0) atomic_add(&histogram[get_local_id(0)], n);
 }
 
-/* One group. n_codes: of the batch. Leaves the histogram at 0. */
-KERNEL pick_of_batch(global uint *histogram, uint shift, uint k, global const uint *n_codes, global uint *state) {
+/* One group. start: of the lists of n_samples. Leaves the histogram at 0. */
+KERNEL pick_of_batch(global uint *histogram, uint shift, uint k, global const uint *start, uint n_samples,
+                     global uint *state) {
   local uint mine[GROUP];
   uint id = get_local_id(0);
   mine[id] = histogram[id];
@@ -84,7 +85,7 @@ KERNEL pick_of_batch(global uint *histogram, uint shift, uint k, global const ui
   barrier(CLK_LOCAL_MEM_FENCE);
   if (id != 0) return;
   uint prefix = state[0], mask = state[1], larger = state[2];
-  if (k == 0 || *n_codes <= k) {
+  if (k == 0 || start[n_samples] <= k) {
     state[0] = k == 0 ? 0xffffffffu : 0;
     state[1] = 0xffffffffu;
     state[2] = 0;
@@ -107,6 +108,29 @@ KERNEL count_ties(global const float *f, global const float *score, uint n_laten
   for (uint i = get_local_id(0); i < n_latents; i += GROUP) n += f[i] != 0 && score_key(f[i], score[i]) == state[0];
   n = group_count(n, shared);
   if (get_local_id(0) == 0) counts[row] = n;
+}
+
+/* least[row] = the smallest score above 0; infinity where there is none. One group a sample. */
+KERNEL least_scores(global const float *f, global const float *score, uint n_latents, global float *least) {
+  local float shared[GROUP];
+  uint row = get_group_id(0);
+  float x = INFINITY;
+  f += (size_t)row * n_latents;
+  for (uint i = get_local_id(0); i < n_latents; i += GROUP) {
+    float s = f[i] * score[i];
+    if (s > 0) x = fmin(x, s);
+  }
+  x = -group_max(-x, shared);
+  if (get_local_id(0) == 0) least[row] = x;
+}
+
+/* out[slot] = the smallest of n as a pair, 0 for infinity; one group. */
+KERNEL least_of_rows(global const float *least, uint n, global float2 *out, uint slot) {
+  local float shared[GROUP];
+  float x = INFINITY;
+  for (uint i = get_local_id(0); i < n; i += GROUP) x = fmin(x, least[i]);
+  x = -group_max(-x, shared);
+  if (get_local_id(0) == 0) out[slot] = (float2)(x < INFINITY ? x : 0, 0);
 }
 
 /* Zeroes what is not among the k largest. per_row: a state for each sample; else one, and `before` ties lie in earlier

@@ -158,6 +158,8 @@ typedef struct xci_objective {
    * such gradient. */
   double l0_coefficient;
   float *threshold_gradient;
+  uint32_t *fired; /* [(n_latents + 31) / 32], host: bit i % 32 of word i / 32 becomes whether latent i has a code above
+                    * 0 in the batch; NULL: nobody asks */
 } xci_objective;
 
 typedef struct xci_losses {
@@ -169,6 +171,8 @@ typedef struct xci_losses {
   double gradient_norm;   /* global, before clipping */
   double squared_error[32]; /* per checkpoint, mean over samples of ||x_c - xhat_c||^2 */
   double auxiliary;       /* without its coefficient; 0 where e has no variance */
+  double least_score;     /* of codes that a gate has ranked (TOPK, BATCH_TOPK): the smallest f_i sum_c ||W_dec[i,c]||
+                           * above 0; of others, and where there is none, 0 */
 } xci_losses;
 
 typedef struct xci_adam {

@@ -216,6 +216,17 @@ static xcoder_status encode_jump(side *s, const float *x, float theta, xcoder_er
   return s->device->ops->coder_encode(s->device, s->coder, x, ROWS, &gate, err);
 }
 
+/* Which latents fired, and the least score. */
+static xcoder_status read_fired(side *s, xcoder_error *err) {
+  uint32_t fired[(LATENTS + 31) / 32];
+  xci_losses losses;
+  xcoder_status status = s->device->ops->coder_backward(s->device, s->coder, &(xci_objective){.fired = fired}, &losses,
+                                                        err);
+  for (size_t i = 0; i < LATENTS && !status; i++) s->out[i] = (float)(fired[i / 32] >> i % 32 & 1);
+  s->out[LATENTS] = (float)losses.least_score;
+  return status;
+}
+
 /* Of the batch of the last coder_backward. */
 static xcoder_status mark_latents(side *s, xcoder_error *err) {
   uint32_t marks[LATENTS];
@@ -307,15 +318,20 @@ static xcoder_status run_coder(test *t, side *s, size_t step, const char **name,
       *n = tensor_values[XCI_W_ENC];
       return ops->coder_read(s->device, s->coder, XCI_W_ENC, XCI_GRADIENT, s->out, err);
     case 21:
+      *name = "what comes with the losses";
+      *n = LATENTS + 1;
+      status = ops->coder_encode(s->device, s->coder, t->values, ROWS, &batch_topk, err);
+      return status ? status : read_fired(s, err);
+    case 22:
       *name = "coder_update";
       *n = tensor_values[XCI_B_DEC]; /* its gradient is never so small that Adam's first step could flip */
       status = ops->coder_update(s->device, s->coder, &adam, err);
       return status ? status : ops->coder_read(s->device, s->coder, XCI_B_DEC, XCI_VALUE, s->out, err);
-    case 22:
+    case 23:
       *name = "coder_mark";
       *n = LATENTS;
       return mark_latents(s, err);
-    case 23:
+    case 24:
       *name = "coder_encode_rows";
       *n = ROWS * LATENTS;
       return encode_rows(t, s, &gate, err);

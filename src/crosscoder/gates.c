@@ -53,26 +53,18 @@ xcoder_status xci_train_validation_gate(xci_trainer *trainer, xci_gate *gate, xc
   return XCODER_OK;
 }
 
-/* The average of the smallest positive kept scores; the first one starts it. */
-static void move_threshold(xci_trainer *trainer, const xci_codes *codes) {
+/* The average of the smallest positive kept scores; the first one starts it. Called before the batch's update. */
+void xci_train_move_threshold(xci_trainer *trainer, const xci_losses *losses) {
   const xcoder_train_options *o = &trainer->options;
-  double least = HUGE_VAL;
-  for (size_t p = 0; p < codes->start[codes->n_samples]; p++) {
-    double score = (double)codes->value[p] * norm_sum(trainer, codes->index[p]);
-    if (score > 0 && score < least) least = score;
-  }
-  if (!isfinite(least)) return;
-  double old = (double)trainer->info.threshold, keep = o->threshold_decay;
+  double least = losses->least_score, old = (double)trainer->info.threshold, keep = o->threshold_decay;
+  if (o->activation != XCODER_BATCH_TOPK || trainer->step < o->threshold_start || !(least > 0)) return;
   trainer->info.threshold = (float)(old < 0 ? least : keep * old + (1 - keep) * least);
 }
 
-/* Called with the codes of this step's batch, before its update. */
-xcoder_status xci_train_move_threshold(xci_trainer *trainer, const xci_codes *codes, xcoder_error *err) {
+/* An auxiliary term asks for dead features in every step; marks of a device count steps in 32 bits. */
+bool xci_train_asks_fired(const xci_trainer *trainer) {
   const xcoder_train_options *o = &trainer->options;
-  if (o->activation != XCODER_BATCH_TOPK || trainer->step < o->threshold_start) return XCODER_OK;
-  xcoder_status status = trainer->device->ops->coder_norms(trainer->device, trainer->coder, trainer->norms, err);
-  if (!status) move_threshold(trainer, codes);
-  return status;
+  return (xci_train_is_ranked(o) && o->auxiliary_coefficient > 0) || trainer->n_steps >= UINT32_MAX;
 }
 
 /* A feature is dead when it did not fire in the last dead_tokens tokens before this batch. */

@@ -70,16 +70,12 @@ static xcoder_status encode(xci_trainer *trainer, xcoder_error *err) {
                                             &gate, err);
 }
 
-/* Only a threshold and an auxiliary term ask for the codes themselves, or for what fired, in every step. */
 static xcoder_status mark_fired(xci_trainer *trainer, xcoder_error *err) {
-  xci_codes codes;
-  if (!xci_train_is_ranked(&trainer->options) && trainer->n_steps < UINT32_MAX)
+  if (!xci_train_asks_fired(trainer))
     return trainer->device->ops->coder_mark(trainer->device, trainer->coder, (uint32_t)(trainer->step + 1), err);
-  xcoder_status status = trainer->device->ops->coder_codes(trainer->device, trainer->coder, &codes, err);
-  if (status) return status;
-  size_t n_codes = codes.start[codes.n_samples];
-  for (size_t j = 0; j < n_codes; j++) trainer->last_fired[codes.index[j]] = trainer->step + 1;
-  return xci_train_move_threshold(trainer, &codes, err);
+  for (size_t i = 0; i < trainer->info.n_latents; i++)
+    if (trainer->fired_now[i / 32] >> i % 32 & 1) trainer->last_fired[i] = trainer->step + 1;
+  return XCODER_OK;
 }
 
 static xcoder_status update(xci_trainer *trainer, double gradient_norm, xcoder_error *err) {
@@ -105,6 +101,7 @@ static xcoder_status learn(xci_trainer *trainer, bool encoded, xci_losses *losse
   xcoder_status status = encoded ? XCODER_OK : encode(trainer, err);
   xci_train_find_dead(trainer, &objective);
   xci_jump_objective(trainer, &objective);
+  if (xci_train_asks_fired(trainer)) objective.fired = trainer->fired_now;
   if (!status && row) status = device->ops->coder_decode(device, trainer->coder, trainer->xhat, err);
   if (!status && row)
     xci_spread_measure(&trainer->spread, trainer->x, trainer->xhat, trainer->options.batch_size, &quality);
@@ -113,6 +110,7 @@ static xcoder_status learn(xci_trainer *trainer, bool encoded, xci_losses *losse
   if (!isfinite(losses->loss)) return reject_batch(trainer, "the loss", losses->loss, err);
   if (!isfinite(losses->gradient_norm)) return reject_batch(trainer, "the gradient's norm", losses->gradient_norm, err);
   status = mark_fired(trainer, err);
+  if (!status) xci_train_move_threshold(trainer, losses);
   if (!status && row) status = xci_window_fetch_fired(trainer, err);
   if (!status && row) status = xci_log_train(trainer, losses, &quality, err);
   return status ? status : update(trainer, losses->gradient_norm, err);
@@ -259,6 +257,7 @@ static xcoder_status create_workspace(xci_trainer *trainer, xcoder_device *devic
   if (!status) status = XCI_ALLOC(&trainer->theta, info->n_latents, err);
   if (!status) status = xci_jump_create(trainer, err);
   if (!status) status = XCI_ALLOC(&trainer->dead, info->n_latents, err);
+  if (!status) status = XCI_ALLOC(&trainer->fired_now, xci_ceil_div(info->n_latents, 32), err);
   if (!status) status = XCI_ALLOC(&trainer->row, xci_max_size(batch, info->n_latents), err);
   if (!status) status = XCI_ALLOC(&trainer->last_fired, info->n_latents, err);
   return status;
@@ -328,6 +327,7 @@ static void free_trainer(xci_trainer *trainer) {
   xci_free(trainer->theta);
   xci_jump_free(trainer);
   xci_free(trainer->dead);
+  xci_free(trainer->fired_now);
   xci_free(trainer->row);
   xci_free(trainer->last_fired);
 }

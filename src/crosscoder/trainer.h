@@ -89,6 +89,7 @@ typedef struct xci_trainer {
   float *theta;         /* [n_latents], thresholds of a validation; of jumprelu those of now */
   float *log_theta[4];  /* jumprelu: [n_latents] each, by xci_coder_slot */
   uint32_t *dead;       /* [n_latents] */
+  uint32_t *fired_now;  /* bits of what fired in the batch: xci_objective */
   uint32_t *row;        /* [batch_size or n_latents, the larger]: rows of a window, and work space */
   uint64_t window_version; /* of the one that was moved to the device last, or looked at; 0: none */
   bool window_there, window_refused; /* it is on the device; there is no room for one */
@@ -130,7 +131,9 @@ xcoder_status xci_train_read(xci_trainer *trainer, const xci_batches *batches, u
  * which trainer->norms are to be those of now. */
 xci_gate xci_train_gate(const xci_trainer *trainer);
 xcoder_status xci_train_validation_gate(xci_trainer *trainer, xci_gate *gate, xcoder_error *err);
-xcoder_status xci_train_move_threshold(xci_trainer *trainer, const xci_codes *codes, xcoder_error *err);
+void xci_train_move_threshold(xci_trainer *trainer, const xci_losses *losses);
+/* Whether trainer->last_fired is that of now after every step; else the device keeps it (xci_window_fetch_fired). */
+bool xci_train_asks_fired(const xci_trainer *trainer);
 void xci_train_find_dead(xci_trainer *trainer, xci_objective *objective);
 
 /* jump.c; without jumprelu they do nothing. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Samples that stay on a device with memory of its own: the window they are shuffled in is moved there once, and a step
- * sends the rows of its batch alone. Which features fired stays there as well, until somebody asks. */
+ * sends the rows of its batch alone. Which features fired stays there as well, until somebody asks, where no auxiliary
+ * term asks for it in every step. */
 #include "crosscoder/window.h"
 
 #include "base/parallel.h"
@@ -50,7 +51,7 @@ xcoder_status xci_window_encode(xci_trainer *trainer, bool *done, xcoder_error *
 
 xcoder_status xci_window_fetch_fired(xci_trainer *trainer, xcoder_error *err) {
   uint32_t *mark = trainer->row;
-  if (trainer->coder == NULL || xci_train_is_ranked(&trainer->options)) return XCODER_OK;
+  if (trainer->coder == NULL || xci_train_asks_fired(trainer)) return XCODER_OK;
   xcoder_status status = trainer->device->ops->coder_marks(trainer->device, trainer->coder, mark, err);
   for (size_t i = 0; !status && i < trainer->info.n_latents; i++)
     if (mark[i] > trainer->last_fired[i]) trainer->last_fired[i] = mark[i];

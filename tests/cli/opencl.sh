@@ -57,14 +57,22 @@ if grep -q avx512_bf16 /proc/cpuinfo; then # for the models' products
   awk -v a="$(loss opencl 0)" -v b="$(loss rounded 0)" 'BEGIN { e = (a - b) / a; exit !(e != 0 && e * e < 1e-4) }' ||
     fail "loss of step 1 in bf16-all: $(loss rounded 0), in fp32 $(loss opencl 0)"
 fi
-close() { # STEP TOLERANCE
-  awk -v a="$(loss cpu "$1")" -v b="$(loss opencl "$1")" -v most="$2" 'BEGIN {
+close() { # STEP TOLERANCE [BEHIND THE FOLDERS' NAMES]
+  awk -v a="$(loss cpu$3 "$1")" -v b="$(loss opencl$3 "$1")" -v most="$2" 'BEGIN {
     e = (a - b) / a; if (e < 0) e = -e
     exit !(a > 0 && b > 0 && e <= most) }' ||
-    fail "loss of step $1: $(loss cpu "$1") on the processor, $(loss opencl "$1") on the device"
+    fail "loss$3 of step $1: $(loss cpu$3 "$1") on the processor, $(loss opencl$3 "$1") on the device"
 }
 close 0 1e-6
 close 99 1e-3
+for activation in batchtopk topk jumprelu; do # twenty steps
+  for device in cpu opencl; do
+    expect 0 "" "$program" "$@" --tokens=5120 --activation=$activation --k=20 --out=$device-$activation \
+      --device=$device
+  done
+  close 0 1e-6 -$activation
+  close 19 1e-3 -$activation
+done
 
 # The models alone: margins of minimal pairs, numbers within 1e-5 and words equal.
 pairs=pairs:$source/examples/tiny-pythia/pairs/en_pp.jsonl

@@ -100,7 +100,7 @@ START_TEST(test_no_codes) { /* decode(nothing) = b_dec, with and without a batch
   for (size_t i = 0; i < n; i++)
     if (xhat[i] != p.tensor[XCI_B_DEC][i % p.columns]) ck_abort_msg("value %zu", i);
   check_sentinels(xhat, n);
-  for (int kind = XCI_GATE_RELU; kind <= XCI_GATE_BATCH_TOPK; kind++) { /* nor any samples */
+  for (int kind = XCI_GATE_RELU; kind <= XCI_GATE_JUMP; kind++) { /* nor any samples */
     xci_codes codes;
     const xci_gate gate = {.kind = (xci_gate_kind)kind, .k = 2, .threshold = p.x};
     ck_assert_int_eq(p.backend[0]->coder_encode(p.device[0], p.coder[0], p.x, 0, &gate, NULL), XCODER_OK);
@@ -244,6 +244,47 @@ START_TEST(test_topk) { /* scores of normal numbers are far apart compared with 
   if (gates[_i / N_SETS].k == 5 && gates[_i / N_SETS].kind == XCI_GATE_BATCH_TOPK)
     ck_assert_uint_eq(codes[0].start[21], 5 * 21);
   if (codes[0].start[21] > 0) ck_assert_mem_eq(codes[0].index, codes[1].index, codes[0].start[21] * sizeof(uint32_t));
+  close_pair(&p);
+}
+END_TEST
+
+/* Bits of what fired and the least score, behind each gate; none of the latter for codes that nobody has ranked. Scores
+ * are a feature times a sum of three norms: four roundings, of 2^-24 each, on either side. */
+START_TEST(test_beside_the_losses) {
+  const xci_gate gates[] = {relu, {.kind = XCI_GATE_TOPK, .k = 3}, {.kind = XCI_GATE_BATCH_TOPK, .k = 3}};
+  enum { D = 70 };
+  pair p;
+  xci_codes codes;
+  open_pair(&p, (example){3, 20, D, 40, -0.5f, 1}, true);
+  float norms[3 * D];
+  for (int which = 0; which < 2; which++)
+    for (int k = 0; k < 4; k++) {
+      uint32_t fired[3] = {~0u, ~0u, ~0u}, expected[3] = {0};
+      xci_losses losses;
+      double least = HUGE_VAL;
+      const xci_objective objective = {.l1_coefficient = 1, .fired = fired};
+      if (k < 3) encode(&p, which, &gates[k], &codes);
+      ck_assert_int_eq(p.backend[which]->coder_norms(p.device[which], p.coder[which], norms, NULL), XCODER_OK);
+      for (size_t q = 0; q < codes.start[codes.n_samples] && k < 3; q++) {
+        uint32_t i = codes.index[q];
+        double score = (double)codes.value[q] * ((double)norms[3 * i] + (double)norms[3 * i + 1] +
+                                                 (double)norms[3 * i + 2]);
+        expected[i / 32] |= (uint32_t)1 << i % 32;
+        if (score > 0 && score < least) least = score;
+      }
+      if (k == 3) { /* one code, of the host */
+        size_t start[41] = {0};
+        for (size_t b = 1; b <= 40; b++) start[b] = 1;
+        const xci_codes one = {40, start, &(uint32_t){D - 1}, &(float){2}};
+        ck_assert_int_eq(p.backend[which]->coder_set_codes(p.device[which], p.coder[which], &one, NULL), XCODER_OK);
+        expected[2] = (uint32_t)1 << (D - 1) % 32;
+      }
+      ck_assert_int_eq(p.backend[which]->coder_backward(p.device[which], p.coder[which], &objective, &losses, NULL),
+                       XCODER_OK);
+      ck_assert_mem_eq(fired, expected, sizeof fired);
+      if (k == 1 || k == 2) ck_assert_double_eq_tol(losses.least_score / least, 1, 8 * 0x1p-24);
+      else ck_assert(losses.least_score == 0);
+    }
   close_pair(&p);
 }
 END_TEST
@@ -454,6 +495,7 @@ int main(void) {
   tcase_add_test(properties, test_reuse);
   tcase_add_test(properties, test_norms);
   tcase_add_loop_test(properties, test_topk, 0, 5 * N_SETS);
+  tcase_add_test(properties, test_beside_the_losses);
   tcase_add_test(properties, test_ties);
   tcase_add_test(properties, test_nan);
   tcase_add_test(properties, test_refusals);

@@ -46,7 +46,8 @@ struct xci_coder {
    * "dense": their codes lie in panels instead, [dense_columns / XCI_DENSE][n_rows][XCI_DENSE]. */
   bool has_codes, has_lists;
   bool has_near; /* gate JUMP: codes of value 0 stand for latents just below their thresholds */
-  xci_space jump; /* its thresholds and margins, [n_latents] each */
+  bool is_ranked; /* by TOPK or BATCH_TOPK */
+  xci_space jump; /* of JUMP: its thresholds and margins, [n_latents] each */
   xci_code_lists codes;
   xci_space latent_start, latent_sample, latent_value, latent_df;
   size_t n_dense, dense_columns;                /* the latter rounded up to whole panels */
@@ -116,6 +117,8 @@ xcoder_status xci_coder_auxiliary(xci_coder *coder, const xci_objective *objecti
 
 /* Keeps the largest scores (gates TOPK and BATCH_TOPK). */
 xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_error *err);
+/* The smallest score above 0 of the current codes, 0 where there is none; norms are to be those of now. */
+double xci_coder_least_score(const xci_coder *coder);
 
 /* Gate JUMP: thresholds and margins of the gate, with the norms of now. */
 xcoder_status xci_coder_take_thresholds(xci_coder *coder, const xci_gate *gate, xcoder_error *err);

@@ -148,6 +148,12 @@ static void encoder_gradient(xci_coder *coder, shares *into) {
   }
 }
 
+static void fill_fired(const xci_coder *coder, const shares *r, uint32_t *fired) {
+  memset(fired, 0, xci_ceil_div(coder->shape.n_latents, 32) * sizeof *fired);
+  for (size_t i = 0; i < coder->shape.n_latents; i++)
+    if (r->latent_positive[i] > 0) fired[i / 32] |= (uint32_t)1 << i % 32;
+}
+
 static void fill_losses(xci_coder *coder, const xci_objective *objective, const shares *r, xci_losses *losses) {
   size_t n_latents = coder->shape.n_latents, per = coder->tiles_per_checkpoint;
   double n_samples = (double)coder->n_samples;
@@ -158,6 +164,8 @@ static void fill_losses(xci_coder *coder, const xci_objective *objective, const 
   }
   losses->sparsity = xci_sum_f64(r->latent_sparsity, n_latents) / n_samples;
   losses->l0 = xci_sum_f64(r->latent_positive, n_latents) / n_samples;
+  if (coder->is_ranked) losses->least_score = xci_coder_least_score(coder);
+  if (objective->fired) fill_fired(coder, r, objective->fired);
   losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
                  objective->l0_coefficient * losses->l0;
   double jump = 0;

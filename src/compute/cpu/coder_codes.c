@@ -41,7 +41,7 @@ xcoder_status xci_cpu_coder_set_codes(xcoder_device *device, xci_coder *coder, c
   xcoder_status status = check_host_codes(coder, codes, err);
   if (status) return status;
   size_t n = codes->n_samples, total = n ? codes->start[n] - codes->start[0] : 0;
-  coder->has_codes = coder->has_lists = coder->has_gradient = coder->has_near = false;
+  coder->has_codes = coder->has_lists = coder->has_gradient = coder->has_near = coder->is_ranked = false;
   status = xci_reserve(&coder->codes.start, n + 1, sizeof(size_t), err);
   if (!status) status = xci_reserve(&coder->codes.index, total, sizeof(uint32_t), err);
   if (!status) status = xci_reserve(&coder->codes.value, total, sizeof(float), err);

@@ -203,8 +203,8 @@ xcoder_status xci_cpu_coder_encode(xcoder_device *device, xci_coder *coder, cons
   xcoder_status status = load_batch(coder, x, n_samples, err);
   if (!status && gate->kind == XCI_GATE_JUMP) status = xci_coder_take_thresholds(coder, gate, err);
   if (!status) status = encode(coder, gate, err);
-  if (!status && (gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK))
-    status = xci_coder_select(coder, gate, err);
+  coder->is_ranked = gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK;
+  if (!status && coder->is_ranked) status = xci_coder_select(coder, gate, err);
   coder->has_near = gate->kind == XCI_GATE_JUMP;
   if (!status && coder->has_near) xci_coder_shut(coder);
   coder->has_codes = !status;

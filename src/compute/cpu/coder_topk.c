@@ -3,6 +3,7 @@
 #include "base/parallel.h"
 #include "base/size.h"
 #include "compute/cpu/coder.h"
+#include <math.h>
 #include <string.h>
 
 /* Orders nonnegative floats as integers; NaN comes first, so that it is kept and seen. */
@@ -84,6 +85,20 @@ xcoder_status xci_coder_select(xci_coder *coder, const xci_gate *gate, xcoder_er
     keep_largest(&coder->codes, keys, 0, coder->n_samples, 0, k, &to);
   }
   return XCODER_OK;
+}
+
+double xci_coder_least_score(const xci_coder *coder) {
+  xci_lists codes = xci_coder_by_sample(coder);
+  size_t n_checkpoints = coder->shape.n_checkpoints;
+  double least = HUGE_VAL;
+#pragma omp parallel for schedule(static) num_threads(xci_threads()) reduction(min : least)
+  for (size_t p = 0; p < codes.start[coder->n_samples]; p++) {
+    double norm = 0; /* of norms as coder_norms gives them */
+    for (size_t c = 0; c < n_checkpoints; c++) norm += (double)(float)coder->norm[codes.index[p] * n_checkpoints + c];
+    double score = (double)codes.value[p] * norm;
+    if (score > 0 && score < least) least = score;
+  }
+  return isfinite(least) ? least : 0;
 }
 
 xcoder_status xci_coder_keep_largest(xci_coder *coder, xci_code_lists *codes, size_t n_samples, size_t k,

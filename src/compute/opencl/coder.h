@@ -9,16 +9,17 @@
 /* CHUNK in cl/codes.cl, SQUARES * GROUP in cl/coder.cl */
 enum { XCI_CL_CHUNK = 128, XCI_CL_SQUARES = 16 * XCI_CL_GROUP };
 
-/* Pairs of results: squared errors by checkpoint, sparsity, squares of the gradients of tensors and of thresholds, the
- * auxiliary term's sums; then counts. Gradients of thresholds follow where they are asked for. */
+/* Pairs of results: squared errors by checkpoint, sparsity, squares of the gradients of tensors and of thresholds, of
+ * the auxiliary term the squares of what is to be explained and of what is left; the least score; counts. What else is
+ * asked for follows: bits of what fired, gradients of thresholds. All comes down in one transfer. */
 enum { XCI_CL_SPARSITY = XCODER_MAX_CHECKPOINTS, XCI_CL_TENSOR_SQUARES = XCI_CL_SPARSITY + 1,
-       XCI_CL_THRESHOLD_SQUARES = XCI_CL_TENSOR_SQUARES + XCI_N_TENSORS, XCI_CL_AUXILIARY, XCI_CL_COUNT,
-       XCI_CL_RESULTS };
+       XCI_CL_THRESHOLD_SQUARES = XCI_CL_TENSOR_SQUARES + XCI_N_TENSORS, XCI_CL_VARIANCE, XCI_CL_AUXILIARY,
+       XCI_CL_LEAST, XCI_CL_COUNT, XCI_CL_RESULTS };
 
 enum { XCI_CL_SLOTS = 4, XCI_CL_PIECES = 64 }; /* value, moments, gradient; most pieces of a window */
 
 /* Small arrays of the host on their way up: their copies must stay until something waits. */
-typedef enum xci_cl_parcel { XCI_CL_ROWS, XCI_CL_THRESHOLDS, XCI_CL_PARCELS } xci_cl_parcel;
+typedef enum xci_cl_parcel { XCI_CL_ROWS, XCI_CL_THRESHOLDS, XCI_CL_DEAD, XCI_CL_PARCELS } xci_cl_parcel;
 
 /* The weights of latents first .. first + n - 1, [n, columns] (W_enc transposed), by tensor and slot; biases are not
  * cut. They lie on the device, or in the host's memory and go up when they are used. */
@@ -42,6 +43,7 @@ struct xci_coder {
   size_t n_samples;
   bool has_x, has_codes, has_gradient;
   bool has_near;                    /* gate JUMP: f is -0, a code of value 0, for what is just below its threshold */
+  bool is_ranked;                   /* by TOPK or BATCH_TOPK */
   cl_mem x, f;                      /* [max_batch, columns], [max_batch, n_latents], +0 where there is no code */
   cl_mem row_counts, row_start;     /* [max_batch], + 1 */
   cl_mem column_counts;             /* [chunks of samples, n_latents] */
@@ -108,6 +110,8 @@ xcoder_status xci_cl_count_codes(xcoder_device *device, xci_coder *coder, size_t
 /* Lists by sample in index, value, which get room for n_codes; nothing is written where row_start says that there are
  * no codes. */
 xcoder_status xci_cl_list_rows(xcoder_device *device, xci_coder *coder, size_t n_codes, xcoder_error *err);
+/* score = sum_c of norms, which are to be there. */
+xcoder_status xci_cl_fill_scores(xcoder_device *device, xci_coder *coder, xcoder_error *err);
 xcoder_status xci_cl_fill_norms(xcoder_device *device, xci_coder *coder, xcoder_error *err);
 /* Whether so many codes are better treated as a dense matrix; by counts alone. */
 bool xci_cl_is_dense(const xci_coder *coder, size_t n_codes);
@@ -134,8 +138,8 @@ xcoder_status xci_cl_sum_pairs(xcoder_device *device, xci_coder *coder, cl_mem x
 /* parts[c, b] = sum of squares of rows, [n_samples, columns]. */
 xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *coder, cl_mem rows, xcoder_error *err);
 
-/* Adds the auxiliary term to the gradients; *loss: without its coefficient. */
+/* Adds the auxiliary term to the gradients; its sums are in the results. */
 xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
-                                   double *loss, xcoder_error *err);
+                                   xcoder_error *err);
 
 #endif

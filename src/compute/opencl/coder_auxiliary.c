@@ -74,27 +74,30 @@ static xcoder_status prepare(xcoder_device *device, xci_coder *c, auxiliary *a, 
     status = xci_cl_alloc(device, counts[i], sizeof(float), &a->array[i], err);
   /* The codes' own gradients are not needed any more. */
   if (!status) status = xci_cl_reserve(device, &c->df, &c->df_bytes, batch * n, sizeof(float), err);
-  if (!status) status = xci_cl_write(device, a->array[CHOSEN], 0, a->dead, n * sizeof *a->dead, err);
+  if (!status)
+    status = xci_cl_post(device, c, XCI_CL_DEAD, c->shape.n_latents * sizeof *a->dead, a->array[CHOSEN], a->dead,
+                         n * sizeof *a->dead, err);
   if (!status) status = gather(device, a, &all, c->tensor[XCI_B_ENC][XCI_VALUE], 0, 1, a->array[B_ENC], err);
   if (!status) status = xci_cl_run(device, "fill", groups_of(n), 1, err, "muf", a->array[ONES], (unsigned)n, 1.0);
   return status ? status : xci_cl_zero(device, a->array[ZEROS], 0, n * sizeof(float), err);
 }
 
-/* Mean square of e minus its mean over samples; the residual is -e. */
-static xcoder_status find_variance(xcoder_device *device, xci_coder *c, auxiliary *a, double *variance,
-                                   xcoder_error *err) {
-  float pair[2];
+/* results[slot] = sum of squares of R. */
+static xcoder_status sum_squares(xcoder_device *device, xci_coder *c, const auxiliary *a, unsigned slot,
+                                 xcoder_error *err) {
+  xcoder_status status = xci_cl_sum_errors(device, c, a->array[R], err);
+  return status ? status
+                : xci_cl_sum_pairs(device, c, c->parts, 0, c->n_samples * c->shape.n_checkpoints, slot, err);
+}
+
+/* Squares of e minus its mean over samples; the residual is -e. */
+static xcoder_status find_variance(xcoder_device *device, xci_coder *c, auxiliary *a, xcoder_error *err) {
   xcoder_status status = xci_cl_sum_columns(device, c, c->residual, c->columns, 1 / (float)c->n_samples,
                                             a->array[MEAN], err);
   if (!status)
     status = xci_cl_run(device, "subtract_mean", groups_of(c->columns), c->n_samples, err, "mmum", c->residual,
                         a->array[MEAN], (unsigned)c->columns, a->array[R]);
-  if (!status) status = xci_cl_sum_errors(device, c, a->array[R], err);
-  if (!status)
-    status = xci_cl_sum_pairs(device, c, c->parts, 0, c->n_samples * c->shape.n_checkpoints, XCI_CL_AUXILIARY, err);
-  if (!status) status = xci_cl_read(device, c->results, XCI_CL_AUXILIARY * sizeof pair, pair, sizeof pair, err);
-  *variance = status ? 0 : ((double)pair[0] + (double)pair[1]) / (double)c->n_samples;
-  return status;
+  return status ? status : sum_squares(device, c, a, XCI_CL_VARIANCE, err);
 }
 
 /* The n_auxiliary largest positive pre-activations of each sample. */
@@ -139,19 +142,19 @@ static xcoder_status reconstruct(xcoder_device *device, xci_coder *c, auxiliary 
   return status;
 }
 
-static xcoder_status chunk_gradients(xcoder_device *device, xci_coder *c, auxiliary *a, const chunk *k, float scale,
+static xcoder_status chunk_gradients(xcoder_device *device, xci_coder *c, auxiliary *a, const chunk *k,
                                      xcoder_error *err) {
   const size_t batch = c->n_samples, n = a->n, columns = a->columns;
   const xci_cl_matrix f = {a->array[F], k->from, n, true}, g = rows_of(a->array[GRADIENT], columns);
   const xci_cl_matrix r = rows_of(a->array[R], columns), df = {c->df, k->from, n, false};
   xcoder_status status = copy_weights(device, c, a, k, XCI_W_DEC, err);
   if (!status)
-    status = xci_cl_coder_gemm(device, batch, k->n, columns, scale, r, columns_of(a->array[WEIGHTS], columns), 0, df,
+    status = xci_cl_coder_gemm(device, batch, k->n, columns, 1, r, columns_of(a->array[WEIGHTS], columns), 0, df,
                                err);
   if (!status)
     status = xci_cl_run(device, "mask_gradients", groups_of(k->n), batch, err, "mmuuum", a->array[F], a->array[ZEROS],
                         (unsigned)n, (unsigned)k->from, (unsigned)k->n, c->df);
-  if (!status) status = xci_cl_coder_gemm(device, k->n, columns, batch, scale, f, r, 0, g, err);
+  if (!status) status = xci_cl_coder_gemm(device, k->n, columns, batch, 1, f, r, 0, g, err);
   if (!status) status = add_weights(device, c, a, k, XCI_W_DEC, err);
   if (!status)
     status = xci_cl_coder_gemm(device, k->n, columns, batch, 1, (xci_cl_matrix){c->df, k->from, n, true},
@@ -159,47 +162,40 @@ static xcoder_status chunk_gradients(xcoder_device *device, xci_coder *c, auxili
   return status ? status : add_weights(device, c, a, k, XCI_W_ENC, err);
 }
 
-static xcoder_status add_gradients(xcoder_device *device, xci_coder *c, auxiliary *a, float scale,
-                                   xcoder_error *err) {
+static xcoder_status add_gradients(xcoder_device *device, xci_coder *c, auxiliary *a, xcoder_error *err) {
   const chunk all = {NULL, 0, a->n};
   chunk k = {0};
   xcoder_status status = XCODER_OK;
-  while (!status && next_chunk(c, a, &k)) status = chunk_gradients(device, c, a, &k, scale, err);
+  while (!status && next_chunk(c, a, &k)) status = chunk_gradients(device, c, a, &k, err);
   if (!status) status = xci_cl_sum_columns(device, c, c->df, a->n, 1, a->array[B_ENC], err);
   return status ? status
                 : add(device, a, &all, a->array[B_ENC], 0, 1, c->tensor[XCI_B_ENC][XCI_GRADIENT], err);
 }
 
-static xcoder_status add_term(xcoder_device *device, xci_coder *c, const xci_objective *o, auxiliary *a, double *loss,
+/* The variance stays on the device: R is divided by it there, and without variance becomes 0. */
+static xcoder_status add_term(xcoder_device *device, xci_coder *c, const xci_objective *o, auxiliary *a,
                               xcoder_error *err) {
-  double variance = 0;
-  float pair[2];
+  const size_t n_values = c->n_samples * c->columns;
   xcoder_status status = prepare(device, c, a, err);
-  if (!status) status = find_variance(device, c, a, &variance, err);
-  if (status || !(variance > 0)) return status;
-  const double share = 1 / ((double)c->n_samples * variance);
-  status = choose(device, c, o, a, err);
+  if (!status) status = find_variance(device, c, a, err);
+  if (!status) status = choose(device, c, o, a, err);
   if (!status) status = reconstruct(device, c, a, err);
-  if (!status) status = xci_cl_sum_errors(device, c, a->array[R], err);
+  if (!status) status = sum_squares(device, c, a, XCI_CL_AUXILIARY, err);
   if (!status)
-    status = xci_cl_sum_pairs(device, c, c->parts, 0, c->n_samples * c->shape.n_checkpoints, XCI_CL_AUXILIARY, err);
-  if (!status) status = xci_cl_read(device, c->results, XCI_CL_AUXILIARY * sizeof pair, pair, sizeof pair, err);
-  if (status) return status;
-  *loss = ((double)pair[0] + (double)pair[1]) * share;
-  return add_gradients(device, c, a, (float)(2 * o->auxiliary_coefficient * share), err);
+    status = xci_cl_run(device, "divide_by_sum", groups_of(n_values), 1, err, "mufum", c->results,
+                        (unsigned)XCI_CL_VARIANCE, 2 * o->auxiliary_coefficient, (unsigned)n_values, a->array[R]);
+  return status ? status : add_gradients(device, c, a, err);
 }
 
-xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *c, const xci_objective *o, double *loss,
-                                   xcoder_error *err) {
+xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *c, const xci_objective *o, xcoder_error *err) {
   const xci_cl *cl = xci_cl_of(device);
   size_t most = xci_min_size(SOME, (cl->memory - cl->used) / FREE_SHARE / 2 / sizeof(float)); /* values of a chunk */
-  *loss = 0;
   if (o->n_dead == 0) return XCODER_OK;
   if (xci_cl_wished_panel() > 0) most = xci_cl_wished_panel();
   most = xci_min_size(most, cl->max_buffer / sizeof(float));
   auxiliary a = {.dead = o->dead, .n = o->n_dead, .columns = c->columns,
                  .each = xci_min_size(o->n_dead, xci_max_size(1, most / c->columns))};
-  xcoder_status status = add_term(device, c, o, &a, loss, err);
+  xcoder_status status = add_term(device, c, o, &a, err);
   for (int i = 0; i < N_ARRAYS; i++) xci_cl_free(device, &a.array[i]);
   return status;
 }

@@ -22,25 +22,26 @@ static xcoder_status count_rows(xcoder_device *device, xci_coder *c, xcoder_erro
 
 static xcoder_status find_kth_of_batch(xcoder_device *device, xci_coder *c, size_t k, xcoder_error *err) {
   const unsigned latents = (unsigned)c->shape.n_latents;
-  cl_mem n_codes = NULL;
   xcoder_status status = xci_cl_zero(device, c->state, 0, 4 * sizeof(cl_uint), err);
   if (!status) status = xci_cl_zero(device, c->histogram, 0, XCI_CL_GROUP * sizeof(cl_uint), err);
-  if (!status) status = xci_cl_alloc(device, 1, sizeof(cl_uint), &n_codes, err);
-  if (!status)
-    status = xci_cl_copy(device, c->row_start, c->n_samples * sizeof(cl_uint), n_codes, 0, sizeof(cl_uint), err);
   for (unsigned shift = 32; shift > 0 && !status;) {
     shift -= 8;
     status = xci_cl_run(device, "add_histogram", c->n_samples, 1, err, "mmuumm", c->f, c->score, latents, shift,
                         c->state, c->histogram);
     if (!status)
-      status = xci_cl_run(device, "pick_of_batch", 1, 1, err, "muumm", c->histogram, shift, (unsigned)k, n_codes,
-                          c->state);
+      status = xci_cl_run(device, "pick_of_batch", 1, 1, err, "muumum", c->histogram, shift, (unsigned)k, c->row_start,
+                          (unsigned)c->n_samples, c->state);
   }
-  xci_cl_free(device, &n_codes); /* the runtime keeps it until the kernels are done */
   if (!status)
     status = xci_cl_run(device, "count_ties", c->n_samples, 1, err, "mmumm", c->f, c->score, latents, c->state,
                         c->row_counts);
   return status ? status : scan(device, c->row_counts, c->n_samples, c->row_start, err);
+}
+
+xcoder_status xci_cl_fill_scores(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  const unsigned latents = (unsigned)c->shape.n_latents;
+  return xci_cl_run(device, "sum_norms", groups_of(latents), 1, err, "muum", c->norms, latents,
+                    (unsigned)c->shape.n_checkpoints, c->score);
 }
 
 static xcoder_status keep_largest(xcoder_device *device, xci_coder *c, const xci_gate *gate, xcoder_error *err) {
@@ -54,9 +55,7 @@ static xcoder_status keep_largest(xcoder_device *device, xci_coder *c, const xci
     status = xci_cl_write(device, c->score, 0, gate->score, c->shape.n_latents * sizeof *gate->score, err);
   } else {
     status = xci_cl_fill_norms(device, c, err);
-    if (!status)
-      status = xci_cl_run(device, "sum_norms", groups_of(latents), 1, err, "muum", c->norms, latents,
-                          (unsigned)c->shape.n_checkpoints, c->score);
+    if (!status) status = xci_cl_fill_scores(device, c, err);
   }
   if (!status) status = count_rows(device, c, err);
   if (!status && per_row)
@@ -96,6 +95,7 @@ xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n
   c->n_samples = n_samples;
   c->has_x = c->has_codes = c->has_gradient = false;
   c->has_near = gate->kind == XCI_GATE_JUMP;
+  c->is_ranked = gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK;
   for (size_t i = 0; i < c->n_panels && !status; i++) {
     const xci_cl_panel *p = &c->panels[i];
     status = xci_cl_panel_in(device, c, p, XCI_W_ENC, XCI_VALUE, true, &w_enc, err);
@@ -109,8 +109,7 @@ xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n
   if (!status)
     status = xci_cl_run(device, "gate", groups_of(latents), n_samples, err, "mmmmuu", c->f,
                         c->tensor[XCI_B_ENC][XCI_VALUE], c->threshold, c->margin, kind, (unsigned)latents);
-  if (!status && n_samples > 0 && (gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK))
-    status = keep_largest(device, c, gate, err);
+  if (!status && n_samples > 0 && c->is_ranked) status = keep_largest(device, c, gate, err);
   c->has_x = c->has_codes = !status;
   return status;
 }
@@ -187,7 +186,7 @@ xcoder_status xci_cl_coder_set_codes(xcoder_device *device, xci_coder *c, const 
   size_t n_codes = codes->n_samples > 0 ? codes->start[codes->n_samples] - first : 0;
   if (codes->n_samples != c->n_samples) c->has_x = false;
   c->n_samples = codes->n_samples;
-  c->has_codes = c->has_gradient = c->has_near = false;
+  c->has_codes = c->has_gradient = c->has_near = c->is_ranked = false;
   for (size_t b = 0; b < codes->n_samples; b++) c->host_start32[b] = (uint32_t)(codes->start[b] - first);
   c->host_start32[codes->n_samples] = (uint32_t)n_codes;
   status = xci_cl_reserve(device, &c->index, &c->index_bytes, n_codes, sizeof(cl_uint), err);

@@ -34,7 +34,7 @@ static needs find_needs(const xcoder_device *device, const xci_coder_shape *s) {
   /* x and the residual; f and lists of an eighth; what there is of each latent. In training also the gradient of f and
    * sums over chunks, and as much as the auxiliary term asks for where all features are dead. */
   w.other = 2 * (double)batch * columns + 1.5 * codes + (n + 4) * latents;
-  if (s->training) w.other += 2 * codes + (double)batch * columns + (n + 16 + 3 * chunks) * latents + chunks * columns;
+  if (s->training) w.other += 2 * codes + (double)batch * columns + (n + 18 + 3 * chunks) * latents + chunks * columns;
   w.other *= sizeof(float);
   return w;
 }

@@ -32,6 +32,7 @@ static xcoder_status check_shape(const xci_coder_shape *s, xcoder_error *err) {
 static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error *err) {
   size_t n = c->shape.n_checkpoints, latents = c->shape.n_latents, batch = c->shape.max_batch;
   size_t chunks = xci_ceil_div(batch, XCI_CL_CHUNK);
+  size_t n_results = 2 * XCI_CL_RESULTS + latents + xci_ceil_div(latents, 32);
   bool training = c->shape.training;
   const struct {
     cl_mem *memory;
@@ -46,7 +47,7 @@ static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error 
     {&c->column_start, latents + 1, training}, {&c->sums, latents, training}, {&c->sparsity, latents, training},
     {&c->push, latents, training}, {&c->decay, latents * n, training}, {&c->positive, latents, training},
     {&c->positive_start, latents + 1, training}, {&c->threshold_gradient, latents, training},
-    {&c->results, 2 * XCI_CL_RESULTS + latents, training},
+    {&c->results, n_results, training},
   };
   xcoder_status status = xci_cl_panels_create(device, c, err);
   for (int t = XCI_B_ENC; t <= XCI_B_DEC; t += XCI_B_DEC - XCI_B_ENC)
@@ -56,7 +57,7 @@ static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error 
     }
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays && !status; i++)
     if (arrays[i].wanted) status = xci_cl_alloc(device, arrays[i].count, sizeof(float), arrays[i].memory, err);
-  if (!status && training) status = XCI_ALLOC(&c->host_results, 2 * XCI_CL_RESULTS + latents, err);
+  if (!status && training) status = XCI_ALLOC(&c->host_results, n_results, err);
   if (!status) status = XCI_ALLOC(&c->host_start, batch + 1, err);
   if (!status) status = XCI_ALLOC(&c->host_start32, batch + 1, err);
   return status;

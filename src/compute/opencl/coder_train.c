@@ -281,20 +281,55 @@ static double pair_of(const float *results, size_t slot) {
   return (double)results[2 * slot] + (double)results[2 * slot + 1];
 }
 
-/* Behind the results; *n_values: of all that is to be read. */
-static xcoder_status append_thresholds(xcoder_device *device, xci_coder *c, const xci_objective *objective,
-                                       size_t *n_values, xcoder_error *err) {
+static xcoder_status find_least_score(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, c->n_samples, sizeof(float), err);
+  if (!status) status = xci_cl_fill_scores(device, c, err);
+  if (!status)
+    status = xci_cl_run(device, "least_scores", c->n_samples, 1, err, "mmum", c->f, c->score, latents_of(c), c->parts);
+  return status ? status : xci_cl_run(device, "least_of_rows", 1, 1, err, "mumu", c->parts, (unsigned)c->n_samples,
+                                      c->results, (unsigned)XCI_CL_LEAST);
+}
+
+/* From value `to` of the results. */
+static xcoder_status append_thresholds(xcoder_device *device, xci_coder *c, size_t to, xcoder_error *err) {
   const size_t latents = c->shape.n_latents, n_parts = xci_ceil_div(latents, XCI_CL_SQUARES);
-  *n_values = 2 * XCI_CL_RESULTS;
-  if (objective->threshold_gradient == NULL) return XCODER_OK;
-  *n_values += latents;
   xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
   if (!status)
     status = xci_cl_run(device, "square_parts", n_parts, 1, err, "muum", c->threshold_gradient, latents_of(c), 0u,
                         c->parts);
   if (!status) status = xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, XCI_CL_THRESHOLD_SQUARES, err);
-  return status ? status : xci_cl_copy(device, c->threshold_gradient, 0, c->results, 2 * XCI_CL_RESULTS * sizeof(float),
+  return status ? status : xci_cl_copy(device, c->threshold_gradient, 0, c->results, to * sizeof(float),
                                        latents * sizeof(float), err);
+}
+
+/* Results that only some ask for; *n_values: of all that is to be read. */
+static xcoder_status append_results(xcoder_device *device, xci_coder *c, const xci_objective *o, size_t *n_values,
+                                    xcoder_error *err) {
+  const size_t n_words = xci_ceil_div(c->shape.n_latents, 32);
+  xcoder_status status = c->is_ranked ? find_least_score(device, c, err) : XCODER_OK;
+  *n_values = 2 * XCI_CL_RESULTS;
+  if (!status && o->fired != NULL) {
+    status = xci_cl_run(device, "pack_fired", groups_of(n_words), 1, err, "mumu", c->positive, latents_of(c),
+                        c->results, (unsigned)*n_values);
+    *n_values += n_words;
+  }
+  if (!status && o->threshold_gradient != NULL) {
+    status = append_thresholds(device, c, *n_values, err);
+    *n_values += c->shape.n_latents;
+  }
+  return status;
+}
+
+/* What append_results() has asked for. */
+static void take_results(const xci_coder *c, const xci_objective *o, xci_losses *losses) {
+  const size_t latents = c->shape.n_latents, n_words = xci_ceil_div(latents, 32);
+  const float *from = c->host_results + 2 * XCI_CL_RESULTS;
+  if (c->is_ranked) losses->least_score = pair_of(c->host_results, XCI_CL_LEAST);
+  if (o->fired != NULL) memcpy(o->fired, from, n_words * sizeof *o->fired);
+  if (o->fired != NULL) from += n_words;
+  if (o->threshold_gradient != NULL) memcpy(o->threshold_gradient, from, latents * sizeof *from);
+  double variance = o->n_dead > 0 ? pair_of(c->host_results, XCI_CL_VARIANCE) : 0;
+  if (variance > 0) losses->auxiliary = pair_of(c->host_results, XCI_CL_AUXILIARY) / variance;
 }
 
 /* The one place in a step that waits. */
@@ -314,7 +349,7 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
   if (!status)
     status = xci_cl_copy(device, c->positive_start, c->shape.n_latents * sizeof positive, c->results,
                          2 * XCI_CL_COUNT * sizeof *results, sizeof positive, err);
-  if (!status) status = append_thresholds(device, c, objective, &n_values, err);
+  if (!status) status = append_results(device, c, objective, &n_values, err);
   if (!status) status = xci_cl_read(device, c->results, 0, results, n_values * sizeof *results, err);
   if (status) return status;
   for (size_t i = 0; i < c->shape.n_checkpoints; i++) {
@@ -323,10 +358,8 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
   }
   losses->sparsity = pair_of(results, XCI_CL_SPARSITY) / n;
   for (size_t t = 0; t < XCI_N_TENSORS; t++) square += pair_of(results, XCI_CL_TENSOR_SQUARES + t);
-  if (objective->threshold_gradient) {
-    memcpy(objective->threshold_gradient, results + 2 * XCI_CL_RESULTS, c->shape.n_latents * sizeof *results);
-    square += pair_of(results, XCI_CL_THRESHOLD_SQUARES);
-  }
+  if (objective->threshold_gradient != NULL) square += pair_of(results, XCI_CL_THRESHOLD_SQUARES);
+  take_results(c, objective, losses);
   memcpy(&positive, &results[2 * XCI_CL_COUNT], sizeof positive);
   memcpy(&all, &results[2 * XCI_CL_COUNT + 1], sizeof all);
   *n_codes = all;
@@ -352,7 +385,7 @@ static xcoder_status take_gradients(xcoder_device *device, xci_coder *c, const x
   if (!status)
     status = dense ? dense_gradients(device, c, objective, scale, err)
                    : sparse_gradients(device, c, most, objective, scale, err);
-  if (!status) status = xci_cl_add_auxiliary(device, c, objective, &losses->auxiliary, err);
+  if (!status) status = xci_cl_add_auxiliary(device, c, objective, err);
   return status ? status : read_losses(device, c, objective, losses, n_codes, err);
 }
 

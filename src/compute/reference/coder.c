@@ -17,7 +17,8 @@ struct xci_coder {
   size_t n_values[XCI_N_TENSORS];
   double *tensor[XCI_N_TENSORS][4];
   size_t n_samples;
-  bool has_x, has_codes, has_gradient, has_near; /* near: the gate was JUMP */
+  bool has_x, has_codes, has_gradient;
+  bool has_near, is_ranked; /* the gate was JUMP; TOPK or BATCH_TOPK */
   float *threshold; /* [n_latents], of gate JUMP */
   double half_bandwidth;
   double *x, *pre, *f;      /* [max_batch, n_columns], [max_batch, n_latents] twice; f is 0 where not kept */
@@ -185,6 +186,7 @@ static xcoder_status encode(xci_coder *coder, const xci_gate *gate, xcoder_error
   xcoder_status status = XCODER_OK;
   fill_features(coder, gate);
   coder->has_near = gate->kind == XCI_GATE_JUMP;
+  coder->is_ranked = gate->kind == XCI_GATE_TOPK || gate->kind == XCI_GATE_BATCH_TOPK;
   if (coder->has_near) memcpy(coder->threshold, gate->threshold, n_latents * sizeof *coder->threshold);
   coder->half_bandwidth = gate->half_bandwidth;
   if (gate->kind == XCI_GATE_TOPK)
@@ -304,7 +306,7 @@ xcoder_status xci_reference_coder_set_codes(xcoder_device *device, xci_coder *co
     for (size_t p = codes->start[b]; p < codes->start[b + 1]; p++)
       coder->f[b * coder->shape.n_latents + codes->index[p]] = (double)codes->value[p];
   coder->has_codes = true;
-  coder->has_gradient = coder->has_near = false;
+  coder->has_gradient = coder->has_near = coder->is_ranked = false;
   return XCODER_OK;
 }
 
@@ -472,6 +474,22 @@ static xcoder_status add_auxiliary(xci_coder *coder, const xci_objective *o, xci
   return status;
 }
 
+static void fill_fired(const xci_coder *coder, uint32_t *fired) {
+  size_t n_latents = coder->shape.n_latents;
+  memset(fired, 0, xci_ceil_div(n_latents, 32) * sizeof *fired);
+  for (size_t at = 0; at < coder->n_samples * n_latents; at++)
+    if (coder->f[at] > 0) fired[at % n_latents / 32] |= (uint32_t)1 << at % n_latents % 32;
+}
+
+static double least_score(const xci_coder *coder) {
+  double least = HUGE_VAL;
+  for (size_t at = 0; at < coder->n_samples * coder->shape.n_latents; at++) {
+    double score = coder->f[at] > 0 ? coder->f[at] * norm_sum(coder, at % coder->shape.n_latents) : 0;
+    if (score > 0 && score < least) least = score;
+  }
+  return isfinite(least) ? least : 0;
+}
+
 xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
                                            xci_losses *losses, xcoder_error *err) {
   (void)device;
@@ -500,6 +518,8 @@ xcoder_status xci_reference_coder_backward(xcoder_device *device, xci_coder *cod
     add_sample(coder, b, objective->l1_coefficient, r, norms, losses);
     if (objective->threshold_gradient) add_jump(coder, b, objective, r, norms, jump);
   }
+  if (coder->is_ranked) losses->least_score = least_score(coder);
+  if (objective->fired) fill_fired(coder, objective->fired);
   status = add_auxiliary(coder, objective, losses, err);
   for (size_t c = 0; c < coder->shape.n_checkpoints; c++) losses->reconstruction += losses->squared_error[c];
   losses->loss = losses->reconstruction + objective->l1_coefficient * losses->sparsity +
