@@ -114,9 +114,11 @@ cl_int clEnqueueCopyBuffer(cl_command_queue queue, cl_mem from, cl_mem to, size_
                               : real(queue, from, to, from_offset, to_offset, bytes, n, events, event);
 }
 
+/* Nothing reads the host's memory any more behind this, whatever it returns: a device that is lost does nothing. */
 cl_int clFinish(cl_command_queue queue) {
   REAL(clFinish);
-  return fails(FAULT_ENQUEUE) ? CL_OUT_OF_RESOURCES : real(queue);
+  cl_int code = real(queue);
+  return fails(FAULT_ENQUEUE) ? CL_OUT_OF_RESOURCES : code;
 }
 
 #pragma GCC visibility pop
