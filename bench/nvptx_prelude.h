@@ -20,6 +20,7 @@ typedef unsigned int uint4 __attribute__((ext_vector_type(4)));
 #define as_uint(x) __builtin_astype((x), uint)
 #define sqrt(x) __nvvm_sqrt_rn_f(x)
 #define fmax(x, y) __nvvm_fmax_f(x, y)
+#define fmin(x, y) __nvvm_fmin_f(x, y)
 #define min(x, y) ((x) < (y) ? (x) : (y))
 #define atomic_inc(p) __sync_fetch_and_add((p), 1u)
 #define atomic_add(p, n) __sync_fetch_and_add((p), (n))
