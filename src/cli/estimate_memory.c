@@ -118,7 +118,7 @@ xcoder_device_plan cli_device_plan(const cli_job *job, uint32_t wanted) {
     other += forward_bytes(setting, &s, cli_pass_rows(values, fmax(s.corpus_tokens, s.heldout_tokens)));
   if (wanted & 1u << STAGE_ATTRIBUTE && setting->n_checkpoints)
     other += tape_bytes(setting, &s);
-  xcoder_device_plan plan = {.other_bytes = (uint64_t)fmin(other, 1e18)};
+  xcoder_device_plan plan = {.weight_bytes = (uint64_t)fmin(other, 1e18)};
   if (s.n < 1 || s.width < 1 || !(train || setting->coder))
     return plan;
   plan.n_checkpoints = (size_t)s.n;

@@ -60,7 +60,7 @@ static xcoder_status open_probe(size_t n_checkpoints, size_t d_model, const xcod
   p->n_latents = xci_min_size(o->n_latents, MAX_LATENTS);
   p->n_samples = xci_min_size(o->batch_size, MAX_SAMPLES);
   p->few = xci_min_size(FEW, xci_max_size(1, p->n_latents / 8));
-  xci_coder_shape shape = {n_checkpoints, d_model, p->n_latents, p->n_samples, true};
+  xci_coder_shape shape = {n_checkpoints, d_model, p->n_latents, p->n_samples, true, 0, false};
   if (!xci_mul_size(row, xci_max_size(p->n_latents, p->n_samples), &n_values))
     return xci_fail(err, XCODER_MEMORY, "a crosscoder of width %zu exceeds the address space", d_model);
   xcoder_status status = XCI_ALLOC(&p->values, n_values, err);

@@ -9,7 +9,8 @@
 
 static const size_t MIB = (size_t)1 << 20;
 
-xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, xcoder_error *err) {
+xcoder_status xci_cl_try_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, bool *refused,
+                               xcoder_error *err) {
   xci_cl *cl = xci_cl_of(device);
   size_t total;
   cl_int code;
@@ -28,11 +29,21 @@ xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl
   *out = clCreateBuffer(cl->context, CL_MEM_READ_WRITE, total, NULL, &code);
   if (code != CL_SUCCESS || *out == NULL) {
     *out = NULL;
-    return xci_cl_fail(device, code, "an allocation", err);
+    *refused = code == CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    status = xci_cl_fail(device, code, "an allocation", err);
+    if (*refused) cl->failed = false;
+    return status;
   }
   cl->used += total;
   cl->peak = xci_max_size(cl->peak, cl->used);
   return XCODER_OK;
+}
+
+xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, xcoder_error *err) {
+  bool refused = false;
+  xcoder_status status = xci_cl_try_alloc(device, count, bytes, out, &refused, err);
+  if (refused) xci_cl_of(device)->failed = true;
+  return status;
 }
 
 void xci_cl_free(xcoder_device *device, cl_mem *memory) {

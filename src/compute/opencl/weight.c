@@ -52,7 +52,7 @@ size_t xci_cl_panel(void) {
 static bool fits(xcoder_device *device, size_t bytes) {
   const xci_cl *cl = xci_cl_of(device);
   if (xci_cl_wished_panel() > 0) return false;
-  size_t room = cl->memory - cl->memory / ROOM;
+  size_t room = cl->memory - xci_max_size(cl->memory / ROOM, xci_cl_promised(device));
   return bytes <= cl->max_buffer && cl->used <= room && bytes <= room - cl->used;
 }
 
