@@ -96,7 +96,9 @@ typedef struct xcoder_pace {
   double first_step_seconds; /* while half of all features fire */
   double last_step_seconds;  /* when about 64 of a sample do */
   double train_seconds; /* of all steps, rows of the log and validations; without making samples or saving states */
-  xcoder_traffic step;       /* one of the last steps on a device with its own memory (no seconds), without logging */
+  xcoder_traffic step;       /* one of the last steps on a device with its own memory (no seconds), without logging and
+                              * without what panels in the host's memory add (xcoder_device_find_room() tells that) */
+  double up_seconds, down_seconds; /* for a byte to such a device, and back */
 } xcoder_pace;
 
 /* The time of a training run on `device`, from about a second of measurements with the device's own operations at the

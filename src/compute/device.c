@@ -181,7 +181,7 @@ xcoder_status xcoder_device_fit(xcoder_device *device, const xcoder_device_plan 
   xcoder_device *spare = NULL;
   xcoder_error why = {0};
   device->plan = *plan;
-  device->has_plan = true;
+  device->has_plan = plan->n_latents > 0 || plan->work_bytes > 0 || plan->weight_bytes > 0;
   if (!device->automatic || holds_all(device, plan, &why)) return XCODER_OK;
   xcoder_status status = xcoder_device_open("cpu", &spare, err);
   if (status) return status;

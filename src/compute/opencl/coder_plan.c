@@ -10,7 +10,8 @@ static const double MIB = 1 << 20;
 /* Latents that a panel is a multiple of; of the room for weights, what the place for turns may take, and the most
  * latents of it: products of more are no faster, and what it takes goes up and down instead. What is left where not all
  * fits: of a quarter, for models, where nothing is known of them; else of a sixteenth, for vectors of theirs. */
-enum { PART = 64, TURN_SHARE = 4, MOST_TURN = 2048, UNKNOWN_SHARE = 4, KNOWN_SHARE = 16 };
+enum { PART = 64, TURN_SHARE = 4, MOST_TURN = 2048, UNKNOWN_SHARE = 4, KNOWN_SHARE = 16,
+       WEIGHTS_LEAVE = 8 };
 /* Transfers of a host panel's array in a step. Up: weights for encoding, for norms, decoding and gradients, gradients
  * for their squares (two arrays), four slots of both arrays for the update. Down: two gradients, three slots of both. */
 enum { STEP_UP = 14, STEP_DOWN = 8 };
@@ -88,7 +89,34 @@ static uint64_t work_to_come(xcoder_device *device) {
   return planned > held ? planned - held : 0;
 }
 
-/* In the turns of the host's panels, one pass finds at its end the last of them in the place; a single one stays. */
+/* What a crosscoder that is to come will take, all of it if that is possible, and the work of models. */
+static uint64_t promised(xcoder_device *device) {
+  const xci_cl *cl = xci_cl_of(device);
+  const xci_coder_shape shape = xci_plan_shape(&device->plan);
+  xci_coder c = {0};
+  size_t largest;
+  if (!device->has_plan || cl->has_coder || shape.n_latents == 0 || xci_cl_check_shape(&shape, NULL)) return 0;
+  xci_cl_coder_set_shape(&c, &shape);
+  const uint64_t all = bytes_of(&c, shape.n_latents), each = round_down(most_latents(cl, &c));
+  uint64_t least = count_arrays(&c, &largest) + work_to_come(device) + count_copies(cl, &c, each) + sizeof(cl_uint);
+  least = least < cl->memory ? least : cl->memory;
+  const uint64_t left = cl->memory - least;
+  return least + (all <= left ? all : left - left / UNKNOWN_SHARE);
+}
+
+size_t xci_cl_weights_leave(xcoder_device *device) {
+  const size_t memory = xci_cl_of(device)->memory;
+  return xci_max_size(memory / WEIGHTS_LEAVE, (size_t)promised(device));
+}
+
+/* Weights of models that are not there yet, as far as they will find room: a matrix that does not stays in its file. */
+static uint64_t weights_to_come(xcoder_device *device) {
+  const xci_cl *cl = xci_cl_of(device);
+  const uint64_t room = cl->memory - xci_cl_weights_leave(device);
+  if (!device->has_plan || cl->n_weights > 0) return 0;
+  return device->plan.weight_bytes < room ? device->plan.weight_bytes : room;
+}
+
 static void fill_layout(const xci_coder *c, size_t each, size_t resident, xci_cl_layout *out) {
   *out = (xci_cl_layout){.each = each, .n_panels = xci_ceil_div(c->shape.n_latents, each)};
   out->n_resident = xci_min_size(resident, out->n_panels);
@@ -111,7 +139,7 @@ xcoder_status xci_cl_coder_layout(xcoder_device *device, const xci_coder *c, uin
     return XCODER_OK;
   }
   each = xci_min_size(each, MOST_TURN);
-  const uint64_t taken = models + small + count_copies(cl, c, each);
+  const uint64_t taken = models + small + count_copies(cl, c, each) + weights_to_come(device);
   const uint64_t kept = left / (device->has_plan ? KNOWN_SHARE : UNKNOWN_SHARE);
   if (device->automatic || taken + kept + 2 * latent > left)
     return refuse(device, c, arrays, left + arrays, largest, err);
@@ -154,18 +182,4 @@ xcoder_status xci_cl_coder_plan(xcoder_device *device, const xci_coder_shape *sh
   status = xci_cl_coder_layout(device, &c, arrays, free_bytes - arrays, largest, &layout, err);
   if (!status) describe(&c, &layout, arrays, room);
   return status;
-}
-
-size_t xci_cl_promised(xcoder_device *device) {
-  const xci_cl *cl = xci_cl_of(device);
-  const xci_coder_shape shape = xci_plan_shape(&device->plan);
-  xci_coder c = {0};
-  size_t largest;
-  if (!device->has_plan || cl->has_coder || shape.n_latents == 0 || xci_cl_check_shape(&shape, NULL)) return 0;
-  xci_cl_coder_set_shape(&c, &shape);
-  const uint64_t all = bytes_of(&c, shape.n_latents), each = round_down(most_latents(cl, &c));
-  uint64_t least = count_arrays(&c, &largest) + work_to_come(device) + count_copies(cl, &c, each) + sizeof(cl_uint);
-  least = least < cl->memory ? least : cl->memory;
-  const uint64_t left = cl->memory - least;
-  return (size_t)(least + (all <= left ? all : left - left / UNKNOWN_SHARE));
 }

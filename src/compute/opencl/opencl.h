@@ -32,6 +32,7 @@ typedef struct xci_cl {
   bool failed;               /* after any error nothing more is tried: the context may be poisoned */
   size_t max_buffer, memory; /* bytes: of one allocation, of the device */
   size_t used, peak;         /* bytes held, most ever held */
+  size_t n_weights;          /* of models; with the last of them goes what they work in */
   bool has_coder;            /* a crosscoder has been made: nothing more is promised to the plan's */
   double last_call;          /* when the driver last returned from a command, and whether it had waited */
   bool last_waited;
@@ -155,8 +156,8 @@ size_t xci_cl_work_bytes(const xcoder_device *device);
 
 /* ---- coder_plan.c ---- */
 
-/* Bytes of the memory that weights of models leave to the crosscoder that is to come, and to their own work. */
-size_t xci_cl_promised(xcoder_device *device);
+/* Bytes of the memory that weights of models leave: an eighth, or what the plan needs besides. */
+size_t xci_cl_weights_leave(xcoder_device *device);
 
 /* ---- Entries: coder_*.c ---- */
 
