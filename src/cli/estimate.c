@@ -180,7 +180,7 @@ xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, bool timed, xcoder
   if (status)
     return status;
   *estimate = (cli_estimate){0};
-  status = cli_find_room(job, err);
+  status = cli_find_room(job, wanted, err);
   if (status)
     return status;
   estimate_flops(job, &s, cost.flops, wanted, estimate);

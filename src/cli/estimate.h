@@ -76,7 +76,7 @@ double cli_tape_bytes(const cli_setting *setting, const cli_sizes *s);
  * which is left out where its sizes are not known yet, and the samples of a training. */
 xcoder_device_plan cli_device_plan(const cli_job *job, uint32_t wanted);
 /* The room of the estimate. Errors: XCODER_DEVICE if the device cannot do the job and nothing may take its place. */
-xcoder_status cli_find_room(cli_job *job, xcoder_error *err);
+xcoder_status cli_find_room(cli_job *job, uint32_t wanted, xcoder_error *err);
 /* What panels of the host add to a step of training. */
 double cli_panel_seconds(const cli_estimate *estimate, const cli_pace *pace);
 void cli_print_room(const cli_job *job);

@@ -17,11 +17,25 @@ static bool runs_models(const cli_setting *setting, uint32_t wanted) {
   return setting->n_checkpoints && (wanted & (analyses | 1u << STAGE_ACCURACY) || (training && (!stored || validated)));
 }
 
+/* Rows of the largest pass: samples are made in batches of their own size, analyses pack what they compare. */
+static double largest_pass(const cli_setting *setting, const cli_sizes *s, uint32_t wanted) {
+  const cli_values *values = setting->values;
+  const double made = cli_pass_rows(values, fmax(s->corpus_tokens, s->heldout_tokens));
+  const double batch = (double)cli_integer(values, OPT_EVAL_SEQUENCES) * (double)cli_integer(values, OPT_LENGTH);
+  const double copies = fmax(cli_attribution_nodes(values), 2 + 3 * (double)cli_integer(values, OPT_ABLATE_FEATURES));
+  double rows = wanted & (1u << STAGE_TRAIN | 1u << STAGE_SCALES) ? made : 0;
+  if (wanted & (1u << STAGE_EVAL | 1u << STAGE_FEATURES | 1u << STAGE_KNOWN))
+    rows = fmax(rows, fmin(batch, fmax(s->heldout_tokens, 1)));
+  if (wanted & (analyses | 1u << STAGE_ACCURACY))
+    rows = fmax(rows, s->prompt_tokens * copies);
+  return fmin(fmax(rows, (double)cli_integer(values, OPT_LENGTH)), fmax(made, CLI_PASS_ROWS));
+}
+
 /* Arrays of a forward pass, an eighth larger where they have grown; a matrix that is widened and one that is brought;
  * logits; vectors of all blocks. */
 static double work_bytes(const cli_setting *setting, const cli_sizes *s, uint32_t wanted) {
   const xcoder_model_info *info = &setting->infos[0];
-  const double rows = cli_pass_rows(setting->values, fmax(fmax(s->corpus_tokens, s->heldout_tokens), s->prompt_tokens));
+  const double rows = largest_pass(setting, s, wanted);
   const double d = (double)info->d_model, mlp = (double)info->d_mlp, heads = (double)info->n_heads;
   const double row = 4 * (12 * d + 3 * mlp + 2 * heads + (s->n + 1) * d);
   const double panel = 4 * fmin(PANEL, fmax(d * mlp, 3 * d * d));
@@ -62,10 +76,26 @@ xcoder_device_plan cli_device_plan(const cli_job *job, uint32_t wanted) {
   return plan;
 }
 
-xcoder_status cli_find_room(cli_job *job, xcoder_error *err) {
+/* A crosscoder in a file is opened after the device: now its sizes are known. */
+static xcoder_status add_coder(cli_job *job, uint32_t wanted, xcoder_error *err) {
+  cli_setting *setting = &job->setting;
+  if (setting->plan.n_latents || !setting->coder)
+    return XCODER_OK;
+  setting->plan = cli_device_plan(job, wanted);
+  const bool told = *xcoder_device_reason(setting->device);
+  xcoder_status status = xcoder_device_fit(setting->device, &setting->plan, err);
+  if (!status && !told && *xcoder_device_reason(setting->device))
+    cli_note(setting->call->progress, "device: %s: %s", xcoder_device_name(setting->device),
+             xcoder_device_reason(setting->device));
+  return status;
+}
+
+xcoder_status cli_find_room(cli_job *job, uint32_t wanted, xcoder_error *err) {
   cli_setting *setting = &job->setting;
   cli_estimate *e = &job->estimate;
   xcoder_status status = cli_need_device(setting, err);
+  if (!status)
+    status = add_coder(job, wanted, err);
   if (!status)
     status = xcoder_device_find_room(setting->device, &setting->plan, &e->room, err);
   if (status == XCODER_DEVICE && cli_integer(setting->values, OPT_FALLBACK) == 1)

@@ -140,10 +140,9 @@ xcoder_status xci_cl_coder_layout(xcoder_device *device, const xci_coder *c, uin
   }
   each = xci_min_size(each, MOST_TURN);
   const uint64_t taken = models + small + count_copies(cl, c, each) + weights_to_come(device);
-  const uint64_t kept = left / (device->has_plan ? KNOWN_SHARE : UNKNOWN_SHARE);
-  if (device->automatic || taken + kept + 2 * latent > left)
-    return refuse(device, c, arrays, left + arrays, largest, err);
-  const uint64_t room = left - taken - kept;
+  uint64_t room = left > taken ? left - taken : 0;
+  room -= room / (device->has_plan ? KNOWN_SHARE : UNKNOWN_SHARE);
+  if (device->automatic || room < 2 * latent) return refuse(device, c, arrays, left + arrays, largest, err);
   each = xci_min_size(each, round_down((size_t)(room / TURN_SHARE / latent)));
   each = xci_max_size(each, 1);
   fill_layout(c, each, (size_t)(room / (latent * each)) - 1, out);
