@@ -49,7 +49,7 @@ static uint64_t memory_bytes(size_t n_checkpoints, size_t d_model, const xcoder_
          code_bytes(batch, n_latents, n_checkpoints * n_tiles, xci_train_is_jump(resolved));
 }
 
-/* A feature is dead when it did not fire in dead_tokens tokens before a step (gates.c): at the last one at the latest. */
+/* A feature is dead when it did not fire in dead_tokens tokens before a step (gates.c): at the last at the latest. */
 xci_coder_shape xci_train_shape(size_t n_checkpoints, size_t d_model, const xcoder_train_options *resolved) {
   const uint64_t before_last = (xci_train_steps(resolved) - 1) * resolved->batch_size;
   xci_coder_shape shape = {n_checkpoints, d_model, resolved->n_latents, resolved->batch_size, true, 0, false};

@@ -10,10 +10,9 @@ static const double MIB = 1 << 20;
 /* Latents that a panel is a multiple of; of the room for weights, what the place for turns may take, and the most
  * latents of it: products of more are no faster, and what it takes goes up and down instead. What is left where not all
  * fits: of a quarter, for models, where nothing is known of them; else of a sixteenth, for vectors of theirs. */
-enum { PART = 64, TURN_SHARE = 4, MOST_TURN = 2048, UNKNOWN_SHARE = 4, KNOWN_SHARE = 16,
-       WEIGHTS_LEAVE = 8 };
+enum { PART = 64, TURN_SHARE = 4, MOST_TURN = 2048, UNKNOWN_SHARE = 4, KNOWN_SHARE = 16, WEIGHTS_LEAVE = 8 };
 /* Transfers of a host panel's array in a step. Up: weights for encoding, for norms, decoding and gradients, gradients
- * for their squares (two arrays), four slots of both arrays for the update. Down: two gradients, three slots of both. */
+ * for their squares (two arrays), four slots of both for the update. Down: two gradients, three slots of both. */
 enum { STEP_UP = 14, STEP_DOWN = 8 };
 
 static uint64_t slots_of(const xci_coder_shape *s) { return s->training ? XCI_CL_SLOTS : 1; }

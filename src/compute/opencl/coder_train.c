@@ -313,7 +313,8 @@ xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const x
   if (!c->has_codes || !c->has_x || c->n_samples == 0)
     return xci_fail(err, XCODER_USAGE, "crosscoder: there is no batch to take gradients of");
   c->has_gradient = false;
-  size_t n_codes = 0, limit = c->n_samples * c->shape.n_latents / XCI_CL_DENSE_SHARE, most = xci_min_size(c->expected, limit);
+  size_t n_codes = 0, limit = c->n_samples * c->shape.n_latents / XCI_CL_DENSE_SHARE;
+  size_t most = xci_min_size(c->expected, limit);
   bool dense = xci_cl_is_dense(c, c->expected), fits = false;
   xcoder_status status = xci_cl_fill_norms(device, c, err);
   while (!status && !fits) {

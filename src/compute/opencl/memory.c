@@ -24,8 +24,8 @@ xcoder_status xci_cl_try_alloc(xcoder_device *device, size_t count, size_t bytes
                     "once (CL_DEVICE_MAX_MEM_ALLOC_SIZE; use smaller batches, fewer features, or --device=cpu)",
                     cl->name, (double)total / MIB, (double)cl->max_buffer / MIB);
   if (total > cl->memory - cl->used)
-    return xci_fail(err, XCODER_DEVICE, "device %s: %.1f MiB more than the %.1f MiB in use do not fit its %.1f MiB (use "
-                    "smaller batches, --batch-tokens, or --device=cpu)", cl->name, (double)total / MIB,
+    return xci_fail(err, XCODER_DEVICE, "device %s: %.1f MiB more than the %.1f MiB in use do not fit its %.1f MiB "
+                    "(use smaller batches, --batch-tokens, or --device=cpu)", cl->name, (double)total / MIB,
                     (double)cl->used / MIB, (double)cl->memory / MIB);
   *out = clCreateBuffer(cl->context, CL_MEM_READ_WRITE, total, NULL, &code);
   if (code != CL_SUCCESS || *out == NULL) {
