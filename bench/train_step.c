@@ -84,7 +84,7 @@ static void fill_parameters(const bench *q, float *const tensor[XCI_N_TENSORS]) 
 static xci_coder *make_coder(const bench *q, xcoder_device *device) {
   xcoder_error err;
   xci_coder *coder;
-  xci_coder_shape shape = {q->n, q->d, q->D, q->B, true};
+  xci_coder_shape shape = {q->n, q->d, q->D, q->B, true, 0, false};
   size_t columns = q->n * q->d;
   float *tensor[XCI_N_TENSORS] = {make_floats(columns * q->D), make_floats(q->D), make_floats(columns * q->D),
                                   make_floats(columns)};

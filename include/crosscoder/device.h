@@ -26,13 +26,38 @@ XCODER_API const char *xcoder_device_name(const xcoder_device *device);
 /* What a job keeps on a device at once. */
 typedef struct xcoder_device_plan {
   size_t n_checkpoints, d_model, n_latents, batch_size; /* of a crosscoder; n_latents 0: none */
-  bool training;        /* with moments, gradients */
-  uint64_t other_bytes; /* weights of models and what they work in, samples */
+  bool training;         /* with moments, gradients; xcoder_train_device_plan() fills in these seven */
+  size_t max_codes;      /* most features of a sample, in the mean of a batch, that gradients are taken of; 0: any */
+  bool auxiliary;        /* with the auxiliary term */
+  uint64_t work_bytes;   /* what models work in: must lie on the device, as what a batch works in must */
+  uint64_t weight_bytes; /* weights of models, and */
+  uint64_t window_bytes; /* samples of a training: come from the host's memory where there is no room for them */
 } xcoder_device_plan;
 
-/* A device that was opened as "auto" must have room for all of a plan, or becomes the processor, also by name, and
- * xcoder_device_reason() says why. Nothing happens for others: what does not fit an OpenCL device is brought to it in
- * parts, slowly. Errors: those of opening the processor. */
+/* How a device holds a plan. Bytes. */
+typedef struct xcoder_device_room {
+  bool own_memory;       /* else nothing below is set: the processor's memory is all there is */
+  uint64_t memory_bytes, largest_bytes; /* of the device, and of one allocation; some is held already: */
+  uint64_t used_bytes;
+  uint64_t coder_bytes;  /* of a crosscoder whose weights all lie there, and of that */
+  uint64_t batch_bytes;  /* what is not weights, moments, gradients, and cannot be cut */
+  size_t n_panels, n_host_panels; /* the features are cut into panels; so many stay in the host's memory */
+  size_t panel_latents;           /* features of a panel, the last of which may have fewer */
+  uint64_t host_bytes;            /* of the host's memory for them */
+  /* What crosses the bus for them, exactly: in a step of training, without a row of the log or a validation, without
+   * dead features that the auxiliary term asks for, and where the number of codes changes by less than a quarter; else
+   * for a batch that is encoded and decoded. */
+  uint64_t step_up, step_down;
+} xcoder_device_room;
+
+/* What `device` would do with a plan. Errors: XCODER_DEVICE, with numbers, where what cannot be cut does not fit. */
+XCODER_API xcoder_status xcoder_device_find_room(xcoder_device *device, const xcoder_device_plan *plan,
+                                                 xcoder_device_room *room, xcoder_error *err);
+
+/* Tells a device what it is going to hold, so that what comes first leaves room for the rest. One that was opened as
+ * "auto" must have room for all of it, or becomes the processor, also by name, and xcoder_device_reason() says why.
+ * Other devices stay: what does not fit an OpenCL device is brought to it in parts, slowly. Errors: those of opening
+ * the processor. */
 XCODER_API xcoder_status xcoder_device_fit(xcoder_device *device, const xcoder_device_plan *plan, xcoder_error *err);
 
 /* Why "auto" chose the processor, in one line; "" for other devices. Lives as long as the device. */

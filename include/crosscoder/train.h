@@ -85,12 +85,20 @@ typedef struct xcoder_cost {
 XCODER_API xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
                                            xcoder_cost *cost, xcoder_error *err);
 
+/* The crosscoder of a plan for a device (crosscoder/device.h), as a training by `options` needs it; the plan's bytes are
+ * left as they are. */
+XCODER_API xcoder_status xcoder_train_device_plan(size_t n_checkpoints, size_t d_model,
+                                                  const xcoder_train_options *options, xcoder_device_plan *plan,
+                                                  xcoder_error *err);
+
 typedef struct xcoder_pace {
   double encode_seconds;     /* for one sample */
   double first_step_seconds; /* while half of all features fire */
   double last_step_seconds;  /* when about 64 of a sample do */
   double train_seconds; /* of all steps, rows of the log and validations; without making samples or saving states */
-  xcoder_traffic step;       /* one of the last steps on a device with its own memory (no seconds), without logging */
+  xcoder_traffic step;       /* one of the last steps on a device with its own memory (no seconds), without logging and
+                              * without what panels in the host's memory add (xcoder_device_find_room() tells that) */
+  double up_seconds, down_seconds; /* for a byte to such a device, and back */
 } xcoder_pace;
 
 /* The time of a training run on `device`, from about a second of measurements with the device's own operations at the

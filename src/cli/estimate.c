@@ -93,6 +93,10 @@ static double count_bytes(const cli_setting *setting, const cli_sizes *s, cli_st
   return bytes;
 }
 
+static double count_steps(const cli_values *values) {
+  return ceil((double)cli_integer(values, OPT_TOKENS) / fmax(1, (double)cli_integer(values, OPT_BATCH_SIZE)));
+}
+
 /* `serial`: what a second of one thread counts. */
 static void estimate_seconds(const cli_job *job, const cli_sizes *s, const cli_pace *pace, double written,
                              uint32_t wanted, double serial, double seconds[N_STAGES]) {
@@ -108,7 +112,8 @@ static void estimate_seconds(const cli_job *job, const cli_sizes *s, const cli_p
   if (wanted & 1u << STAGE_TOKENS)
     seconds[STAGE_TOKENS] = CLI_TOKENIZE_SECONDS * (stored * s->corpus_tokens + s->heldout_tokens) / threads;
   if (wanted & 1u << STAGE_TRAIN)
-    seconds[STAGE_TRAIN] += pace->coder.train_seconds + written * pace->write_seconds;
+    seconds[STAGE_TRAIN] += pace->coder.train_seconds + written * pace->write_seconds +
+                            count_steps(setting->values) * cli_panel_seconds(&job->estimate, pace);
   if (wanted & 1u << STAGE_EVOLVE)
     seconds[STAGE_EVOLVE] += serial * s->latents *
                              (permute_seconds * (double)cli_integer(setting->values, OPT_PERMUTATIONS) +
@@ -134,13 +139,13 @@ static void estimate_traffic(const cli_setting *setting, const cli_sizes *s, con
   const xcoder_traffic *step = &pace->coder.step;
   double tokens = cli_is_set(setting->values, OPT_STORE) ? 0 : s->n * (s->filled + s->held_window);
   e->has_traffic = true;
-  e->steps = ceil((double)cli_integer(setting->values, OPT_TOKENS) /
-                  fmax(1, (double)cli_integer(setting->values, OPT_BATCH_SIZE)));
+  e->steps = count_steps(setting->values);
+  e->panel_seconds = cli_panel_seconds(e, pace);
   e->launches = (double)step->n_launches;
   e->waits = (double)step->n_waits;
   double windows = 2 * s->n * s->width * s->filled; /* samples go up once, in bf16 */
-  e->bytes_up = e->steps * (double)step->bytes_up + windows + tokens * pace->token_up;
-  e->bytes_down = e->steps * (double)step->bytes_down + tokens * pace->token_down;
+  e->bytes_up = e->steps * (double)(step->bytes_up + e->room.step_up) + windows + tokens * pace->token_up;
+  e->bytes_down = e->steps * (double)(step->bytes_down + e->room.step_down) + tokens * pace->token_down;
 }
 
 static void print_traffic(const cli_estimate *e) {
@@ -175,8 +180,12 @@ xcoder_status cli_estimate_job(cli_job *job, uint32_t wanted, bool timed, xcoder
   if (status)
     return status;
   *estimate = (cli_estimate){0};
+  status = cli_find_room(job, wanted, err);
+  if (status)
+    return status;
   estimate_flops(job, &s, cost.flops, wanted, estimate);
-  estimate->memory_bytes = cli_stage_memory(setting, &s, (double)cost.memory_bytes, wanted);
+  estimate->memory_bytes = cli_stage_memory(setting, &s, (double)cost.memory_bytes, wanted) +
+                           (double)estimate->room.host_bytes;
   bool packed = cli_integer(setting->values, OPT_LAYOUT) == 0, tokens = wanted & 1u << STAGE_TOKENS;
   estimate->disk_bytes = (double)cost.disk_bytes +
                          (packed && tokens ? 4 * (s.corpus_tokens + s.heldout_tokens) : 0) + 32e6;
@@ -283,10 +292,13 @@ void cli_print_estimate(const cli_job *job, uint32_t wanted, bool json) {
   if (e->has_traffic)
     json_object_set_new(object, "device", json_pack("{s:f,s:f,s:f,s:f,s:f}", "steps", e->steps, "commands_per_step",
                         e->launches, "waits_per_step", e->waits, "bytes_up", e->bytes_up, "bytes_down", e->bytes_down));
+  if (e->room.own_memory)
+    json_object_set_new(object, "device_memory", cli_room_object(job));
   if (json)
     print_object(object);
   else {
     print_lines(&all);
+    cli_print_room(job);
     print_traffic(e);
   }
   for (int stage = 0; several && !json && stage < N_STAGES; stage++)

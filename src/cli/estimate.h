@@ -22,9 +22,10 @@ typedef enum cli_clock { CLI_WALL, CLI_PROCESSORS, CLI_CLOCKS } cli_clock;
  * a crosscoder. */
 xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, cli_pace pace[CLI_CLOCKS],
                                xcoder_error *err);
-/* The pace of one model alone, over sequences of `length`. */
-xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *info, size_t length, xcoder_device *device,
-                                cli_pace pace[CLI_CLOCKS], xcoder_error *err);
+/* The pace of one model alone, over sequences of `length`, at most so many rows at once. */
+#define CLI_PASS_ROWS 4096
+xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *info, size_t length, size_t most_rows,
+                                xcoder_device *device, cli_pace pace[CLI_CLOCKS], xcoder_error *err);
 
 /* Tokenizes the beginning of a corpus of text: how many tokens that were, whether it was all, and the seconds. */
 xcoder_status cli_measure_text(cli_setting *setting, cli_id which, double *n_tokens, bool *all,
@@ -64,10 +65,22 @@ double cli_weight_bytes(const cli_setting *setting, const cli_sizes *s, cli_part
 double cli_forward_bytes(const xcoder_model_info *info, double n_models, double rows);
 double cli_coder_bytes(const cli_sizes *s, double rows);
 double cli_pass_rows(const cli_values *values, double n_tokens);
+double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double train_bytes, uint32_t wanted);
+
+/* What the way back of an attribution needs. */
+double cli_tape_bytes(const cli_setting *setting, const cli_sizes *s);
+
+/* ---- The device (estimate_device.c) ---- */
+
 /* What the job keeps on a device at once: weights of models and what they work in, and beside them the crosscoder,
  * which is left out where its sizes are not known yet, and the samples of a training. */
 xcoder_device_plan cli_device_plan(const cli_job *job, uint32_t wanted);
-double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double train_bytes, uint32_t wanted);
+/* The room of the estimate. Errors: XCODER_DEVICE if the device cannot do the job and nothing may take its place. */
+xcoder_status cli_find_room(cli_job *job, uint32_t wanted, xcoder_error *err);
+/* What panels of the host add to a step of training. */
+double cli_panel_seconds(const cli_estimate *estimate, const cli_pace *pace);
+void cli_print_room(const cli_job *job);
+json_t *cli_room_object(const cli_job *job);
 
 /* ---- Commands that are no stages (estimate_commands.c) ---- */
 

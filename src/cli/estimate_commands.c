@@ -54,7 +54,7 @@ xcoder_status cli_estimate_audit(char *const *folders, size_t n, double n_tokens
     if (!folders[i] || xcoder_model_inspect(folders[i], &info, &ignored))
       continue;
     if (!measured && device && n_tokens > 0) /* weights that are not finite cannot be measured with */
-      measured = !cli_measure_model(folders[i], &info, length, device, pace, &ignored);
+      measured = !cli_measure_model(folders[i], &info, length, CLI_PASS_ROWS, device, pace, &ignored);
     add_revision(&info, n_tokens, (double)length, pace, needs);
   }
   if (device && n_tokens > 0 && !measured)
@@ -110,7 +110,7 @@ xcoder_status cli_estimate_similarity(const cli_setting *setting, const cli_samp
   double without, rows;
   *needs = (cli_needs){.disk_bytes = table_bytes};
   xcoder_status status = cli_measure_model(setting->folders[0], &setting->infos[0],
-                                           (size_t)sample->longest, setting->device, pace, err);
+                                           (size_t)sample->longest, CLI_PASS_ROWS, setting->device, pace, err);
   if (status)
     return status;
   cli_similarity_memory(setting, sample, &without, &rows);

@@ -49,7 +49,7 @@ static double stretch_bytes(const cli_sizes *s, double rows) {
 }
 
 /* What the way back needs: on the tape of each model the inputs of blocks, projections and activations of every row. */
-static double tape_bytes(const cli_setting *setting, const cli_sizes *s) {
+double cli_tape_bytes(const cli_setting *setting, const cli_sizes *s) {
   const xcoder_model_info *info = &setting->infos[0];
   bool parallel = strcmp(info->family, "gpt_neox") == 0, gated = !parallel && strcmp(info->family, "bloom") != 0;
   double blocks = fmax(1, s->above / cli_block_parameters(info));
@@ -74,7 +74,7 @@ static double analysis_bytes(const cli_setting *setting, const cli_sizes *s, uin
   if (wanted & (1u << STAGE_ATTRIBUTE | 1u << STAGE_ABLATE | 1u << STAGE_EVAL))
     most = fmax(most, stretch_bytes(s, prompts) + prompts * s->width * 20 + packed * s->width * 8 +
                           forward_bytes(setting, s, packed) +
-                          (wanted & 1u << STAGE_ATTRIBUTE ? tape_bytes(setting, s) : 0));
+                          (wanted & 1u << STAGE_ATTRIBUTE ? cli_tape_bytes(setting, s) : 0));
   return most + cli_coder_bytes(s, text ? rows : prompts);
 }
 
@@ -106,25 +106,4 @@ double cli_stage_memory(const cli_setting *setting, const cli_sizes *s, double t
     most = fmax(most, 2 * (double)cli_integer(values, OPT_BOOTSTRAP) * s->n_pairs + cli_coder_bytes(s, 0));
   double models = model_bytes(setting, s, wanted, wanted == 1u << STAGE_ATTRIBUTE ? CLI_PARTS_BLOCKS : CLI_PARTS_ALL);
   return cli_process_bytes() + models + 4 * (s->corpus_tokens + s->heldout_tokens) + most;
-}
-
-xcoder_device_plan cli_device_plan(const cli_job *job, uint32_t wanted) {
-  const cli_setting *setting = &job->setting;
-  const cli_values *values = setting->values;
-  const cli_sizes s = cli_measure_sizes(job);
-  const bool train = wanted & 1u << STAGE_TRAIN;
-  double other = model_bytes(setting, &s, wanted, CLI_PARTS_ALL) + (train ? 2 * s.n * s.width * s.window : 0);
-  if (other > 0)
-    other += forward_bytes(setting, &s, cli_pass_rows(values, fmax(s.corpus_tokens, s.heldout_tokens)));
-  if (wanted & 1u << STAGE_ATTRIBUTE && setting->n_checkpoints)
-    other += tape_bytes(setting, &s);
-  xcoder_device_plan plan = {.other_bytes = (uint64_t)fmin(other, 1e18)};
-  if (s.n < 1 || s.width < 1 || !(train || setting->coder))
-    return plan;
-  plan.n_checkpoints = (size_t)s.n;
-  plan.d_model = (size_t)s.width;
-  plan.n_latents = (size_t)s.latents;
-  plan.batch_size = train ? (size_t)cli_integer(values, OPT_BATCH_SIZE) : 1024; /* analyses encode in such blocks */
-  plan.training = train;
-  return plan;
 }

@@ -20,6 +20,9 @@ typedef struct cli_estimate {
   double flops_per_second; /* measured here */
   bool has_traffic;        /* the device has its own memory; of training: */
   double steps, launches, waits, bytes_up, bytes_down;
+  xcoder_device_plan plan; /* of such a device, what it does with it, and what its panels add to a step */
+  xcoder_device_room room;
+  double panel_seconds;
 } cli_estimate;
 
 typedef struct cli_job {

@@ -31,4 +31,5 @@ dist_man_MANS += man/crosscoder.1 man/crosscoder-run.1 man/crosscoder-init.1 man
   man/crosscoder-import.1 man/crosscoder-export.1 man/crosscoder-help.1
 crosscoder_SOURCES += src/cli/cmd_audit.c src/cli/cmd_select.c src/cli/cmd_similarity.c src/cli/result.c
 crosscoder_SOURCES += src/cli/cost.c src/cli/sweep.c
-crosscoder_SOURCES += src/cli/estimate_commands.c src/cli/estimate_memory.c src/cli/estimate_sizes.c
+crosscoder_SOURCES += src/cli/estimate_commands.c src/cli/estimate_device.c src/cli/estimate_memory.c
+crosscoder_SOURCES += src/cli/estimate_sizes.c

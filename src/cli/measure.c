@@ -51,8 +51,8 @@ static xcoder_status run_block(xcoder_model *model, size_t n_sequences, size_t l
 }
 
 /* Opens the model up to its first block; the reading of that tells how long the reading of all will take. */
-xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *info, size_t length, xcoder_device *device,
-                                cli_pace pace[CLI_CLOCKS], xcoder_error *err) {
+xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *info, size_t length, size_t most_rows,
+                                xcoder_device *device, cli_pace pace[CLI_CLOCKS], xcoder_error *err) {
   size_t n = 1;
   xcoder_model *model = NULL;
   xcoder_traffic before, after;
@@ -67,6 +67,9 @@ xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *inf
   to = now();
   for (int clock = 0; clock < CLI_CLOCKS; clock++)
     pace[clock].byte_seconds = passed(&from, &to, (cli_clock)clock) / bytes;
+  /* The first commands of a device of its own also finish its kernels, which may take seconds. */
+  if (!status && xcoder_device_traffic(device, &before))
+    status = run_block(model, n, length, &from, &to, err);
   xcoder_device_traffic(device, &before);
   for (int run = 0; !status && run < 12; run++) {
     status = run_block(model, n, length, &from, &to, err);
@@ -79,7 +82,7 @@ xcoder_status cli_measure_model(const char *folder, const xcoder_model_info *inf
     }
     if (seconds > 20 * long_enough || (run >= 2 && seconds > 4 * long_enough))
       break;
-    if (seconds < long_enough && 2 * n * length <= 4096)
+    if (seconds < long_enough && 2 * n * length <= most_rows)
       n *= 2;
   }
   if (!status && xcoder_device_traffic(device, &after) && tokens > 0) {
@@ -150,7 +153,8 @@ xcoder_status cli_measure_pace(cli_job *job, double written_bytes, bool coder, c
   xcoder_status status = cli_need_device(setting, err);
   if (!status && setting->n_checkpoints)
     status = cli_measure_model(setting->folders[0], &setting->infos[0],
-                               (size_t)cli_integer(setting->values, OPT_LENGTH), setting->device, pace, err);
+                               (size_t)cli_integer(setting->values, OPT_LENGTH),
+                               (size_t)cli_pass_rows(setting->values, CLI_PASS_ROWS), setting->device, pace, err);
   if (!status && coder)
     status = measure_coder(job, pace, err);
   if (!status && written_bytes > 3e8)

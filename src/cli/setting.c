@@ -104,12 +104,25 @@ xcoder_status cli_need_tokenizer(cli_setting *setting, xcoder_error *err) {
   return status;
 }
 
+/* A device whose results are wrong is not used; "auto" has looked at that itself. */
+static xcoder_status open_tested(const char *spec, xcoder_device **device, xcoder_error *err) {
+  xcoder_status status = xcoder_device_open(spec, device, err);
+  if (status || strncmp(spec, "opencl", 6) != 0)
+    return status;
+  status = xcoder_device_self_test(*device, err);
+  if (status) {
+    xcoder_device_close(*device);
+    *device = NULL;
+  }
+  return status;
+}
+
 xcoder_status cli_need_device(cli_setting *setting, xcoder_error *err) {
   static const char *const compute[] = {"fp32", "bf16", "bf16-all"};
   if (setting->device)
     return XCODER_OK;
   const char *spec = cli_text(setting->values, OPT_DEVICE);
-  xcoder_status status = xcoder_device_open(spec, &setting->device, err);
+  xcoder_status status = open_tested(spec, &setting->device, err);
   if (status == XCODER_DEVICE && cli_integer(setting->values, OPT_FALLBACK) == 1) {
     char *warning = cli_format("%s; going on with the processor", err->message);
     cli_warn(setting->call->progress, warning ? warning : "going on with the processor");

@@ -114,7 +114,15 @@ typedef struct xci_coder_shape {
   size_t n_checkpoints, d_model, n_latents;
   size_t max_batch;  /* most samples per call */
   bool training;     /* allocate moments and gradients */
+  /* What a training is known not to need; a device that plans its memory believes it. */
+  size_t max_codes;  /* most codes of a sample, in the mean of a batch, that coder_backward meets; 0: any number */
+  bool auxiliary;    /* objectives may have the auxiliary term */
 } xci_coder_shape;
+
+static inline xci_coder_shape xci_plan_shape(const xcoder_device_plan *plan) {
+  return (xci_coder_shape){plan->n_checkpoints, plan->d_model, plan->n_latents, plan->batch_size, plan->training,
+                           plan->max_codes, plan->auxiliary};
+}
 
 typedef enum xci_coder_tensor { XCI_W_ENC, XCI_B_ENC, XCI_W_DEC, XCI_B_DEC, XCI_N_TENSORS } xci_coder_tensor;
 typedef enum xci_coder_slot { XCI_VALUE, XCI_MOMENT1, XCI_MOMENT2, XCI_GRADIENT /* read only */ } xci_coder_slot;
@@ -209,6 +217,8 @@ struct xcoder_device {
   char name[128];
   char kernels[160];
   bool automatic;    /* opened as "auto": what does not fit is refused, so that the processor takes it */
+  bool has_plan;     /* of what else the device will hold: */
+  xcoder_device_plan plan;
   char reason[XCODER_ERROR_BYTES]; /* why "auto" chose the processor */
   char remark[XCODER_ERROR_BYTES]; /* of the last coder_create: what makes it slow; "" where nothing does */
   bool has_traffic;  /* the backend keeps the counts below */
@@ -228,8 +238,10 @@ typedef struct xci_backend {
   /* Whether the device can compute so; else an error that says what is missing (XCODER_DEVICE). */
   xcoder_status (*check_compute)(xcoder_device *device, xci_compute compute, xcoder_error *err);
 
-  /* Whether there is room for all of a crosscoder and `other` bytes; else XCODER_DEVICE, saying what is missing. */
-  xcoder_status (*coder_fits)(xcoder_device *device, const xci_coder_shape *shape, uint64_t other, xcoder_error *err);
+  /* How a crosscoder (n_latents 0: none) would lie beside what device->plan says of models. Errors: XCODER_DEVICE,
+   * with numbers, where what cannot be cut does not fit. */
+  xcoder_status (*coder_plan)(xcoder_device *device, const xci_coder_shape *shape, xcoder_device_room *room,
+                              xcoder_error *err);
 
   /* Memory. */
   xcoder_status (*buffer_create)(xcoder_device *device, size_t bytes, xci_buffer *buffer, xcoder_error *err);

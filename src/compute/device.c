@@ -142,12 +142,47 @@ static void become(xcoder_device *device, xcoder_device *spare) {
   xci_free(spare);
 }
 
+xcoder_status xcoder_device_find_room(xcoder_device *device, const xcoder_device_plan *plan, xcoder_device_room *room,
+                                      xcoder_error *err) {
+  const xcoder_device_plan before = device->plan;
+  const xci_coder_shape shape = xci_plan_shape(plan);
+  const bool had_plan = device->has_plan;
+  *room = (xcoder_device_room){0};
+  device->plan = *plan;
+  device->has_plan = true;
+  xcoder_status status = device->ops->coder_plan(device, &shape, room, err);
+  device->plan = before;
+  device->has_plan = had_plan;
+  return status;
+}
+
+static double in_mib(uint64_t bytes) { return (double)bytes / (1 << 20); }
+
+/* Whether all of a plan fits at once; else why not. */
+static bool holds_all(xcoder_device *device, const xcoder_device_plan *plan, xcoder_error *why) {
+  xcoder_device_room room;
+  const uint64_t other = plan->work_bytes + plan->weight_bytes + plan->window_bytes;
+  if (xcoder_device_find_room(device, plan, &room, why)) return false;
+  const uint64_t free_bytes = room.memory_bytes - room.used_bytes;
+  if (!room.own_memory || (room.n_host_panels == 0 && room.coder_bytes <= free_bytes &&
+                           other <= free_bytes - room.coder_bytes))
+    return true;
+  if (plan->n_latents == 0)
+    xci_fail(why, XCODER_DEVICE, "device %s: models and samples need %.1f MiB; %.1f MiB are free", device->name,
+             in_mib(other), in_mib(free_bytes));
+  else
+    xci_fail(why, XCODER_DEVICE, "device %s: a crosscoder of %zu features needs %.1f MiB, models and samples %.1f MiB; "
+             "%.1f MiB are free", device->name, plan->n_latents, in_mib(room.coder_bytes), in_mib(other),
+             in_mib(free_bytes));
+  return false;
+}
+
 xcoder_status xcoder_device_fit(xcoder_device *device, const xcoder_device_plan *plan, xcoder_error *err) {
-  const xci_coder_shape shape = {plan->n_checkpoints, plan->d_model, plan->n_latents, plan->batch_size, plan->training};
   xcoder_device *spare = NULL;
   xcoder_error why = {0};
-  if (!device->automatic || device->ops->coder_fits(device, &shape, plan->other_bytes, &why) == XCODER_OK)
-    return XCODER_OK;
+  device->plan = *plan;
+  device->has_plan = plan->n_latents > 0 || plan->work_bytes > 0 || plan->weight_bytes > 0;
+  if (!device->automatic || holds_all(device, plan, &why)) return XCODER_OK;
   xcoder_status status = xcoder_device_open("cpu", &spare, err);
   if (status) return status;
   become(device, spare);

@@ -9,12 +9,12 @@
 #include <string.h>
 
 /* What the host has is nobody's to promise here. */
-xcoder_status xci_host_coder_fits(xcoder_device *device, const xci_coder_shape *shape, uint64_t other,
+xcoder_status xci_host_coder_plan(xcoder_device *device, const xci_coder_shape *shape, xcoder_device_room *room,
                                   xcoder_error *err) {
   (void)device;
   (void)shape;
-  (void)other;
   (void)err;
+  *room = (xcoder_device_room){0};
   return XCODER_OK;
 }
 

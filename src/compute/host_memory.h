@@ -5,7 +5,7 @@
 
 #include "compute/compute.h"
 
-xcoder_status xci_host_coder_fits(xcoder_device *device, const xci_coder_shape *shape, uint64_t other,
+xcoder_status xci_host_coder_plan(xcoder_device *device, const xci_coder_shape *shape, xcoder_device_room *room,
                                   xcoder_error *err);
 xcoder_status xci_host_buffer_create(xcoder_device *device, size_t bytes, xci_buffer *buffer, xcoder_error *err);
 void xci_host_buffer_free(xcoder_device *device, xci_buffer *buffer);

@@ -44,8 +44,8 @@ static xcoder_status compare(const test *t, const char *operation, size_t n, xco
     largest = fmax(largest, fabs((double)expected[i]));
   }
   if (worst <= BOUND * largest) return XCODER_OK;
-  return xci_fail(err, XCODER_DEVICE, "device %s: %s is off by %.3g of its largest value, at most %.0e is allowed",
-                  t->side[0].device->name, operation, worst / largest, BOUND);
+  return xci_fail(err, XCODER_DEVICE, "device %s: self-test: %s is off by %.3g of its largest value, at most %.0e is "
+                  "allowed", t->side[0].device->name, operation, worst / largest, BOUND);
 }
 
 /* ---- Transformer ---- */

@@ -49,6 +49,32 @@ static uint64_t memory_bytes(size_t n_checkpoints, size_t d_model, const xcoder_
          code_bytes(batch, n_latents, n_checkpoints * n_tiles, xci_train_is_jump(resolved));
 }
 
+/* A feature is dead when it did not fire in dead_tokens tokens before a step (gates.c): at the last at the latest. */
+xci_coder_shape xci_train_shape(size_t n_checkpoints, size_t d_model, const xcoder_train_options *resolved) {
+  const uint64_t before_last = (xci_train_steps(resolved) - 1) * resolved->batch_size;
+  xci_coder_shape shape = {n_checkpoints, d_model, resolved->n_latents, resolved->batch_size, true, 0, false};
+  if (!xci_train_is_ranked(resolved)) return shape;
+  shape.max_codes = xci_train_k(resolved, 0);
+  shape.auxiliary = resolved->auxiliary_coefficient > 0 && before_last > 0 && before_last >= resolved->dead_tokens;
+  return shape;
+}
+
+xcoder_status xcoder_train_device_plan(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
+                                       xcoder_device_plan *plan, xcoder_error *err) {
+  xcoder_train_options resolved;
+  xcoder_status status = xci_train_resolve(options, n_checkpoints, d_model, &resolved, err);
+  if (status) return status;
+  const xci_coder_shape shape = xci_train_shape(n_checkpoints, d_model, &resolved);
+  plan->n_checkpoints = n_checkpoints;
+  plan->d_model = d_model;
+  plan->n_latents = shape.n_latents;
+  plan->batch_size = shape.max_batch;
+  plan->training = true;
+  plan->max_codes = shape.max_codes;
+  plan->auxiliary = shape.auxiliary;
+  return XCODER_OK;
+}
+
 /* Dead features that work on a sample by the auxiliary term, in the mean over the steps. There are none before
  * dead_tokens have passed; then as many as can be, though in a good run few features die. */
 static double auxiliary_features(const xcoder_train_options *resolved) {

@@ -54,13 +54,61 @@ static xcoder_status open_window(probe *p, size_t n_checkpoints, size_t row, xco
   return XCODER_OK;
 }
 
+static void keep_least(double *least, double started) {
+  double passed = xci_seconds() - started;
+  if (*least <= 0 || passed < *least) *least = passed;
+}
+
+/* On a small device so much less that all of it fits: panels that cross the bus are counted, not measured. */
+static void choose_size(size_t n_checkpoints, size_t d_model, const xcoder_train_options *o, probe *p) {
+  xcoder_device_room room;
+  p->n_latents = xci_min_size(o->n_latents, MAX_LATENTS);
+  p->n_samples = xci_min_size(o->batch_size, MAX_SAMPLES);
+  for (bool fits = false; !fits && p->n_latents > FEW && p->n_samples > 1;) {
+    const xci_coder_shape shape = {n_checkpoints, d_model, p->n_latents, p->n_samples, true, 0, false};
+    fits = !p->device->ops->coder_plan(p->device, &shape, &room, NULL) && room.n_host_panels == 0;
+    if (fits) break;
+    p->n_latents = xci_max_size(p->n_latents / 2, FEW);
+    p->n_samples = xci_max_size(p->n_samples / 2, 1);
+  }
+}
+
+/* Seconds of a byte on its way, from the best of some transfers. */
+static xcoder_status measure_bus(xcoder_device *device, xcoder_pace *pace, xcoder_error *err) {
+  enum { MOST = 1 << 24, TIMES = 4 };
+  const xci_coder_shape none = {0};
+  xcoder_device_room room;
+  xci_buffer buffer = {0};
+  char *bytes = NULL;
+  double up = 0, down = 0;
+  xcoder_status status = device->ops->coder_plan(device, &none, &room, err);
+  if (status || !room.own_memory) return status;
+  size_t n = (size_t)(room.memory_bytes - room.used_bytes) / 4;
+  n = xci_min_size(xci_min_size(n, (size_t)room.largest_bytes), MOST);
+  if (n == 0) return XCODER_OK;
+  status = XCI_ALLOC(&bytes, n, err);
+  if (!status) status = device->ops->buffer_create(device, n, &buffer, err);
+  for (int i = 0; i < TIMES && !status; i++) { /* the first also takes memory */
+    double started = xci_seconds();
+    status = device->ops->upload(device, &buffer, 0, bytes, n, err);
+    keep_least(&up, started);
+    started = xci_seconds();
+    if (!status) status = device->ops->download(device, &buffer, 0, bytes, n, err);
+    keep_least(&down, started);
+  }
+  device->ops->buffer_free(device, &buffer);
+  xci_free(bytes);
+  pace->up_seconds = up / (double)n;
+  pace->down_seconds = down / (double)n;
+  return status;
+}
+
 static xcoder_status open_probe(size_t n_checkpoints, size_t d_model, const xcoder_train_options *o, probe *p,
                                 xcoder_error *err) {
   size_t row = n_checkpoints * d_model, n_values;
-  p->n_latents = xci_min_size(o->n_latents, MAX_LATENTS);
-  p->n_samples = xci_min_size(o->batch_size, MAX_SAMPLES);
+  choose_size(n_checkpoints, d_model, o, p);
   p->few = xci_min_size(FEW, xci_max_size(1, p->n_latents / 8));
-  xci_coder_shape shape = {n_checkpoints, d_model, p->n_latents, p->n_samples, true};
+  xci_coder_shape shape = {n_checkpoints, d_model, p->n_latents, p->n_samples, true, 0, false};
   if (!xci_mul_size(row, xci_max_size(p->n_latents, p->n_samples), &n_values))
     return xci_fail(err, XCODER_MEMORY, "a crosscoder of width %zu exceeds the address space", d_model);
   xcoder_status status = XCI_ALLOC(&p->values, n_values, err);
@@ -101,11 +149,6 @@ static xcoder_status set_few(const probe *p, xcoder_error *err) {
   p->start[p->n_samples] = p->n_samples * p->few;
   const xci_codes codes = {p->n_samples, p->start, p->index, p->code};
   return p->device->ops->coder_set_codes(p->device, p->coder, &codes, err);
-}
-
-static void keep_least(double *least, double started) {
-  double passed = xci_seconds() - started;
-  if (*least <= 0 || passed < *least) *least = passed;
 }
 
 /* Adds what was asked of the device since the last call of this. `share`: of the bytes of the whole. */
@@ -240,7 +283,7 @@ static xcoder_status find_pace(size_t n_checkpoints, size_t d_model, const xcode
   }
   xci_free(xhat);
   close_probe(&p);
-  return status;
+  return status ? status : measure_bus(device, pace, err);
 }
 
 xcoder_status xcoder_train_pace(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,

@@ -58,7 +58,7 @@ static xcoder_status create_copy(xci_trainer *trainer, xcoder_error *err) {
 
 xcoder_status xci_rescue_open(xci_trainer *trainer, xcoder_error *err) {
   const xcoder_info *info = &trainer->info;
-  xci_coder_shape shape = {info->n_checkpoints, info->d_model, info->n_latents, trainer->options.batch_size, true};
+  const xci_coder_shape shape = xci_train_shape(info->n_checkpoints, info->d_model, &trainer->options);
   xcoder_status status = create_copy(trainer, err);
   if (!status) status = trainer->device->ops->coder_create(trainer->device, &shape, &trainer->coder, err);
   if (status) return status;

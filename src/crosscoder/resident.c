@@ -52,7 +52,7 @@ void xci_resident_free(xci_resident *resident) {
 
 static xcoder_status fill(const xcoder *coder, xci_resident *resident, xcoder_device *device, xcoder_error *err) {
   const xcoder_info *info = &coder->info;
-  xci_coder_shape shape = {info->n_checkpoints, info->d_model, info->n_latents, BLOCK_SAMPLES, false};
+  xci_coder_shape shape = {info->n_checkpoints, info->d_model, info->n_latents, BLOCK_SAMPLES, false, 0, false};
   resident->device = device;
   xcoder_status status = device->ops->coder_create(device, &shape, &resident->state, err);
   for (int t = 0; t < XCI_N_TENSORS && !status; t++)

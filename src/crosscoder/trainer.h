@@ -26,6 +26,8 @@ typedef struct xci_config {
 xcoder_status xci_train_resolve(const xcoder_train_options *options, size_t n_checkpoints, size_t d_model,
                                 xcoder_train_options *resolved, xcoder_error *err);
 uint64_t xci_train_steps(const xcoder_train_options *options);
+/* What the training asks of a device. Resolved options. */
+xci_coder_shape xci_train_shape(size_t n_checkpoints, size_t d_model, const xcoder_train_options *resolved);
 double xci_train_lambda(const xcoder_train_options *options, uint64_t step);
 double xci_train_rate(const xcoder_train_options *options, uint64_t step);
 /* gates.c: options of batchtopk and topk; k of a step. */

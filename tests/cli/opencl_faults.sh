@@ -26,6 +26,12 @@ faulty() { # NAME=VALUE... -- COMMAND...
   env LD_PRELOAD="$driver" $faults "$@"
 }
 
+# Every command begins with a self-test; faults are to come behind it.
+tested() { echo $(($1 + tests)); }
+faulty COUNT="$work/count" -- "$program" devices --self-test --device=opencl >stdout 2>stderr
+tests=$(cat count)
+[ "$tests" -gt 0 ] || fail "a self-test without commands"
+
 write_text 300
 write_pairs 8 ', "language": "en", "group": "simple"'
 write_plan plan.yaml <<END
@@ -40,13 +46,13 @@ expect 0 "" "$program" harvest --config=plan.yaml --layers=1 --out=store
 # Training ends with status 6 and a saved state, from which the processor goes on; the numbers of the state that was
 # saved are those of a training that was handed over after that step (tests/crosscoder/test_rescue.c proves the bits).
 # Activations come from a store, because those that a device has computed before it failed have roundings of its own.
-expect 6 "the state after step " faulty ENQUEUE=6500 LOST=1 -- \
+expect 6 "the state after step " faulty ENQUEUE="$(tested 6500)" LOST=1 -- \
   "$program" train --config=plan.yaml --store=store --out=lost --device=opencl
 [ ! -e lost/crosscoder.safetensors ] || fail "a result of a training that was lost"
 [ -n "$(ls lost/checkpoints)" ] || fail "no state of a training that was lost"
 expect 0 "" "$program" train --config=plan.yaml --store=store --out=lost --resume
 [ -s lost/crosscoder.safetensors ] || fail "no result of a training that was resumed"
-expect 0 "the processor goes on after step" faulty ENQUEUE=6500 LOST=1 -- \
+expect 0 "the processor goes on after step" faulty ENQUEUE="$(tested 6500)" LOST=1 -- \
   "$program" train --config=plan.yaml --store=store --out=taken --device=opencl --fallback=cpu
 cmp taken/crosscoder.safetensors lost/crosscoder.safetensors || fail "resumed and taken over differ"
 cmp taken/metrics.csv lost/metrics.csv || fail "metrics of resumed and taken over differ"
@@ -64,6 +70,18 @@ expect 0 "" "$program" "$@" --out=large
 expect 0 "device: cpu: device opencl:0" faulty GPU=1 MEMORY=4000000 -- "$program" "$@" --out=auto-small --device=auto
 grep -q 'device: cpu: .*a crosscoder of 2048 features needs' stderr || fail "auto with a small GPU: $(cat stderr)"
 cmp large/crosscoder.safetensors auto-small/crosscoder.safetensors || fail "auto with a small GPU is not the processor"
+
+# Wrong results are found before anything is computed: status 6 and nothing left behind, or the processor and one line.
+expect 6 "self-test" faulty WRONG=1 -- "$program" "$@" --out=wrong --device=opencl
+[ ! -e wrong ] || fail "a folder of a device that computes wrong"
+expect 0 "going on with the processor" faulty WRONG=1 -- "$program" "$@" --out=wrong --device=opencl --fallback=cpu
+[ "$(grep -c 'warning: ' stderr)" -eq 1 ] || fail "warnings of a wrong device: $(cat stderr)"
+cmp large/crosscoder.safetensors wrong/crosscoder.safetensors || fail "fallback of a wrong device is not the processor"
+expect 0 "device: cpu: " faulty WRONG=1 GPU=1 -- "$program" "$@" --out=auto-wrong --device=auto
+
+# A driver that gives less than the device is said to have, as beside other programs: weights go in panels.
+expect 0 "stay in the host's memory" faulty GIVEN=3000000 -- "$program" "$@" --out=shared --device=opencl
+[ -s shared/crosscoder.safetensors ] || fail "no result of a device that is shared"
 
 # What was asked for by name is used, with weights in panels (tests/crosscoder/test_panels.c), but what is not cut is
 # refused before the first step.
@@ -88,7 +106,7 @@ for command in eval attribute ablate; do
   for n in 1 2 10 40 150; do
     rm -rf copy && cp -r run copy
     rm -rf "copy/$file" "copy/${file%.csv}".*
-    expect 0 "" faulty ENQUEUE=$n LOST=1 -- "$program" $command copy --device=opencl --fallback=cpu
+    expect 0 "" faulty ENQUEUE="$(tested $n)" LOST=1 -- "$program" $command copy --device=opencl --fallback=cpu
     grep -q 'going on with the processor' stderr || {
       [ "$n" -gt 10 ] || fail "$command: the fault at $n was not reached"
     }
@@ -100,11 +118,11 @@ for command in eval attribute ablate; do
     [ "$(wc -l <"run/$file")" -eq "$(wc -l <"copy/$file")" ] || fail "$command: rows of $file after a fault at $n"
   done
   rm -rf copy && cp -r run copy
-  expect 6 "CL_DEVICE_NOT_AVAILABLE" faulty ENQUEUE=1 -- "$program" $command copy --device=opencl
+  expect 6 "CL_DEVICE_NOT_AVAILABLE" faulty ENQUEUE="$(tested 1)" -- "$program" $command copy --device=opencl
 done
 
 # Where the first command fails a store holds the bytes of the processor.
-expect 0 "" faulty ENQUEUE=1 LOST=1 -- "$program" harvest --config=plan.yaml --layers=1 --out=store-taken \
+expect 0 "" faulty ENQUEUE="$(tested 1)" LOST=1 -- "$program" harvest --config=plan.yaml --layers=1 --out=store-taken \
   --device=opencl --fallback=cpu
 for file in store/*.safetensors; do
   cmp "$file" "store-taken/$(basename "$file")" || fail "harvest: $file after a fault"

@@ -42,7 +42,7 @@ void open_pair(pair *p, example e, bool training) {
   for (size_t k = 0; k < e.d; k++) p->tensor[XCI_W_DEC][e.D / 2 * p->columns + k] = 0; /* a row of norm 0 */
   if (e.D > 3) p->tensor[XCI_B_ENC][1] = -100;                                      /* a dead latent */
   if (e.D > 5) p->tensor[XCI_B_ENC][4] = 100;                                       /* and one that always fires */
-  xci_coder_shape shape = {e.n, e.d, e.D, e.B, training};
+  xci_coder_shape shape = {e.n, e.d, e.D, e.B, training, 0, false};
   for (int i = 0; i < 2; i++) {
     xcoder_error err = {0};
     ck_assert_msg(xcoder_device_open(names[i], &p->device[i], &err) == XCODER_OK, "%s", err.message);

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Faults of an OpenCL driver. Preloaded, it reads OPENCL_FAULT_BUILD, _ALLOCATE, _ENQUEUE (the n-th call fails),
- * _LOST (and all after it), _GPU (processors say that they are GPUs), _MEMORY and _LARGEST (bytes). */
+ * _LOST (and all after it), _GPU (processors say that they are GPUs), _MEMORY and _LARGEST (bytes), _GIVEN (bytes that
+ * are given in all, whatever _MEMORY says), _WRONG (what comes back is off by a hundredth), and writes the number of
+ * commands of the process to the file _COUNT. */
 #define CL_TARGET_OPENCL_VERSION 120
 #include "opencl_faults.h"
 
 #include <CL/cl.h>
 #include <dlfcn.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 const char *const fault_names[N_FAULTS] = {"build", "allocation", "command"};
 int fault_left[N_FAULTS], fault_seen[N_FAULTS], fault_is_lost, fault_is_gpu;
 unsigned long long fault_memory, fault_largest;
-static int lost;
+static int lost, is_wrong, is_limited;
+static unsigned long long given_left;
 
 void fault_reset(void) {
   memset(fault_left, 0, sizeof fault_left);
@@ -34,6 +38,17 @@ __attribute__((constructor)) static void read_environment(void) {
   fault_is_gpu = number("OPENCL_FAULT_GPU") != 0;
   fault_memory = number("OPENCL_FAULT_MEMORY");
   fault_largest = number("OPENCL_FAULT_LARGEST");
+  given_left = number("OPENCL_FAULT_GIVEN");
+  is_limited = given_left > 0;
+  is_wrong = number("OPENCL_FAULT_WRONG") != 0;
+}
+
+__attribute__((destructor)) static void write_count(void) {
+  const char *path = getenv("OPENCL_FAULT_COUNT");
+  FILE *file = path != NULL ? fopen(path, "w") : NULL;
+  if (file == NULL) return;
+  fprintf(file, "%d\n", fault_seen[FAULT_ENQUEUE]);
+  fclose(file);
 }
 
 static int fails(int kind) {
@@ -72,10 +87,21 @@ cl_int clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices
 
 cl_mem clCreateBuffer(cl_context context, cl_mem_flags flags, size_t bytes, void *host, cl_int *code) {
   REAL(clCreateBuffer);
-  bool fits = fault_largest == 0 || bytes <= fault_largest;
-  if (!fails(FAULT_ALLOCATE) && fits) return real(context, flags, bytes, host, code);
+  bool fits = (fault_largest == 0 || bytes <= fault_largest) && (!is_limited || bytes <= given_left);
+  if (!fails(FAULT_ALLOCATE) && fits) {
+    if (is_limited) given_left -= bytes;
+    return real(context, flags, bytes, host, code);
+  }
   *code = CL_MEM_OBJECT_ALLOCATION_FAILURE;
   return NULL;
+}
+
+cl_int clReleaseMemObject(cl_mem memory) {
+  size_t bytes = 0;
+  REAL(clReleaseMemObject);
+  if (is_limited && clGetMemObjectInfo(memory, CL_MEM_SIZE, sizeof bytes, &bytes, NULL) == CL_SUCCESS)
+    given_left += bytes;
+  return real(memory);
 }
 
 cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t *offset,
@@ -96,8 +122,15 @@ cl_int clEnqueueWriteBuffer(cl_command_queue queue, cl_mem buffer, cl_bool block
 cl_int clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset, size_t bytes,
                            void *to, cl_uint n, const cl_event *events, cl_event *event) {
   REAL(clEnqueueReadBuffer);
-  return fails(FAULT_ENQUEUE) ? CL_DEVICE_NOT_AVAILABLE
-                              : real(queue, buffer, blocking, offset, bytes, to, n, events, event);
+  if (fails(FAULT_ENQUEUE)) return CL_DEVICE_NOT_AVAILABLE;
+  cl_int code = real(queue, buffer, blocking, offset, bytes, to, n, events, event);
+  float first;
+  if (code == CL_SUCCESS && is_wrong && bytes >= sizeof first) {
+    memcpy(&first, to, sizeof first);
+    first *= 1.01f;
+    memcpy(to, &first, sizeof first);
+  }
+  return code;
 }
 
 cl_int clEnqueueFillBuffer(cl_command_queue queue, cl_mem buffer, const void *pattern, size_t pattern_bytes,

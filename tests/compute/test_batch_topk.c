@@ -41,7 +41,7 @@ static void open_golden(golden *g, const char *device) {
   for (size_t i = 0; i < 8; i++) *sizes[i] = (size_t)take(g);
   ck_assert_uint_le(g->n_dead, 64);
   for (size_t i = 0; i < g->n_dead; i++) g->dead[i] = (uint32_t)take(g);
-  const xci_coder_shape shape = {g->n, g->d, g->D, g->B, true};
+  const xci_coder_shape shape = {g->n, g->d, g->D, g->B, true, 0, false};
   ck_assert_int_eq(xcoder_device_open(device, &g->device, NULL), XCODER_OK);
   ck_assert_int_eq(g->device->ops->coder_create(g->device, &shape, &g->coder, NULL), XCODER_OK);
   ck_assert_int_eq(XCI_ALLOC(&g->values, g->n * g->d * (g->D + g->T * g->B), NULL), XCODER_OK);

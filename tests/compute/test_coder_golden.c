@@ -53,7 +53,7 @@ static void open_golden(golden *g, const char *name) {
   ck_assert_msg(xci_map_open(path, &g->map, NULL) == XCODER_OK, "cannot open %s", path);
   g->n = (size_t)take(g), g->d = (size_t)take(g), g->D = (size_t)take(g);
   g->B = (size_t)take(g), g->T = (size_t)take(g);
-  xci_coder_shape shape = {g->n, g->d, g->D, g->B, true};
+  xci_coder_shape shape = {g->n, g->d, g->D, g->B, true, 0, false};
   ck_assert_int_eq(xcoder_device_open("reference", &g->device, NULL), XCODER_OK);
   ck_assert_int_eq(xci_reference_coder_create(g->device, &shape, &g->coder, NULL), XCODER_OK);
   take_tensors(g, XCI_VALUE);

@@ -339,8 +339,9 @@ START_TEST(test_refusals) {
   xci_codes codes;
   xci_losses losses;
   xcoder_error err;
-  const xci_coder_shape bad[] = {{0, 4, 4, 4, true}, {33, 4, 4, 4, true}, {1, 0, 4, 4, true}, {1, 4, 0, 4, false},
-                                 {1, 4, 4, 0, false}, {32, SIZE_MAX / 64, 1u << 31, 1, false}};
+  const xci_coder_shape bad[] = {{0, 4, 4, 4, true, 0, false}, {33, 4, 4, 4, true, 0, false},
+                                 {1, 0, 4, 4, true, 0, false}, {1, 4, 0, 4, false, 0, false},
+                                 {1, 4, 4, 0, false, 0, false}, {32, SIZE_MAX / 64, 1u << 31, 1, false, 0, false}};
   open_pair(&p, (example){2, 3, 4, 5, 0, 1}, false);
   for (int i = 0; i < 2; i++) {
     xcoder_device *device = p.device[i];
@@ -453,7 +454,7 @@ END_TEST
 /* ---- Failing allocations: an error each time, and afterwards it works ---- */
 
 static xcoder_status step_and_free(xcoder_device *device, const float *x, float *const *tensor, xcoder_error *err) {
-  const xci_coder_shape shape = {2, 20, 40, 30, true};
+  const xci_coder_shape shape = {2, 20, 40, 30, true, 0, false};
   const xci_gate gate = {.kind = XCI_GATE_TOPK, .k = 30};
   const xci_adam adam = {1, 0.01, 0.9, 0.999, 1e-8, 1};
   xci_coder *coder = NULL;

@@ -52,7 +52,7 @@ static void open_golden(golden *g, const char *name, const char *device) {
   size_t *sizes[] = {&g->n, &g->d, &g->D, &g->B, &g->T};
   for (size_t i = 0; i < 5; i++) *sizes[i] = (size_t)take(g);
   g->bandwidth = take(g), g->l0 = take(g);
-  const xci_coder_shape shape = {g->n, g->d, g->D, g->B, true};
+  const xci_coder_shape shape = {g->n, g->d, g->D, g->B, true, 0, false};
   ck_assert_int_eq(xcoder_device_open(device, &g->device, NULL), XCODER_OK);
   ck_assert_int_eq(g->device->ops->coder_create(g->device, &shape, &g->coder, NULL), XCODER_OK);
   g->values = floats(n_values(g, XCI_W_ENC));

@@ -6,6 +6,7 @@
 #include "../compute/opencl_faults.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "compute/opencl/opencl.h"
 #include "crosscoder/object.h"
 #include <crosscoder.h>
 #include <math.h>
@@ -48,16 +49,50 @@ static void count_remarks(void *context, const char *message) {
   n_remarks += strstr(message, "stay in the host's memory") != NULL;
 }
 
+/* What each usual step sends, least and most; of the whole of a device's memory, the most that was held. */
+typedef struct counts {
+  xcoder_device *device;
+  xcoder_traffic before;
+  uint64_t least_up, most_up, least_down, most_down;
+  size_t n_steps;
+} counts;
+static counts seen;
+static size_t peak;
+static bool told; /* whether devices know what they are going to hold */
+
+static void watch_step(void *context, const xcoder_progress *progress) {
+  xcoder_traffic now;
+  (void)context;
+  xcoder_device_traffic(seen.device, &now);
+  const uint64_t step = progress->done / options.batch_size - 1;
+  const uint64_t up = now.bytes_up - seen.before.bytes_up, down = now.bytes_down - seen.before.bytes_down;
+  seen.before = now;
+  if (step == 0 || step % options.log_every == 0 || (step & (step - 1)) == 0 || step == STEPS - 1) return;
+  if (seen.n_steps++ == 0) {
+    seen.least_up = seen.most_up = up;
+    seen.least_down = seen.most_down = down;
+  }
+  if (up < seen.least_up) seen.least_up = up;
+  if (up > seen.most_up) seen.most_up = up;
+  if (down < seen.least_down) seen.least_down = down;
+  if (down > seen.most_down) seen.most_down = down;
+}
+
 static xcoder_status train(const char *name, bool windows) {
   xcoder_device *device = NULL;
   xci_batches batches = world_batches(&synthetic, 5000);
   batches.read = read_rows;
   batches.locate = windows ? locate : NULL;
-  xcoder_monitor monitor = {.warn = count_remarks};
+  xcoder_monitor monitor = {.warn = count_remarks, .progress = watch_step};
   n_remarks = 0;
   OK(xcoder_device_open("opencl", &device, &error));
+  seen = (counts){.device = device};
+  xcoder_device_plan plan = {0};
+  OK(xcoder_train_device_plan(N, D, &options, &plan, &error));
+  if (told) OK(xcoder_device_fit(device, &plan, &error));
   xcoder_status status = xci_train(&batches, NULL, scales, &options, in_folder("%s", name), false, device, &monitor,
                                    NULL, &error);
+  peak = xci_cl_of(device)->peak;
   xcoder_device_close(device);
   return status;
 }
@@ -113,10 +148,85 @@ START_TEST(test_trainings) {
 }
 END_TEST
 
+/* ---- The plan ---- */
+
+static xcoder_status find_room(unsigned long long in_all, xcoder_device_room *room) {
+  xcoder_device *device = NULL;
+  xcoder_device_plan plan = {0};
+  set_limits(0, in_all);
+  OK(xcoder_device_open("opencl", &device, &error));
+  OK(xcoder_train_device_plan(N, D, &options, &plan, &error));
+  xcoder_status status = xcoder_device_find_room(device, &plan, room, &error);
+  xcoder_device_close(device);
+  return status;
+}
+
+static void choose_kind(int kind) {
+  options.activation = kind == 0 ? XCODER_RELU : XCODER_BATCH_TOPK;
+  options.k = kind == 0 ? 0 : kind == 1 ? 12 : 60; /* 60 of 200: gradients by dense products */
+  options.auxiliary_coefficient = kind == 2 ? 0 : 1.0 / 32;
+  options.dead_tokens = 40;
+  options.n_auxiliary = kind == 0 ? 0 : 20;
+}
+
+/* What is needed is known to the byte: with exactly that a training has all on the device, with a byte less it works in
+ * panels, and at no limit does one begin that cannot end. 4 bytes are those that a gate takes in passing. */
+START_TEST(test_border) {
+  enum { PASSING = 4, STRIDE = 13007 };
+  xcoder_device_room room;
+  choose_kind(_i);
+  OK(find_room(0, &room));
+  const unsigned long long exact = room.coder_bytes + PASSING, least = room.batch_bytes;
+  ck_assert_uint_eq(room.n_host_panels, 0);
+  set_limits(0, exact);
+  OK(train("exact", _i == 1)); /* no room for a window: batches go up one by one */
+  ck_assert_int_eq(n_remarks, 0);
+  ck_assert_uint_le(peak, exact);
+  ck_assert_uint_ge(peak, room.coder_bytes);
+  set_limits(0, exact - 1);
+  OK(train("below", false));
+  ck_assert_int_eq(n_remarks, 1);
+  check_near("below", "exact");
+  size_t n_refused = 0;
+  for (unsigned long long all = exact; all > least - STRIDE; all -= STRIDE) {
+    xcoder_status planned = find_room(all, &room), status = train("some", true);
+    ck_assert_msg(status == planned, "%llu bytes: %s", all, error.message);
+    ck_assert_msg(status == XCODER_OK || strstr(error.message, "a crosscoder of 200 features needs") != NULL, "%s",
+                  error.message);
+    ck_assert(status || n_remarks == (room.n_host_panels > 0));
+    ck_assert_uint_le(peak, all);
+    n_refused += status != XCODER_OK;
+  }
+  ck_assert_uint_ge(n_refused, 1);
+}
+END_TEST
+
+/* The bytes that cross the bus in a step are those that are foretold, and what a step sends without panels: the batch,
+ * and the losses. */
+START_TEST(test_foretold) {
+  xcoder_device_room room;
+  choose_kind(0);
+  OK(find_room(0, &room));
+  set_limits(0, room.coder_bytes + 4);
+  told = true;
+  OK(train("whole", false));
+  const uint64_t up = seen.least_up, down = seen.least_down;
+  ck_assert_uint_eq(up, BATCH * N * D * sizeof(float));
+  for (unsigned long long all = room.batch_bytes + 40000; all < room.coder_bytes; all += 30000) {
+    OK(find_room(all, &room));
+    OK(train("panels", false));
+    ck_assert_uint_gt(room.n_host_panels, 1);
+    ck_assert_uint_gt(seen.n_steps, STEPS / 2);
+    ck_assert_uint_eq(seen.least_up, up + room.step_up);
+    ck_assert_uint_eq(seen.least_down, down + room.step_down);
+  }
+}
+END_TEST
+
 /* Features of a sample are sums over the same terms in the same order, whatever the panels are. 1000 features of width
- * 600 have 4.8 MB of weights, blocks of 1024 samples take 11.1 MB beside them. */
+ * 600 have 4.8 MB of weights, blocks of 1024 samples take 10.2 MB beside them. */
 START_TEST(test_features) {
-  enum { WIDE = 200, MANY = 1000, ALL = 15400000 };
+  enum { WIDE = 200, MANY = 1000, ALL = 14000000 };
   static float samples[SAMPLES * N * WIDE], features[2][SAMPLES * MANY], back[2][SAMPLES * N * WIDE];
   xcoder *coder = NULL;
   xcoder_device *device = NULL;
@@ -157,6 +267,7 @@ START_TEST(test_refusals) {
 END_TEST
 
 static void set_up(void) {
+  told = false;
   set_limits(0, 0);
   set_up_device(&synthetic, &options, STEPS);
   options.batch_size = BATCH;
@@ -179,6 +290,8 @@ int main(void) {
   tcase_add_checked_fixture(tests, set_up, tear_down);
   tcase_set_timeout(tests, 300);
   tcase_add_loop_test(tests, test_trainings, 0, XCODER_JUMP_RELU + 1);
+  tcase_add_loop_test(tests, test_border, 0, 3);
+  tcase_add_test(tests, test_foretold);
   tcase_add_test(tests, test_features);
   tcase_add_test(tests, test_refusals);
   suite_add_tcase(suite, tests);

@@ -17,6 +17,12 @@ enum { XCI_CL_SPARSITY = XCODER_MAX_CHECKPOINTS, XCI_CL_TENSOR_SQUARES = XCI_CL_
        XCI_CL_LEAST, XCI_CL_COUNT, XCI_CL_RESULTS };
 
 enum { XCI_CL_SLOTS = 4, XCI_CL_PIECES = 64 }; /* value, moments, gradient; most pieces of a window */
+/* More codes than one in so many are treated as a dense matrix; lists have room for a quarter more than the last ones,
+ * and some. */
+enum { XCI_CL_DENSE_SHARE = 8, XCI_CL_EXTRA_CODES = 256 };
+static inline size_t xci_cl_expected_codes(size_t n) { return n + n / 4 + XCI_CL_EXTRA_CODES; }
+/* What the auxiliary term works in: coder_auxiliary.c. */
+enum { XCI_CL_AUXILIARY_ARRAYS = 9 };
 
 /* Small arrays of the host on their way up: their copies must stay until something waits. */
 typedef enum xci_cl_parcel { XCI_CL_ROWS, XCI_CL_THRESHOLDS, XCI_CL_DEAD, XCI_CL_PARCELS } xci_cl_parcel;
@@ -58,6 +64,8 @@ struct xci_coder {
   cl_mem threshold_gradient;        /* [n_latents], of logarithms */
   cl_mem parts, results;            /* of reductions */
   size_t parts_bytes;
+  cl_mem auxiliary[XCI_CL_AUXILIARY_ARRAYS];
+  size_t auxiliary_bytes[XCI_CL_AUXILIARY_ARRAYS];
   double gradient_norm;
   size_t expected;                  /* codes that the next batch is taken to have: see coder_train.c */
 
@@ -77,10 +85,38 @@ struct xci_coder {
 
 size_t xci_cl_chunks(const xci_coder *coder);
 
+/* ---- coder_state.c ---- */
+
+/* An array of a crosscoder: everything but weights is one. */
+typedef struct xci_cl_array {
+  cl_mem *memory;
+  size_t count;     /* values of 4 bytes */
+  size_t *capacity; /* takes the bytes of what grows elsewhere, or NULL */
+} xci_cl_array;
+enum { XCI_CL_ARRAYS = 64 };
+size_t xci_cl_list_arrays(xci_coder *coder, xci_cl_array arrays[XCI_CL_ARRAYS]);
+xcoder_status xci_cl_check_shape(const xci_coder_shape *shape, xcoder_error *err);
+
+/* ---- coder_plan.c ---- */
+
+/* The shape and what follows from it. */
+void xci_cl_coder_set_shape(xci_coder *coder, const xci_coder_shape *shape);
+/* Most codes of a list that gradients are gathered from, and whether they may be taken of more. */
+size_t xci_cl_most_listed(const xci_coder *coder);
+bool xci_cl_may_be_dense(const xci_coder *coder);
+
+/* Panels of `each` latents, of which n_resident stay on the device. */
+typedef struct xci_cl_layout {
+  size_t each, n_panels, n_resident;
+} xci_cl_layout;
+/* From `left` bytes beside `arrays`, the largest of which has `largest` bytes. */
+xcoder_status xci_cl_coder_layout(xcoder_device *device, const xci_coder *coder, uint64_t arrays, uint64_t left,
+                                  size_t largest, xci_cl_layout *layout, xcoder_error *err);
+
 /* ---- coder_panels.c ---- */
 
-/* Decides on panels from what the device has free and gives at once, and takes the memory for them, zeroed. */
-xcoder_status xci_cl_panels_create(xcoder_device *device, xci_coder *coder, xcoder_error *err);
+/* Takes the memory for weights, zeroed, beside `arrays` bytes that are taken. */
+xcoder_status xci_cl_panels_create(xcoder_device *device, xci_coder *coder, uint64_t arrays, xcoder_error *err);
 void xci_cl_panels_free(xcoder_device *device, xci_coder *coder);
 /* A tensor of a panel on the device, until another panel's is asked for; fetch: with its values. */
 xcoder_status xci_cl_panel_in(xcoder_device *device, xci_coder *coder, const xci_cl_panel *panel,
@@ -138,6 +174,13 @@ xcoder_status xci_cl_sum_pairs(xcoder_device *device, xci_coder *coder, cl_mem x
 /* parts[c, b] = sum of squares of rows, [n_samples, columns]. */
 xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *coder, cl_mem rows, xcoder_error *err);
 
+/* Values of the arrays that the auxiliary term works in, for n_dead latents, chunks of `each` of them and a batch. */
+void xci_cl_auxiliary_counts(const xci_coder *coder, size_t n_dead, size_t each, size_t batch,
+                             size_t counts[XCI_CL_AUXILIARY_ARRAYS]);
+/* Dead latents of a chunk for which there is room in any case. */
+size_t xci_cl_auxiliary_least(const xci_coder *coder);
+/* Room for larger chunks, if there is. */
+xcoder_status xci_cl_widen_auxiliary(xcoder_device *device, xci_coder *coder, xcoder_error *err);
 /* Adds the auxiliary term to the gradients; its sums are in the results. */
 xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *coder, const xci_objective *objective,
                                    xcoder_error *err);

@@ -5,12 +5,13 @@
 
 #include "base/size.h"
 
-enum { CHOSEN, WEIGHTS, GRADIENT, B_ENC, F, R, MEAN, ONES, ZEROS, N_ARRAYS };
-/* Weights that are copied together, at most, and what of the free memory may be taken for them and their gradient. */
-enum { SOME = 1 << 24, FREE_SHARE = 4 };
+enum { CHOSEN, WEIGHTS, GRADIENT, B_ENC, F, R, MEAN, ONES, ZEROS, N_ARRAYS = XCI_CL_AUXILIARY_ARRAYS };
+/* Weights that are copied together, at most, and what of the free memory may be taken for them and their gradient;
+ * latents that are copied together where there is less. */
+enum { SOME = 1 << 24, FREE_SHARE = 4, FEW = 64 };
 
 typedef struct auxiliary {
-  cl_mem array[N_ARRAYS];
+  cl_mem *array; /* the crosscoder's */
   const uint32_t *dead;
   size_t n, columns, each; /* dead latents, columns, most latents of a chunk */
 } auxiliary;
@@ -65,13 +66,35 @@ static xcoder_status add_weights(xcoder_device *device, xci_coder *c, const auxi
   return status ? status : xci_cl_panel_out(device, c, k->panel, tensor, XCI_GRADIENT, err);
 }
 
+void xci_cl_auxiliary_counts(const xci_coder *c, size_t n, size_t each, size_t batch, size_t counts[N_ARRAYS]) {
+  const size_t weights = each * c->columns;
+  const size_t all[N_ARRAYS] = {n, weights, weights, n, batch * n, batch * c->columns, c->columns, n, n};
+  for (size_t i = 0; i < N_ARRAYS; i++) counts[i] = all[i];
+}
+
+size_t xci_cl_auxiliary_least(const xci_coder *c) { return xci_min_size(c->shape.n_latents, FEW); }
+
+xcoder_status xci_cl_widen_auxiliary(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  const xci_cl *cl = xci_cl_of(device);
+  size_t most = xci_min_size(SOME, (cl->memory - cl->used) / FREE_SHARE / 2 / sizeof(float)); /* values of a chunk */
+  if (xci_cl_wished_panel() > 0) most = xci_cl_wished_panel();
+  most = xci_min_size(xci_min_size(most, cl->max_buffer / sizeof(float)), c->n_values[XCI_W_ENC]);
+  xcoder_status status = XCODER_OK;
+  for (int i = WEIGHTS; i <= GRADIENT && !status; i++)
+    if (most * sizeof(float) > c->auxiliary_bytes[i]) {
+      c->auxiliary_bytes[i] = 0; /* exactly as much: it does not grow again */
+      status = xci_cl_reserve(device, &c->auxiliary[i], &c->auxiliary_bytes[i], most, sizeof(float), err);
+    }
+  return status;
+}
+
 static xcoder_status prepare(xcoder_device *device, xci_coder *c, auxiliary *a, xcoder_error *err) {
-  size_t batch = c->n_samples, n = a->n, weights = a->each * c->columns;
-  const size_t counts[N_ARRAYS] = {n, weights, weights, n, batch * n, batch * c->columns, c->columns, n, n};
+  size_t batch = c->n_samples, n = a->n, counts[N_ARRAYS];
   const chunk all = {NULL, 0, n};
   xcoder_status status = XCODER_OK;
-  for (int i = 0; i < N_ARRAYS && !status; i++)
-    status = xci_cl_alloc(device, counts[i], sizeof(float), &a->array[i], err);
+  xci_cl_auxiliary_counts(c, n, a->each, batch, counts);
+  for (int i = 0; i < N_ARRAYS && !status; i++) /* more than there is only where the shape did not announce the term */
+    status = xci_cl_reserve(device, &c->auxiliary[i], &c->auxiliary_bytes[i], counts[i], sizeof(float), err);
   /* The codes' own gradients are not needed any more. */
   if (!status) status = xci_cl_reserve(device, &c->df, &c->df_bytes, batch * n, sizeof(float), err);
   if (!status)
@@ -188,14 +211,10 @@ static xcoder_status add_term(xcoder_device *device, xci_coder *c, const xci_obj
 }
 
 xcoder_status xci_cl_add_auxiliary(xcoder_device *device, xci_coder *c, const xci_objective *o, xcoder_error *err) {
-  const xci_cl *cl = xci_cl_of(device);
-  size_t most = xci_min_size(SOME, (cl->memory - cl->used) / FREE_SHARE / 2 / sizeof(float)); /* values of a chunk */
   if (o->n_dead == 0) return XCODER_OK;
-  if (xci_cl_wished_panel() > 0) most = xci_cl_wished_panel();
-  most = xci_min_size(most, cl->max_buffer / sizeof(float));
-  auxiliary a = {.dead = o->dead, .n = o->n_dead, .columns = c->columns,
+  xcoder_status status = c->shape.auxiliary ? XCODER_OK : xci_cl_widen_auxiliary(device, c, err);
+  const size_t most = c->auxiliary_bytes[GRADIENT] / sizeof(float); /* values of a chunk */
+  auxiliary a = {.array = c->auxiliary, .dead = o->dead, .n = o->n_dead, .columns = c->columns,
                  .each = xci_min_size(o->n_dead, xci_max_size(1, most / c->columns))};
-  xcoder_status status = add_term(device, c, o, &a, err);
-  for (int i = 0; i < N_ARRAYS; i++) xci_cl_free(device, &a.array[i]);
-  return status;
+  return status ? status : add_term(device, c, o, &a, err);
 }

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include <math.h>
 #include <string.h>
 
 static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
@@ -148,12 +149,56 @@ xcoder_status xci_cl_list_rows(xcoder_device *device, xci_coder *c, size_t n_cod
   return status;
 }
 
+/* More codes than lists have room for move as a matrix, some rows at a time, between f and lists of the host. */
+enum { MOVED = 1 << 22 };
+
+static xcoder_status read_dense(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  const size_t latents = c->shape.n_latents, each = xci_min_size(c->n_samples, xci_max_size(1, MOVED / latents));
+  float *f = NULL;
+  size_t n = 0;
+  xcoder_status status = XCI_ALLOC(&f, each * latents, err);
+  for (size_t first = 0; first < c->n_samples && !status; first += each) {
+    const size_t rows = xci_min_size(each, c->n_samples - first);
+    status = xci_cl_read(device, c->f, first * latents * sizeof *f, f, rows * latents * sizeof *f, err);
+    for (size_t p = 0; p < rows * latents && !status; p++) {
+      if (p % latents == 0) c->host_start[first + p / latents] = n;
+      if (!(f[p] != 0) && !signbit(f[p])) continue; /* as IS_CODE in cl/codes.cl: -0 is a code that is shut */
+      c->host_index[n] = (uint32_t)(p % latents);
+      c->host_value[n++] = f[p] == 0 ? 0 : f[p];
+    }
+  }
+  c->host_start[c->n_samples] = n;
+  xci_free(f);
+  return status;
+}
+
+static xcoder_status write_dense(xcoder_device *device, xci_coder *c, const xci_codes *codes, xcoder_error *err) {
+  const size_t latents = c->shape.n_latents, each = xci_min_size(c->n_samples, xci_max_size(1, MOVED / latents));
+  float *f = NULL;
+  xcoder_status status = XCI_ALLOC(&f, each * latents, err);
+  for (size_t first = 0; first < c->n_samples && !status; first += each) {
+    const size_t rows = xci_min_size(each, c->n_samples - first);
+    memset(f, 0, rows * latents * sizeof *f);
+    for (size_t b = 0; b < rows; b++)
+      for (size_t p = codes->start[first + b]; p < codes->start[first + b + 1]; p++)
+        f[b * latents + codes->index[p]] = codes->value[p] == 0 ? 0 : codes->value[p]; /* without a sign */
+    status = xci_cl_write(device, c->f, first * latents * sizeof *f, f, rows * latents * sizeof *f, err);
+  }
+  xci_free(f);
+  return status;
+}
+
 xcoder_status xci_cl_coder_codes(xcoder_device *device, xci_coder *c, xci_codes *codes, xcoder_error *err) {
   size_t n_codes;
   *codes = (xci_codes){0};
   xcoder_status status = xci_cl_count_codes(device, c, &n_codes, err);
   if (!status) status = xci_grow((void **)&c->host_index, &c->index_capacity, n_codes, sizeof *c->host_index, err);
   if (!status) status = xci_grow((void **)&c->host_value, &c->value_capacity, n_codes, sizeof *c->host_value, err);
+  if (!status && xci_cl_is_dense(c, n_codes)) {
+    status = read_dense(device, c, err);
+    if (!status) *codes = (xci_codes){c->n_samples, c->host_start, c->host_index, c->host_value};
+    return status;
+  }
   if (!status) status = xci_cl_list_rows(device, c, n_codes, err);
   c->host_start32[0] = 0;
   if (!status && c->n_samples > 0)
@@ -187,6 +232,11 @@ xcoder_status xci_cl_coder_set_codes(xcoder_device *device, xci_coder *c, const 
   if (codes->n_samples != c->n_samples) c->has_x = false;
   c->n_samples = codes->n_samples;
   c->has_codes = c->has_gradient = c->has_near = c->is_ranked = false;
+  if (xci_cl_is_dense(c, n_codes)) {
+    status = write_dense(device, c, codes, err);
+    c->has_codes = !status;
+    return status;
+  }
   for (size_t b = 0; b < codes->n_samples; b++) c->host_start32[b] = (uint32_t)(codes->start[b] - first);
   c->host_start32[codes->n_samples] = (uint32_t)n_codes;
   status = xci_cl_reserve(device, &c->index, &c->index_bytes, n_codes, sizeof(cl_uint), err);

@@ -11,7 +11,7 @@ enum { STAGED = 1 << 22, BLOCK = 32 }; /* values of a piece on its way; a square
 
 size_t xci_cl_chunks(const xci_coder *coder) { return xci_ceil_div(coder->n_samples, XCI_CL_CHUNK); }
 
-static xcoder_status check_shape(const xci_coder_shape *s, xcoder_error *err) {
+xcoder_status xci_cl_check_shape(const xci_coder_shape *s, xcoder_error *err) {
   size_t columns, n;
   if (s->n_checkpoints < 1 || s->n_checkpoints > XCODER_MAX_CHECKPOINTS)
     return xci_fail(err, XCODER_USAGE, "crosscoder: %zu checkpoints, expected 1 to %d", s->n_checkpoints,
@@ -29,35 +29,67 @@ static xcoder_status check_shape(const xci_coder_shape *s, xcoder_error *err) {
   return XCODER_OK;
 }
 
-static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error *err) {
-  size_t n = c->shape.n_checkpoints, latents = c->shape.n_latents, batch = c->shape.max_batch;
-  size_t chunks = xci_ceil_div(batch, XCI_CL_CHUNK);
-  size_t n_results = 2 * XCI_CL_RESULTS + latents + xci_ceil_div(latents, 32);
-  bool training = c->shape.training;
-  const struct {
-    cl_mem *memory;
-    size_t count;
-    bool wanted;
-  } arrays[] = {
-    {&c->norms, latents * n, true}, {&c->x, batch * c->columns, true}, {&c->f, batch * latents, true},
-    {&c->row_counts, batch, true}, {&c->row_start, batch + 1, true}, {&c->state, 4 * batch, true},
-    {&c->histogram, XCI_CL_GROUP, true}, {&c->score, latents, true}, {&c->threshold, latents, true},
-    {&c->margin, latents, true}, {&c->residual, batch * c->columns, true},
-    {&c->column_counts, chunks * latents, training}, {&c->column_totals, latents, training},
-    {&c->column_start, latents + 1, training}, {&c->sums, latents, training}, {&c->sparsity, latents, training},
-    {&c->push, latents, training}, {&c->decay, latents * n, training}, {&c->positive, latents, training},
-    {&c->positive_start, latents + 1, training}, {&c->threshold_gradient, latents, training},
-    {&c->results, n_results, training},
+/* Floats: see coder.h. */
+static size_t count_results(const xci_coder *c) {
+  return 2 * XCI_CL_RESULTS + c->shape.n_latents + xci_ceil_div(c->shape.n_latents, 32);
+}
+
+/* All that is ever taken but weights, windows and 4 bytes in passing, each at its largest. */
+size_t xci_cl_list_arrays(xci_coder *c, xci_cl_array arrays[XCI_CL_ARRAYS]) {
+  const size_t n = c->shape.n_checkpoints, latents = c->shape.n_latents, batch = c->shape.max_batch;
+  const size_t chunks = xci_ceil_div(batch, XCI_CL_CHUNK), all = batch * latents, listed = xci_cl_most_listed(c);
+  const size_t squares = xci_ceil_div(c->columns * latents, XCI_CL_SQUARES) + latents; /* a part for each panel more */
+  const size_t parts = xci_max_size(xci_max_size(chunks * xci_max_size(c->columns, 2 * latents), batch * n), squares);
+  const bool training = c->shape.training, auxiliary = training && c->shape.auxiliary;
+  const size_t list = xci_max_size(all / XCI_CL_DENSE_SHARE, 1);
+  const size_t df = auxiliary || xci_cl_may_be_dense(c) ? all : listed;
+  const xci_cl_array any[] = {
+    {&c->norms, latents * n, NULL}, {&c->x, batch * c->columns, NULL}, {&c->f, all, NULL},
+    {&c->row_counts, batch, NULL}, {&c->row_start, batch + 1, NULL}, {&c->state, 4 * batch, NULL},
+    {&c->histogram, XCI_CL_GROUP, NULL}, {&c->score, latents, NULL}, {&c->threshold, latents, NULL},
+    {&c->margin, latents, NULL}, {&c->residual, batch * c->columns, NULL}, {&c->index, list, &c->index_bytes},
+    {&c->value, list, &c->value_bytes},
   };
-  xcoder_status status = xci_cl_panels_create(device, c, err);
+  const xci_cl_array more[] = {
+    {&c->column_counts, chunks * latents, NULL}, {&c->column_totals, latents, NULL},
+    {&c->column_start, latents + 1, NULL}, {&c->sums, latents, NULL}, {&c->sparsity, latents, NULL},
+    {&c->push, latents, NULL}, {&c->decay, latents * n, NULL}, {&c->positive, latents, NULL},
+    {&c->positive_start, latents + 1, NULL}, {&c->threshold_gradient, latents, NULL},
+    {&c->results, count_results(c), NULL}, {&c->latent, listed, &c->latent_bytes}, {&c->df, df, &c->df_bytes}, {&c->parts, parts, &c->parts_bytes},
+    {&c->rows, batch, NULL}, {&c->scales, n, NULL}, {&c->marks, latents, NULL},
+  };
+  size_t count = 0, counts[XCI_CL_AUXILIARY_ARRAYS];
+  for (size_t i = 0; i < sizeof any / sizeof *any; i++) arrays[count++] = any[i];
+  for (size_t i = 0; training && i < sizeof more / sizeof *more; i++) arrays[count++] = more[i];
   for (int t = XCI_B_ENC; t <= XCI_B_DEC; t += XCI_B_DEC - XCI_B_ENC)
-    for (int s = 0; s < (training ? XCI_CL_SLOTS : 1) && !status; s++) {
-      status = xci_cl_alloc(device, c->n_values[t], sizeof(float), &c->tensor[t][s], err);
-      if (!status) status = xci_cl_zero(device, c->tensor[t][s], 0, c->n_values[t] * sizeof(float), err);
-    }
-  for (size_t i = 0; i < sizeof arrays / sizeof *arrays && !status; i++)
-    if (arrays[i].wanted) status = xci_cl_alloc(device, arrays[i].count, sizeof(float), arrays[i].memory, err);
-  if (!status && training) status = XCI_ALLOC(&c->host_results, n_results, err);
+    for (int s = 0; s < (training ? XCI_CL_SLOTS : 1); s++)
+      arrays[count++] = (xci_cl_array){&c->tensor[t][s], c->n_values[t], NULL};
+  if (auxiliary) xci_cl_auxiliary_counts(c, latents, xci_cl_auxiliary_least(c), batch, counts);
+  for (size_t i = 0; auxiliary && i < XCI_CL_AUXILIARY_ARRAYS; i++)
+    arrays[count++] = (xci_cl_array){&c->auxiliary[i], counts[i], &c->auxiliary_bytes[i]};
+  return count;
+}
+
+static xcoder_status allocate(xcoder_device *device, xci_coder *c, xcoder_error *err) {
+  xci_cl_array arrays[XCI_CL_ARRAYS];
+  const size_t n = xci_cl_list_arrays(c, arrays), batch = c->shape.max_batch;
+  const bool training = c->shape.training;
+  uint64_t sum = 0;
+  xcoder_device_room room;
+  xcoder_status status = xci_cl_coder_plan(device, &c->shape, &room, err); /* says what is missing, with numbers */
+  for (size_t i = 0; i < n && !status; i++) {
+    const size_t bytes = xci_max_size(arrays[i].count, 1) * sizeof(float);
+    status = xci_cl_alloc(device, bytes, 1, arrays[i].memory, err);
+    if (arrays[i].capacity != NULL) *arrays[i].capacity = status ? 0 : bytes;
+    sum += bytes;
+  }
+  for (int t = XCI_B_ENC; t <= XCI_B_DEC; t += XCI_B_DEC - XCI_B_ENC)
+    for (int s = 0; s < (training ? XCI_CL_SLOTS : 1) && !status; s++)
+      status = xci_cl_zero(device, c->tensor[t][s], 0, c->n_values[t] * sizeof(float), err);
+  if (!status && training) status = xci_cl_zero(device, c->marks, 0, c->shape.n_latents * sizeof(cl_uint), err);
+  if (!status) status = xci_cl_panels_create(device, c, sum, err);
+  if (!status && training && c->shape.auxiliary) status = xci_cl_widen_auxiliary(device, c, err);
+  if (!status && training) status = XCI_ALLOC(&c->host_results, count_results(c), err);
   if (!status) status = XCI_ALLOC(&c->host_start, batch + 1, err);
   if (!status) status = XCI_ALLOC(&c->host_start32, batch + 1, err);
   return status;
@@ -67,16 +99,13 @@ xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *
                                   xcoder_error *err) {
   xci_coder *coder = NULL;
   *out = NULL;
-  xcoder_status status = check_shape(shape, err);
+  xcoder_status status = xci_cl_check_shape(shape, err);
   if (!status) status = XCI_ALLOC(&coder, 1, err);
   if (status) return status;
-  coder->shape = *shape;
-  coder->columns = shape->n_checkpoints * shape->d_model;
-  coder->expected = SIZE_MAX;
-  const size_t n_weights = coder->columns * shape->n_latents;
-  const size_t n_values[XCI_N_TENSORS] = {n_weights, shape->n_latents, n_weights, coder->columns};
-  memcpy(coder->n_values, n_values, sizeof n_values);
+  xci_cl_coder_set_shape(coder, shape);
+  coder->expected = xci_cl_may_be_dense(coder) ? SIZE_MAX : xci_cl_most_listed(coder);
   status = allocate(device, coder, err);
+  xci_cl_of(device)->has_coder = true;
   if (status) xci_cl_coder_free(device, coder);
   else *out = coder;
   return status;
@@ -98,6 +127,7 @@ void xci_cl_coder_free(xcoder_device *device, xci_coder *c) {
   for (int i = 0; i < XCI_CL_PARCELS; i++) xci_free(c->parcel[i]);
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) xci_cl_free(device, arrays[i]);
   for (size_t i = 0; i < XCI_CL_PIECES; i++) xci_cl_free(device, &c->window[i]);
+  for (size_t i = 0; i < XCI_CL_AUXILIARY_ARRAYS; i++) xci_cl_free(device, &c->auxiliary[i]);
   void *host[] = {c->host_start, c->host_start32, c->host_index, c->host_value, c->host_results};
   for (size_t i = 0; i < sizeof host / sizeof *host; i++) xci_free(host[i]);
   xci_free(c);

@@ -8,15 +8,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { DENSE_SHARE = 8, EXTRA_CODES = 256 };
-
 static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
 static size_t teams_of(size_t n) { return xci_ceil_div(n, XCI_CL_TEAMS); }
 static unsigned latents_of(const xci_coder *c) { return (unsigned)c->shape.n_latents; }
 static unsigned columns_of(const xci_coder *c) { return (unsigned)c->columns; }
 
 bool xci_cl_is_dense(const xci_coder *c, size_t n_codes) {
-  return n_codes > c->n_samples * c->shape.n_latents / DENSE_SHARE;
+  return n_codes > c->n_samples * c->shape.n_latents / XCI_CL_DENSE_SHARE;
 }
 
 static xcoder_status decode_dense(xcoder_device *device, xci_coder *c, bool subtract, cl_mem out, xcoder_error *err) {
@@ -400,7 +398,8 @@ xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const x
   if (objective->threshold_gradient && !c->has_near)
     return xci_fail(err, XCODER_USAGE, "crosscoder: gradients of thresholds need a batch of the gate that trains them");
   c->has_gradient = false;
-  size_t n_codes = 0, limit = c->n_samples * c->shape.n_latents / DENSE_SHARE, most = xci_min_size(c->expected, limit);
+  size_t n_codes = 0, limit = c->n_samples * c->shape.n_latents / XCI_CL_DENSE_SHARE;
+  size_t most = xci_min_size(c->expected, limit);
   bool dense = xci_cl_is_dense(c, c->expected), fits = false;
   xcoder_status status = xci_cl_fill_norms(device, c, err);
   while (!status && !fits) {
@@ -410,7 +409,7 @@ xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const x
     most = xci_min_size(n_codes, limit);
   }
   if (status) return status;
-  c->expected = n_codes + n_codes / 4 + EXTRA_CODES;
+  c->expected = xci_cl_expected_codes(n_codes);
   if (!dense) c->expected = xci_min_size(c->expected, limit);
   c->gradient_norm = losses->gradient_norm;
   c->has_gradient = true;

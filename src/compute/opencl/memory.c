@@ -7,9 +7,10 @@
 #include "base/size.h"
 #include <string.h>
 
-static const size_t MIB = (size_t)1 << 20;
+static const double MIB = 1 << 20;
 
-xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, xcoder_error *err) {
+xcoder_status xci_cl_try_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, bool *refused,
+                               xcoder_error *err) {
   xci_cl *cl = xci_cl_of(device);
   size_t total;
   cl_int code;
@@ -19,20 +20,31 @@ xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl
   if (!xci_mul_size(count, bytes, &total)) total = SIZE_MAX;
   if (total < 4) total = 4; /* OpenCL knows no empty buffers */
   if (total > cl->max_buffer)
-    return xci_fail(err, XCODER_DEVICE, "device %s: an array of %zu MiB, it gives at most %zu MiB at once "
-                    "(CL_DEVICE_MAX_MEM_ALLOC_SIZE; use smaller batches, fewer features, or --device=cpu)", cl->name,
-                    total / MIB, cl->max_buffer / MIB);
+    return xci_fail(err, XCODER_DEVICE, "device %s: an array of %.1f MiB, it gives at most %.1f MiB at "
+                    "once (CL_DEVICE_MAX_MEM_ALLOC_SIZE; use smaller batches, fewer features, or --device=cpu)",
+                    cl->name, (double)total / MIB, (double)cl->max_buffer / MIB);
   if (total > cl->memory - cl->used)
-    return xci_fail(err, XCODER_DEVICE, "device %s: %zu MiB more than the %zu MiB in use do not fit its %zu MiB",
-                    cl->name, total / MIB, cl->used / MIB, cl->memory / MIB);
+    return xci_fail(err, XCODER_DEVICE, "device %s: %.1f MiB more than the %.1f MiB in use do not fit its %.1f MiB "
+                    "(use smaller batches, --batch-tokens, or --device=cpu)", cl->name, (double)total / MIB,
+                    (double)cl->used / MIB, (double)cl->memory / MIB);
   *out = clCreateBuffer(cl->context, CL_MEM_READ_WRITE, total, NULL, &code);
   if (code != CL_SUCCESS || *out == NULL) {
     *out = NULL;
-    return xci_cl_fail(device, code, "an allocation", err);
+    *refused = code == CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    status = xci_cl_fail(device, code, "an allocation", err);
+    if (*refused) cl->failed = false;
+    return status;
   }
   cl->used += total;
   cl->peak = xci_max_size(cl->peak, cl->used);
   return XCODER_OK;
+}
+
+xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, xcoder_error *err) {
+  bool refused = false;
+  xcoder_status status = xci_cl_try_alloc(device, count, bytes, out, &refused, err);
+  if (refused) xci_cl_of(device)->failed = true;
+  return status;
 }
 
 void xci_cl_free(xcoder_device *device, cl_mem *memory) {

@@ -32,6 +32,8 @@ typedef struct xci_cl {
   bool failed;               /* after any error nothing more is tried: the context may be poisoned */
   size_t max_buffer, memory; /* bytes: of one allocation, of the device */
   size_t used, peak;         /* bytes held, most ever held */
+  size_t n_weights;          /* of models; with the last of them goes what they work in */
+  bool has_coder;            /* a crosscoder has been made: nothing more is promised to the plan's */
   double last_call;          /* when the driver last returned from a command, and whether it had waited */
   bool last_waited;
   cl_mem scratch[4];         /* grow-only work space, by xci_cl_scratch_use */
@@ -89,6 +91,9 @@ void xci_cl_profile(xcoder_device *device, FILE *out);
 /* ---- memory.c ---- */
 
 xcoder_status xci_cl_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, xcoder_error *err);
+/* The same, but a driver that refuses (*refused) has not failed, and less may be asked for. */
+xcoder_status xci_cl_try_alloc(xcoder_device *device, size_t count, size_t bytes, cl_mem *out, bool *refused,
+                               xcoder_error *err);
 void xci_cl_free(xcoder_device *device, cl_mem *memory); /* NULL allowed; becomes NULL */
 xcoder_status xci_cl_write(xcoder_device *device, cl_mem to, size_t offset, const void *from, size_t n_bytes,
                            xcoder_error *err);
@@ -144,9 +149,19 @@ bool xci_cl_has_gpu(char which[24]);
 /* XCODER_OPENCL_PANEL, for tests: values of a panel of weights, which then stay on the host; 0: not set. */
 size_t xci_cl_wished_panel(void);
 
+/* ---- work.c ---- */
+
+/* Bytes that models work in at present. */
+size_t xci_cl_work_bytes(const xcoder_device *device);
+
+/* ---- coder_plan.c ---- */
+
+/* Bytes of the memory that weights of models leave: an eighth, or what the plan needs besides. */
+size_t xci_cl_weights_leave(xcoder_device *device);
+
 /* ---- Entries: coder_*.c ---- */
 
-xcoder_status xci_cl_coder_fits(xcoder_device *device, const xci_coder_shape *shape, uint64_t other,
+xcoder_status xci_cl_coder_plan(xcoder_device *device, const xci_coder_shape *shape, xcoder_device_room *room,
                                 xcoder_error *err);
 xcoder_status xci_cl_coder_create(xcoder_device *device, const xci_coder_shape *shape, xci_coder **coder,
                                   xcoder_error *err);

@@ -8,8 +8,7 @@
 #include "compute/dtype.h"
 #include <stdlib.h>
 
-/* Values that go up at once where they have to be converted here, and the share of the memory that weights leave. */
-enum { STAGED = 1 << 22, ROOM = 8 };
+enum { STAGED = 1 << 22 }; /* values that go up at once where they have to be converted here */
 static const size_t PANEL = (size_t)1 << 24; /* values: 64 MiB as float32 */
 
 static xci_cl_weight *of(const xci_weight *weight) { return weight->handle; }
@@ -52,7 +51,7 @@ size_t xci_cl_panel(void) {
 static bool fits(xcoder_device *device, size_t bytes) {
   const xci_cl *cl = xci_cl_of(device);
   if (xci_cl_wished_panel() > 0) return false;
-  size_t room = cl->memory - cl->memory / ROOM;
+  size_t room = cl->memory - xci_cl_weights_leave(device);
   return bytes <= cl->max_buffer && cl->used <= room && bytes <= room - cl->used;
 }
 
@@ -81,6 +80,7 @@ xcoder_status xci_cl_weight_create(xcoder_device *device, const void *source, xc
     xci_free(w);
     return status;
   }
+  xci_cl_of(device)->n_weights++;
   *w = *host;
   *v = (xci_cl_weight){.host = host, .type = XCI_CL_F32};
   w->handle = v;
@@ -99,6 +99,7 @@ void xci_cl_weight_free(xcoder_device *device, xci_weight *weight) {
   processor->ops->weight_free(processor, of(weight)->host);
   xci_free(of(weight));
   xci_free(weight);
+  if (--xci_cl_of(device)->n_weights == 0) xci_cl_transformer_close(device);
 }
 
 cl_mem xci_cl_vector(const xci_weight *weight) { return weight != NULL ? of(weight)->memory : NULL; }

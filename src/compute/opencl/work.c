@@ -43,6 +43,13 @@ xcoder_status xci_cl_work(xcoder_device *device, xci_cl_use use, size_t rows, si
   return status;
 }
 
+size_t xci_cl_work_bytes(const xcoder_device *device) {
+  const struct xci_cl_transformer *t = xci_cl_of(device)->transformer;
+  size_t sum = 0;
+  for (size_t i = 0; t != NULL && i < XCI_CL_N_USES; i++) sum += t->bytes[i];
+  return sum;
+}
+
 void xci_cl_transformer_close(xcoder_device *device) {
   struct xci_cl_transformer *t = xci_cl_of(device)->transformer;
   if (t == NULL) return;
