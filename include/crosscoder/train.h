@@ -85,8 +85,8 @@ typedef struct xcoder_cost {
 XCODER_API xcoder_status xcoder_train_cost(size_t n_checkpoints, size_t d_model, const xcoder_train_options *options,
                                            xcoder_cost *cost, xcoder_error *err);
 
-/* The crosscoder of a plan for a device (crosscoder/device.h), as a training by `options` needs it; the plan's bytes are
- * left as they are. */
+/* The crosscoder of a plan for a device (crosscoder/device.h), as a training by `options` needs it; the plan's bytes
+ * are left as they are. */
 XCODER_API xcoder_status xcoder_train_device_plan(size_t n_checkpoints, size_t d_model,
                                                   const xcoder_train_options *options, xcoder_device_plan *plan,
                                                   xcoder_error *err);
