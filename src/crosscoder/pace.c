@@ -151,8 +151,8 @@ static xcoder_status set_few(const probe *p, xcoder_error *err) {
   return p->device->ops->coder_set_codes(p->device, p->coder, &codes, err);
 }
 
-/* Adds what was asked of the device since the last call of this. `share`: of the bytes of the whole. */
-static void add_traffic(const probe *p, xcoder_traffic *since, double share, xcoder_traffic *sum) {
+/* Adds what was asked of the device since the last call of this. */
+static void add_traffic(const probe *p, xcoder_traffic *since, xcoder_traffic *sum) {
   xcoder_traffic now;
   xcoder_device_traffic(p->device, &now);
   if (sum != NULL) {
@@ -160,8 +160,8 @@ static void add_traffic(const probe *p, xcoder_traffic *since, double share, xco
     sum->n_waits += now.n_waits - since->n_waits;
     sum->n_up += now.n_up - since->n_up;
     sum->n_down += now.n_down - since->n_down;
-    sum->bytes_up += (uint64_t)((double)(now.bytes_up - since->bytes_up) / share);
-    sum->bytes_down += (uint64_t)((double)(now.bytes_down - since->bytes_down) / share);
+    sum->bytes_up += now.bytes_up - since->bytes_up;
+    sum->bytes_down += now.bytes_down - since->bytes_down;
   }
   *since = now;
 }
@@ -193,27 +193,88 @@ static xcoder_status measure(const probe *p, float *xhat, phases *t, xcoder_erro
   return status;
 }
 
-/* Commands, waits and bytes of one of the last steps, as a training asks for them. */
-static xcoder_status count(const probe *p, double share, xcoder_traffic *step, xcoder_error *err) {
+/* What a step of this activation asks for beside relu's. */
+typedef struct extras {
+  xci_gate gate;
+  xci_objective objective;
+  float *threshold;   /* of jumprelu, and their gradients */
+  float *gradient;
+  uint32_t *fired, dead[1];
+} extras;
+
+static xcoder_status open_extras(const probe *p, const xcoder_train_options *o, size_t row, extras *e,
+                                 xcoder_error *err) {
+  const bool jump = xci_train_is_jump(o), ranked = xci_train_is_ranked(o);
+  xcoder_status status = XCODER_OK;
+  *e = (extras){.gate = {.kind = XCI_GATE_RELU}, .objective = {.l1_coefficient = !jump && !ranked}};
+  if (jump) {
+    e->gate = (xci_gate){.kind = XCI_GATE_JUMP, .half_bandwidth = o->bandwidth / 2};
+    e->objective.l0_coefficient = 1;
+    status = XCI_ALLOC(&e->threshold, p->n_latents, err);
+    if (!status) status = XCI_ALLOC(&e->gradient, p->n_latents, err);
+    /* Two deviations of a sum of products of numbers that are uniform in -1 .. 1: one feature in 44 fires. */
+    for (size_t i = 0; i < p->n_latents && !status; i++) e->threshold[i] = 2 * sqrtf((float)row) / 3;
+    e->gate.threshold = e->threshold;
+    e->objective.threshold_gradient = e->gradient;
+  }
+  if (ranked)
+    e->gate = (xci_gate){.kind = o->activation == XCODER_TOPK ? XCI_GATE_TOPK : XCI_GATE_BATCH_TOPK, .k = p->few};
+  if (ranked && o->auxiliary_coefficient > 0) { /* with a dead feature, as a training mostly has */
+    status = XCI_ALLOC(&e->fired, xci_ceil_div(p->n_latents, 32), err);
+    e->objective.auxiliary_coefficient = o->auxiliary_coefficient;
+    e->objective.fired = e->fired;
+    e->objective.dead = e->dead;
+    e->objective.n_dead = e->objective.n_auxiliary = 1;
+  }
+  return status;
+}
+
+static void close_extras(extras *e) {
+  xci_free(e->threshold);
+  xci_free(e->gradient);
+  xci_free(e->fired);
+}
+
+static xcoder_status count_step(const probe *p, const extras *e, xcoder_traffic *sum, xcoder_error *err) {
   const xci_backend *ops = p->device->ops;
-  const xci_gate gate = {.kind = XCI_GATE_RELU};
-  const xci_objective objective = {.l1_coefficient = 1};
+  const bool relu = e->gate.kind == XCI_GATE_RELU;
   const xci_adam adam = {.step = 1, .learning_rate = 1e-9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
                          .clip_norm = 1};
   xci_losses losses;
   xcoder_traffic since;
-  if (!ops->remote) return XCODER_OK;
-  add_traffic(p, &since, share, NULL);
+  add_traffic(p, &since, NULL);
   xcoder_status status = p->row != NULL
-                           ? ops->coder_encode_rows(p->device, p->coder, p->row, p->n_samples, &gate, err)
-                           : ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &gate, err);
-  add_traffic(p, &since, share, step);
-  if (!status) status = set_few(p, err);
-  add_traffic(p, &since, share, NULL);
-  if (!status) status = ops->coder_backward(p->device, p->coder, &objective, &losses, err);
-  if (!status) status = ops->coder_mark(p->device, p->coder, 1, err);
+                           ? ops->coder_encode_rows(p->device, p->coder, p->row, p->n_samples, &e->gate, err)
+                           : ops->coder_encode(p->device, p->coder, p->values, p->n_samples, &e->gate, err);
+  add_traffic(p, &since, sum);
+  if (!status && relu) status = set_few(p, err); /* the others' gates have left few themselves */
+  add_traffic(p, &since, NULL);
+  if (!status) status = ops->coder_backward(p->device, p->coder, &e->objective, &losses, err);
+  if (!status && e->fired == NULL) status = ops->coder_mark(p->device, p->coder, 1, err);
   if (!status) status = ops->coder_update(p->device, p->coder, &adam, err);
-  add_traffic(p, &since, share, step);
+  add_traffic(p, &since, sum);
+  return status;
+}
+
+/* Commands, waits and bytes of one of the last steps, as a training asks for them, for the whole batch and all
+ * features: samples or their rows go up; what comes down beside numbers of the features is the same for any. */
+static xcoder_status count(const probe *p, const xcoder_train_options *o, size_t row, xcoder_traffic *step,
+                           xcoder_error *err) {
+  extras e;
+  if (!p->device->ops->remote) return XCODER_OK;
+  xcoder_status status = open_extras(p, o, row, &e, err);
+  for (int i = 0; i < 2 && !status; i++) { /* the second knows how many codes to expect */
+    *step = (xcoder_traffic){0};
+    status = count_step(p, &e, step, err);
+  }
+  const size_t all = o->n_latents, part = p->n_latents, of_numbers = sizeof(float);
+  const size_t up = e.threshold != NULL ? of_numbers : 0, dead = e.fired != NULL ? sizeof *e.dead : 0;
+  const double samples = (double)o->batch_size / (double)p->n_samples;
+  if (!status) step->bytes_up = (uint64_t)((double)(step->bytes_up - up * part - dead) * samples) + up * all + dead;
+  if (!status && e.gradient != NULL) step->bytes_down += of_numbers * (all - part);
+  if (!status && e.fired != NULL)
+    step->bytes_down += sizeof *e.fired * (xci_ceil_div(all, 32) - xci_ceil_div(part, 32));
+  close_extras(&e);
   return status;
 }
 
@@ -272,7 +333,7 @@ static xcoder_status find_pace(size_t n_checkpoints, size_t d_model, const xcode
   double started = xci_seconds();
   for (int i = 0; i < MAX_REPEATS && !status && (i < 2 || xci_seconds() - started < enough); i++)
     status = measure(&p, xhat, &t, err); /* the first also takes memory */
-  if (!status) status = count(&p, (double)p.n_samples / (double)o.batch_size, &pace->step, err);
+  if (!status) status = count(&p, &o, n_checkpoints * d_model, &pace->step, err);
   if (!status) {
     double few = (double)p.few;
     scale_up(&p, &o, &t);
