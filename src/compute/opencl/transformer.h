@@ -11,12 +11,9 @@ enum { XCI_CL_QUERIES = 64, XCI_CL_SLAB = 128 };
 
 /* ---- weight.c ---- */
 
-/* How the numbers of a weight lie on the device: vectors and float64 as float32, matrices of 16 bits as in the file. */
-typedef enum xci_cl_type { XCI_CL_F32, XCI_CL_F16, XCI_CL_BF16 } xci_cl_type; /* as in cl/transformer.cl */
-
 typedef struct xci_cl_weight {
   xci_weight *host;   /* the same for the processor */
-  xci_cl_type type;
+  xci_cl_type type;   /* vectors and float64 as float32, matrices of 16 bits as in the file */
   cl_mem memory;      /* NULL: a matrix that does not fit; its rows go up when they are used */
 } xci_cl_weight;      /* xci_weight.handle */
 
