@@ -146,6 +146,12 @@ INLINE piece load_vectors(global const uchar *x, uint type, uint stride, uint de
   return p;
 }
 
+INLINE piece load_piece(global const uchar *x, uint type, uint stride, uint deep, uint aligned, uint line,
+                        uint n_lines, uint l, uint k) {
+  if (aligned && line + 1 < n_lines && l + 3 < k) return load_vectors(x, type, stride, deep, line, l);
+  return load_numbers(x, type, stride, deep, line, n_lines, l, k);
+}
+
 /* This item's piece of each block that its team loads, of lines first .. first + 16 blocks. deep: depth runs along
  * memory. */
 INLINE void load_slab(global const uchar *x, uint type, uint stride, uint deep, uint aligned, uint first, uint blocks,
@@ -154,8 +160,7 @@ INLINE void load_slab(global const uchar *x, uint type, uint stride, uint deep, 
   UNROLL
   for (uint j = 0; j < blocks / 8; j++) {
     uint line = first + (get_local_id(0) / 32 + 8 * j) * 16 + lane / 4 * 2;
-    if (aligned && line + 1 < n_lines && l + 3 < k) out[j] = load_vectors(x, type, stride, deep, line, l);
-    else out[j] = load_numbers(x, type, stride, deep, line, n_lines, l, k);
+    out[j] = load_piece(x, type, stride, deep, aligned, line, n_lines, l, k);
   }
 }
 
@@ -223,37 +228,41 @@ INLINE void multiply_row(uint across, uint4 a, const uint4 *b, float4 *sum, loca
   }
 }
 
-/* One slab: each team 4 x `across` blocks of 16 x 16 results, the smallest products first. tile_a [parts_a][8][32],
- * tile_b [parts_b, of three 2][4 across][32]. */
+/* The products of parts, the smallest first. */
+#define STEPS 6
+#define PART_A(step) (0x010210u >> 4 * (step) & 3)
+#define PART_B(step) (0x001012u >> 4 * (step) & 3)
+
+/* One slab: each team 4 x `across` blocks of 16 x 16 results. tile_a [parts_a][8][32], tile_b [parts_b, of three
+ * 2][4 across][32]. */
 INLINE void multiply_slab(uint parts_a, uint parts_b, uint across, local const uint4 *tile_a,
                           local const uint4 *tile_b, float4 sum[SUMS_DOWN][8], local float *work) {
   uint team = get_local_id(0) / 32, lane = get_local_id(0) % 32, part_b = 4 * across * 32;
-  uint4 b0[4], b1[4], b2[4];
+  uint4 b[3][4];
   tile_a += team / 4 * SUMS_DOWN * 32 + lane;
   tile_b += team % 4 * across * 32 + lane;
   UNROLL
   for (uint j = 0; j < across; j++) {
-    b0[j] = tile_b[j * 32];
-    if (parts_b > 1) b1[j] = tile_b[part_b + j * 32];
+    b[0][j] = tile_b[j * 32];
+    if (parts_b > 1) b[1][j] = tile_b[part_b + j * 32];
     if (parts_b > 2) {
       float x[8];
-      as_floats(b0[j], b1[j], x);
-      b0[j] = take_parts(x);
-      b1[j] = take_parts(x);
-      b2[j] = take_parts(x);
+      as_floats(b[0][j], b[1][j], x);
+      b[0][j] = take_parts(x);
+      b[1][j] = take_parts(x);
+      b[2][j] = take_parts(x);
     }
   }
   UNROLL
   for (uint i = 0; i < SUMS_DOWN; i++) {
-    uint4 a0 = fragment_a(tile_a[i * 32]), a1 = a0, a2 = a0;
-    if (parts_a > 1) a1 = fragment_a(tile_a[(8 + i) * 32]);
-    if (parts_a > 2) a2 = fragment_a(tile_a[(16 + i) * 32]);
-    if (parts_a > 2 && parts_b > 2) multiply_row(across, a0, b2, sum[i], work);
-    if (parts_a > 2 && parts_b > 1) multiply_row(across, a1, b1, sum[i], work);
-    if (parts_a > 2) multiply_row(across, a2, b0, sum[i], work);
-    if (parts_a > 1 && parts_b > 1) multiply_row(across, a0, b1, sum[i], work);
-    if (parts_a > 1) multiply_row(across, a1, b0, sum[i], work);
-    multiply_row(across, a0, b0, sum[i], work);
+    uint4 a[3];
+    a[0] = fragment_a(tile_a[i * 32]);
+    if (parts_a > 1) a[1] = fragment_a(tile_a[(8 + i) * 32]);
+    if (parts_a > 2) a[2] = fragment_a(tile_a[(16 + i) * 32]);
+    UNROLL
+    for (uint step = 0; step < STEPS; step++)
+      if (PART_B(step) < parts_b && PART_A(step) + PART_B(step) < parts_a)
+        multiply_row(across, a[PART_A(step)], b[PART_B(step)], sum[i], work);
   }
 }
 

@@ -28,6 +28,7 @@ typedef struct xci_cl {
   bool profiles; /* XCODER_OPENCL_PROFILE is set: each kernel is waited for, and timed */
   bool is_cpu, use_clblast;
   const char *tensor_fp32; /* its kernel for products in float32 */
+  bool tensor_attention; /* its kernels for attention have passed their trial */
   const char *products; /* how dense products are computed, for people */
   bool failed;               /* after any error nothing more is tried: the context may be poisoned */
   size_t max_buffer, memory; /* bytes: of one allocation, of the device */
@@ -141,6 +142,12 @@ bool xci_cl_reads(const xcoder_device *device, xci_compute compute, xci_cl_type 
  * tensor cores); c is not transposed. */
 xcoder_status xci_cl_gemm(xcoder_device *device, size_t m, size_t n, size_t k, float alpha, xci_cl_matrix a,
                           xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err);
+
+/* ---- attend.c ---- */
+
+/* Whether cl->tensor computes attention as the plain kernels do: cl->tensor_attention. False: it failed in a way that
+ * the context may not survive. */
+bool xci_cl_try_attention(xcoder_device *device);
 
 /* ---- list.c: for `devices` and for `auto` ---- */
 

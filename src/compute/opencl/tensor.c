@@ -137,6 +137,7 @@ bool xci_cl_choose_gemm(xcoder_device *device, const xci_cl_found *found) {
   xci_cl_build_tensor(device, found, ways[way].emulated);
   if (cl->tensor == NULL) return true;
   if (!try_tensor(device, ways[way].emulated)) return false;
+  if (!xci_cl_try_attention(device)) return false;
   cl->products = ways[way].products;
   device->traffic = (xcoder_traffic){0};
   return true;
