@@ -57,9 +57,10 @@ static xcoder_status attend(xcoder_device *device, cl_mem memory[N_ARRAYS], size
   return status ? status : xci_cl_read(device, memory[STATISTIC], 0, out + n, 2 * ROWS * HEADS * sizeof *out, NULL);
 }
 
-/* Both kernels sum the same products in float32, each within 2^-23 and up to 140 additions; a score is below 10, which
- * its exponent multiplies an error with: 140 * 10 * 2^-23 = 2e-4 of the largest value. A fragment in the wrong place
- * shows as 1. */
+/* Both kernels sum the same products. The magnitudes in a score add up to about 0.64 * 140 / sqrt(140) = 7.5, so 140
+ * additions err by at most 140 * 7.5 * 2^-23 = 1.3e-4, a probability by that twice (its own exponential and their sum);
+ * four times that where tensor cores truncate, as in the trial of products: 1e-3. A fragment in the wrong place shows
+ * as 1. */
 bool xci_cl_try_attention(xcoder_device *device) {
   static const size_t widths[] = {30, 100, WIDEST}; /* one for each kernel; of the first, rows are not aligned */
   enum { MOST = ROWS * HEADS * (WIDEST + 2) };
