@@ -344,7 +344,7 @@ INLINE void tensor_product(uint parts_a, uint parts_b, uint type, uint across, u
   put_sums(sum, across, row0, column0, m, n, alpha, beta, c, c_stride, c_aligned);
 }
 
-/* bytes: of a number of b. Local memory stays below 48 KiB, of which NVIDIA's compiler keeps some bytes for itself. */
+/* bytes: of a number of b. Local memory stays below 48 KiB, of which a compiler may keep some bytes for itself. */
 #define TENSOR_GEMM(name, parts_a, parts_b, type, bytes, across) \
   KERNEL name(uint m, uint n, uint k, float alpha, global const uchar *a, uint a_high, uint a_low, uint a_stride, \
               uint a_transposed, global const uchar *b, uint b_high, uint b_low, uint b_stride, uint b_transposed, \
