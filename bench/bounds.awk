@@ -3,18 +3,18 @@
 # of training, a batch of attribution, the whole run. Nothing here was measured. A line's time is the larger of its
 # bytes at 1555 GB/s and its operations at 19.5 TFLOP/s (float32) or 312 TFLOP/s (tensor cores, bfloat16); lines follow each
 # other on one queue, so they add. Bytes of rows that several groups gather count each time, as if no cache helped.
-# The last column is no bound but an assumption: 40 % of the tensor cores' rate, 60 % of the float32 rate in products
-# (30 % in attention), 80 % of the memory's.
+# The last column is no bound but an assumption: 40 % of the tensor cores' rate in products and 25 % in attention, 60 %
+# of the float32 rate in products and 30 % in attention, 80 % of the memory's.
 # With -v measured=FILE, what bench/train_step printed with XCODER_OPENCL_PROFILE=1: only its step, each line beside
 # what the device took for it, and how many times the bound that is; -v batch=N -v latents=N: its sizes; -v factor=F: of
 # the encoder's product (6 on tensor cores, 3 with three products, 0 without).
 function largest(a, b) { return a > b ? a : b }
 
-# kind: p product (of `factor` times as many operations on tensor cores, 0: float32), a attention, o other
+# kind: p product, a attention (of `factor` times as many operations on tensor cores, 0: float32), o other
 # kernels: whose measured times belong to it; none are measured twice
 function row(name, launches, bytes, flops, kind, factor, kernels,   peak, share, by_flops, by_bytes) {
   peak = factor ? 312e12 / factor : 19.5e12
-  share = factor ? 0.4 : kind == "a" ? 0.3 : 0.6
+  share = factor ? (kind == "a" ? 0.25 : 0.4) : kind == "a" ? 0.3 : 0.6
   by_bytes = bytes / 1.555e12
   by_flops = flops / peak
   least = largest(by_bytes, by_flops)
@@ -75,29 +75,26 @@ function dense_step(factor,   B, C, D, W) {
   row("square_parts, sum_pairs, adam", 17, 8 * W + 56 * W, 28 * W, "o", 0)
 }
 
-# R rows through one block, forward; keys: mean number of keys of a query. wide: bytes of a weight on its way (2 in the
-# file, 4 widened and 4 read again).
-function forward(R, keys, factor,   wide) {
-  wide = 2 + 4 + 4
+# R rows through one block, forward; keys: mean number of keys of a query. Weights are read once, 2 bytes each.
+function forward(R, keys, factor) {
   row("norm, twice", 2, 16 * R * d, 12 * R * d, "o", 0)
-  row("products: qkv, output", 2, 4 * R * (d + 3 * d + 2 * d), 2 * R * 4 * d * d, "p", factor)
+  row("products: qkv, output", 2, 4 * R * (d + 3 * d + 2 * d) + 8 * d * d, 2 * R * 4 * d * d, "p", factor)
   row("split_qkv, finish_heads", 3, 32 * R * d, 8 * R * d, "o", 0)
-  row("attend_128", 1, 20 * R * d, 6 * R * keys * d, "a", 0) # scores twice: heads of 256 channels
-  row("products: up, down", 2, 4 * R * (2 * d + 2 * mlp), 4 * R * d * mlp, "p", factor)
+  # Heads have 256 channels: attend_128 computes scores twice. Scores and results are six products each.
+  if (factor) row("attend_tensor_256", 1, 20 * R * d, 4 * R * keys * d, "a", 6)
+  else row("attend_128", 1, 20 * R * d, 6 * R * keys * d, "a", 0)
+  row("products: up, down", 2, 4 * R * (2 * d + 2 * mlp) + 4 * d * mlp, 4 * R * d * mlp, "p", factor)
   row("activate", 1, 8 * R * mlp, 15 * R * mlp, "o", 0)
   row("add", 1, 16 * R * d, 4 * R * d, "o", 0)
-  row("weights: widen", 4, wide * (4 * d * d + 2 * d * mlp), 0, "o", 0)
 }
 # and back, for the gradient of the residual stream alone
-function backward(R, keys, factor,   wide) {
-  wide = 2 + 4 + 4
+function backward(R, keys, factor) {
   row("norm_backward, twice", 2, 32 * R * d, 24 * R * d, "o", 0)
-  row("products: qkv, output", 2, 4 * R * (d + 3 * d + 2 * d), 2 * R * 4 * d * d, "p", factor)
+  row("products: qkv, output", 2, 4 * R * (d + 3 * d + 2 * d) + 8 * d * d, 2 * R * 4 * d * d, "p", factor)
   row("split_qkv, finish_heads, split_backward", 6, 64 * R * d, 16 * R * d, "o", 0)
   row("attention_means, attention_dq, attention_dkv", 3, 40 * R * d, 14 * R * keys * d, "a", 0)
-  row("products: up, down", 2, 4 * R * (2 * d + 2 * mlp), 4 * R * d * mlp, "p", factor)
+  row("products: up, down", 2, 4 * R * (2 * d + 2 * mlp) + 4 * d * mlp, 4 * R * d * mlp, "p", factor)
   row("activate_backward", 1, 12 * R * mlp, 30 * R * mlp, "o", 0)
-  row("weights: widen", 4, wide * (4 * d * d + 2 * d * mlp), 0, "o", 0)
 }
 # Everything that bench/train_step measured; what no line names is told.
 function read_measured(   line, part) {
@@ -122,8 +119,8 @@ function line(name, k) {
   printf "%-58s %10.4g %9.3f %9.3f\n", name, k, k * sum_least / 3600, k * sum_likely / 3600
 }
 
-# The run of the plan. models, coder: factors of the products.
-function whole(title, models, coder,   T) {
+# The run of the plan. models, coder: factors of the products; back: of those of backward passes.
+function whole(title, models, back, coder,   T) {
   silent = 1
   total_least = total_likely = 0
   printf "\n%s\n%-58s %10s %9s %9s\n", title, "what", "times", "least h", "assumed h"
@@ -139,7 +136,7 @@ function whole(title, models, coder,   T) {
   start(""); forward(T, prompt, models)
   line("attribution: forward, " pairs " prompts, " nodes " nodes",
     pairs * prompt * (nodes + 2) / T * n * (blocks - low))
-  start(""); backward(T, prompt, models)
+  start(""); backward(T, prompt, back)
   line("attribution: backward", pairs * prompt * nodes / T * n * (blocks - low))
   printf "%-58s %20.2f %9.2f\n", "A100-hours", total_least, total_likely
 }
@@ -169,12 +166,13 @@ END {
   start("The same with the encoder in float32")
   step(0); finish()
   start("One attribution batch, a block above the layer: 4096 rows (40 prompts of 10 tokens, 10 nodes), --compute=bf16")
-  forward(4096, prompt, 1); backward(4096, prompt, 6)
+  forward(4096, prompt, 1); backward(4096, prompt, 5)
   row("head_logits, head_backward: 2 tokens a prompt", 6, 40 * 4096 * d, 16 * 410 * d, "o", 0)
   finish()
   high = 1e3 * (blocks - low)
   printf "of %d blocks: %.3f ms, assumed %.3f ms\n", blocks - low, sum_least * high, sum_likely * high
-  whole("The whole run: models in bfloat16 (--compute=bf16), crosscoder in float32 by six products", 1, 6)
-  whole("The same, models too in float32 by six products", 6, 6)
-  whole("The same, all in float32 without tensor cores", 0, 0)
+  whole("The whole run: models in bfloat16 (--compute=bf16), crosscoder in float32 by six products", 1, 5, 6)
+  whole("The same, models in float32: float16 weights, five products", 5, 5, 6)
+  whole("The same, models in float32: bfloat16 weights, three products", 3, 3, 6)
+  whole("The same, all in float32 without tensor cores", 0, 0, 0)
 }

@@ -85,3 +85,13 @@ uint bf16_bits(float x) {
   if ((bits & 0x7fffffffu) > 0x7f800000u) return bits >> 16 | 64;
   return (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
 }
+
+/* Numbers of a matrix as they lie in the file; as xci_cl_type. Pointers to half need no extension, arithmetic would. */
+#define TYPE_F32 0
+#define TYPE_F16 1
+#define TYPE_BF16 2
+float value_of(global const uchar *w, uint type, size_t i) {
+  if (type == TYPE_F16) return vload_half(i, (global const half *)w);
+  if (type == TYPE_BF16) return as_float((uint)((global const ushort *)w)[i] << 16);
+  return ((global const float *)w)[i];
+}

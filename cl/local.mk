@@ -1,7 +1,7 @@
 # The kernels, embedded as an array of lines. cl/common.cl comes first, also before cl/tensor.cl, a program of its own.
 CL_FILES = cl/common.cl cl/gemm.cl cl/codes.cl cl/select.cl cl/coder.cl
 CL_FILES += cl/transformer.cl cl/attention.cl cl/head.cl cl/backward.cl cl/attention_backward.cl
-CL_TENSOR_FILES = cl/common.cl cl/tensor.cl
+CL_TENSOR_FILES = cl/common.cl cl/tensor.cl cl/tensor_attention.cl
 EXTRA_DIST += $(CL_FILES) $(CL_TENSOR_FILES) cl/embed.sh
 if HAVE_OPENCL
 src_libcompute_la_SOURCES += src/compute/opencl/opencl.h src/compute/opencl/coder.h src/compute/opencl/device.c \
@@ -12,7 +12,7 @@ src_libcompute_la_SOURCES += src/compute/opencl/opencl.h src/compute/opencl/code
 # The transformer.
 src_libcompute_la_SOURCES += src/compute/opencl/transformer.h src/compute/opencl/weight.c \
   src/compute/opencl/work.c src/compute/opencl/tape.c src/compute/opencl/linear.c src/compute/opencl/layers.c \
-  src/compute/opencl/block.c src/compute/opencl/embed.c src/compute/opencl/head.c \
+  src/compute/opencl/block.c src/compute/opencl/attend.c src/compute/opencl/embed.c src/compute/opencl/head.c \
   src/compute/opencl/backward.c src/compute/opencl/head_backward.c
 nodist_src_libcompute_la_SOURCES = src/compute/opencl/source.c src/compute/opencl/tensor_source.c
 BUILT_SOURCES += src/compute/opencl/source.c src/compute/opencl/tensor_source.c

@@ -2,15 +2,6 @@
 /* Transformer layers beside the products and attention. Rows are groups' second index, so that items of a group read
  * neighbouring values; sums over a row are those of a team or a group. */
 
-/* Numbers of a weight as they lie in the file; as xci_cl_type. Pointers to half need no extension, arithmetic would. */
-#define TYPE_F16 1
-#define TYPE_BF16 2
-float value_of(global const uchar *w, uint type, size_t i) {
-  if (type == TYPE_F16) return vload_half(i, (global const half *)w);
-  if (type == TYPE_BF16) return as_float((uint)((global const ushort *)w)[i] << 16);
-  return ((global const float *)w)[i];
-}
-
 /* out = n values from `first` on. */
 KERNEL widen(global const uchar *w, uint type, uint first_high, uint first_low, uint n, global float *out) {
   uint i = get_global_id(0);

@@ -3,7 +3,7 @@
 # Usage: tests/oclgrind.sh [BUILD-FOLDER]: every kernel under Oclgrind, which reports accesses beyond arrays, races
 # between items, and misused functions of OpenCL: the self-test, whose sizes are no multiples of a tile, a team or a
 # group, and the cases "few" of two test programs: batches without samples, codes or rows, and blocks whose kernels the
-# self-test spares. Fails where a kernel was not run, but for those of cl/tensor.cl: Oclgrind keeps each item's values
+# self-test spares. Fails where a kernel was not run, but for those of cl/tensor*.cl: Oclgrind keeps each item's values
 # in tables, and their emulation needs more of those than there is memory for. 77 where there is no Oclgrind. Takes some
 # minutes.
 build=${1:-.}

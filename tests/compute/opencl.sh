@@ -37,13 +37,15 @@ for way in own clblast emulated emulated3; do
   case $way in # what was asked for is what was tested
     own) words='own kernel' ;;
     clblast) words='CLBlast\|own kernel' ;; # a build may be without it
-    emulated) words='tensor cores, emulated' ;;
-    emulated3) words='tensor cores, three products, emulated' ;;
+    emulated) words='tensor cores, emulated, attention too' ;;
+    emulated3) words='tensor cores, three products, emulated, attention too' ;;
   esac
   grep -q "products by \($words\)" "$here/opencl-test.tmp" || { echo "FAIL: products not by $way"; status=1; }
 done
 rm -f "$here/opencl-test.tmp"
-XCODER_OPENCL_GEMM=emulated XCODER_TEST_DEVICE=opencl "$here/tests/compute/test_coder" || status=1
+for test in test_coder test_conformance_block; do
+  CK_DEFAULT_TIMEOUT=900 XCODER_OPENCL_GEMM=emulated XCODER_TEST_DEVICE=opencl "$here/tests/compute/$test" || status=1
+done
 # A damaged file of the cache is built anew.
 for file in "$XDG_CACHE_HOME"/crosscoder/opencl-*.bin; do
   [ -f "$file" ] || { echo "no kernels in $XDG_CACHE_HOME"; status=1; continue; }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Dense products of the OpenCL backend, in float32 and of bfloat16, against sums in double precision: sizes that are
- * multiples of nothing, offsets, strides, transposes, factors. The way that products go is XCODER_OPENCL_GEMM's. */
+/* Dense products of the OpenCL backend, in float32 and of bfloat16, with b in every type of a weight, against sums in
+ * double precision: sizes that are multiples of nothing, offsets, strides, transposes, factors. The way that products
+ * go is XCODER_OPENCL_GEMM's. */
 #include "base/half.h"
 #include "compute/opencl/opencl.h"
 #include "tests/compute/block_test.h"
@@ -13,75 +14,139 @@ typedef struct product {
 static const product products[] = {{1, 1, 1, 0, 1, 0},      {3, 5, 7, 11, 1, 0},      {64, 64, 16, 0, -2, 1},
                                    {65, 130, 17, 3, 1, 1},  {129, 127, 33, 1, 1, 0},  {1, 300, 40, 0, 1, 0.5f},
                                    {257, 2, 31, 0, 0.5f, 0}, {5, 4, 0, 2, 1, 2},       {5, 4, 0, 0, 1, 0},
-                                   {140, 150, 15, 7, 1, 0}};
+                                   {140, 150, 15, 7, 1, 0},    {1030, 260, 5, 0, 1, 0}};
+
+enum { N_PRODUCTS = sizeof products / sizeof *products, N_TYPES = 3 };
 
 static xcoder_device *device;
 static bool three_products;
 
-/* Stored arrays have three columns more than needed, of NaN, and `first` values before them. */
-static float *padded(uint64_t stream, size_t first, size_t rows, size_t columns) {
-  size_t ld = columns + 3;
-  float *x = random_floats(stream, first + rows * ld, 0, 1);
-  for (size_t i = 0; i < first; i++) x[i] = NAN;
-  for (size_t r = 0; r < rows; r++)
-    for (size_t c = columns; c < ld; c++) x[first + r * ld + c] = NAN;
-  return x;
+/* One way to compute a product. aligned: rows begin at multiples of 4 values, so kernels load several at a time. */
+typedef struct way {
+  bool ta, tb, bf16, aligned;
+  xci_cl_type type; /* of b */
+} way;
+
+/* A matrix as it is stored: more columns than needed, of NaN, and values before it. */
+typedef struct stored {
+  size_t first, rows, columns, ld, n;
+  float *x;
+} stored;
+
+static stored pad(uint64_t stream, const product *p, const way *w, size_t rows, size_t columns) {
+  stored s = {.first = p->first, .rows = rows, .columns = columns, .ld = columns + 3};
+  if (w->aligned) {
+    s.first = (s.first + 3) / 4 * 4;
+    s.ld = (columns + 4) / 4 * 4;
+  }
+  s.n = s.first + rows * s.ld;
+  s.x = random_floats(stream, s.n, 0, 1);
+  return s;
 }
 
-static cl_mem send(const float *values, size_t n) {
+static void guard(stored *s) {
+  for (size_t i = 0; i < s->first; i++) s->x[i] = NAN;
+  for (size_t r = 0; r < s->rows; r++)
+    for (size_t c = s->columns; c < s->ld; c++) s->x[s->first + r * s->ld + c] = NAN;
+}
+
+static cl_mem send(const void *values, size_t n, size_t bytes) {
   cl_mem memory;
-  ck_assert(xci_cl_alloc(device, n, sizeof *values, &memory, NULL) == XCODER_OK);
-  ck_assert(xci_cl_write(device, memory, 0, values, n * sizeof *values, NULL) == XCODER_OK);
+  ck_assert(xci_cl_alloc(device, n, bytes, &memory, NULL) == XCODER_OK);
+  ck_assert(xci_cl_write(device, memory, 0, values, n * bytes, NULL) == XCODER_OK);
   return memory;
 }
 
-static double operand(const float *x, size_t first, size_t ld, size_t row, size_t column, bool transposed, bool bf16) {
-  float value = x[first + (transposed ? column * ld + row : row * ld + column)];
+/* s in the given type; s->x becomes what that holds. Every fifth number is so small that float16 has few bits. */
+static cl_mem send_as(stored *s, xci_cl_type type) {
+  if (type == XCI_CL_F32) return send(s->x, s->n, sizeof *s->x);
+  uint16_t *bits = calloc(s->n, sizeof *bits);
+  for (size_t i = 0; i < s->n; i++) {
+    float x = i % 5 == 0 ? s->x[i] * 0x1p-18f : s->x[i];
+    bits[i] = type == XCI_CL_F16 ? xci_f32_to_f16(x) : xci_f32_to_bf16(x);
+    s->x[i] = type == XCI_CL_F16 ? xci_f16_to_f32(bits[i]) : xci_bf16_to_f32(bits[i]);
+  }
+  cl_mem memory = send(bits, s->n, sizeof *bits);
+  free(bits);
+  return memory;
+}
+
+/* c of `start` after the product, on the host. */
+static float *multiply(const product *p, const way *w, xci_cl_type type, cl_mem ma, const stored *a, cl_mem mb,
+                       const stored *b, const stored *start) {
+  float *c = random_floats(4, start->n, 0, 1);
+  cl_mem mc = send(start->x, start->n, sizeof *c);
+  ck_assert(xci_cl_gemm_of(device, w->bf16 ? XCI_COMPUTE_BF16 : XCI_COMPUTE_FP32, p->m, p->n, p->k, p->alpha,
+                           (xci_cl_matrix){ma, a->first, a->ld, w->ta}, (xci_cl_matrix){mb, b->first, b->ld, w->tb},
+                           type, p->beta, (xci_cl_matrix){mc, start->first, start->ld, false}, NULL) == XCODER_OK);
+  ck_assert(xci_cl_read(device, mc, 0, c, start->n * sizeof *c, NULL) == XCODER_OK);
+  xci_cl_free(device, &mc);
+  return c;
+}
+
+static double operand(const stored *s, size_t row, size_t column, bool transposed, bool bf16) {
+  float value = s->x[s->first + (transposed ? column * s->ld + row : row * s->ld + column)];
   return (double)(bf16 ? xci_bf16_to_f32(xci_f32_to_bf16(value)) : value);
 }
 
-static void check(const product *p, bool ta, bool tb, bool bf16) {
-  size_t rows_a = ta ? p->k : p->m, lda = (ta ? p->m : p->k) + 3, rows_b = tb ? p->n : p->k;
-  size_t ldb = (tb ? p->k : p->n) + 3, ldc = p->n + 3, n_c = p->first + p->m * ldc;
-  float *a = padded(1, p->first, rows_a, lda - 3), *b = padded(2, p->first, rows_b, ldb - 3);
-  float *start = random_floats(3, n_c, 0, 1), *c = random_floats(4, n_c, 0, 1);
-  cl_mem ma = send(a, p->first + rows_a * lda), mb = send(b, p->first + rows_b * ldb), mc = send(start, n_c);
-  ck_assert(xci_cl_gemm_as(device, bf16 ? XCI_COMPUTE_BF16 : XCI_COMPUTE_FP32, p->m, p->n, p->k, p->alpha,
-                           (xci_cl_matrix){ma, p->first, lda, ta}, (xci_cl_matrix){mb, p->first, ldb, tb}, p->beta,
-                           (xci_cl_matrix){mc, p->first, ldc, false}, NULL) == XCODER_OK);
-  ck_assert(xci_cl_read(device, mc, 0, c, n_c * sizeof *c, NULL) == XCODER_OK);
-  for (size_t i = 0; i < p->first; i++) ck_assert(c[i] == start[i]);
+static void compare(const product *p, const way *w, const stored *a, const stored *b, const stored *start,
+                    const float *c) {
+  bool outside = memcmp(c, start->x, start->first * sizeof *c) == 0; /* nothing beside the result changes */
   for (size_t i = 0; i < p->m; i++)
-    for (size_t j = 0; j < ldc; j++) {
-      size_t at = p->first + i * ldc + j;
+    for (size_t j = 0; j < start->ld; j++) {
+      size_t at = start->first + i * start->ld + j;
       if (j >= p->n) {
-        ck_assert(c[at] == start[at]);
+        outside = outside && c[at] == start->x[at];
         continue;
       }
-      double sum = (double)p->beta * (double)start[at], scale = fabs(sum);
+      double sum = (double)p->beta * (double)start->x[at], scale = fabs(sum);
       for (size_t l = 0; l < p->k; l++) {
-        double term = (double)p->alpha * operand(a, p->first, lda, i, l, ta, bf16) *
-                      operand(b, p->first, ldb, l, j, tb, bf16);
+        double term = (double)p->alpha * operand(a, i, l, w->ta, w->bf16) * operand(b, l, j, w->tb, w->bf16);
         sum += term;
         scale += fabs(term);
       }
       /* K additions err by 2^-23 of the sum of magnitudes each where they may truncate, as on tensor cores (six for
-       * each k there); float32 taken apart into two bfloat16 numbers leaves out less than 2^-16 of each term. */
-      double bound = ((double)(6 * p->k + 3) * 0x1p-23 + (three_products && !bf16 ? 0x1p-16 : 0)) * scale;
-      ck_assert_msg(fabs((double)c[at] - sum) <= bound, "%zux%zux%zu%s%s%s [%zu, %zu]: %g, expected %g", p->m, p->n,
-                    p->k, ta ? " A^T" : "", tb ? " B^T" : "", bf16 ? " bf16" : "", i, j, (double)c[at], sum);
+       * each k there). Two parts leave 2^-17 of each factor, and their smaller halves, 2^-8 each, are not multiplied:
+       * 2^-15 of each term. */
+      double bound = ((double)(6 * p->k + 3) * 0x1p-23 + (three_products && !w->bf16 ? 0x1p-15 : 0)) * scale;
+      if (!(fabs((double)c[at] - sum) <= bound)) /* an assertion each would write to a file each */
+        ck_abort_msg("%zux%zux%zu%s%s%s, type %d%s [%zu, %zu]: %g, expected %g", p->m, p->n, p->k, w->ta ? " A^T" : "",
+                     w->tb ? " B^T" : "", w->bf16 ? " bf16" : "", (int)w->type, w->aligned ? " aligned" : "", i, j,
+                     (double)c[at], sum);
     }
+  ck_assert(outside);
+}
+
+/* Numbers of 16 bits give the bits of the float32 numbers that they are: parts that these have none of add nothing. */
+static void check(const product *p, const way *w) {
+  stored a = pad(1, p, w, w->ta ? p->k : p->m, w->ta ? p->m : p->k);
+  stored b = pad(2, p, w, w->tb ? p->n : p->k, w->tb ? p->k : p->n), start = pad(3, p, w, p->m, p->n);
+  guard(&a);
+  guard(&b);
+  cl_mem ma = send(a.x, a.n, sizeof *a.x), mb = send_as(&b, w->type);
+  float *c = multiply(p, w, w->type, ma, &a, mb, &b, &start);
+  compare(p, w, &a, &b, &start, c);
+  if (w->type != XCI_CL_F32 && !three_products) {
+    cl_mem wide = send(b.x, b.n, sizeof *b.x);
+    float *widened = multiply(p, w, XCI_CL_F32, ma, &a, wide, &b, &start);
+    ck_assert_mem_eq(c, widened, start.n * sizeof *c);
+    xci_cl_free(device, &wide);
+    xci_free(widened);
+  }
   xci_cl_free(device, &ma);
   xci_cl_free(device, &mb);
-  xci_cl_free(device, &mc);
-  xci_free(a);
-  xci_free(b);
-  xci_free(start);
+  xci_free(a.x);
+  xci_free(b.x);
+  xci_free(start.x);
   xci_free(c);
 }
 
 START_TEST(test_products) {
-  for (int kind = 0; kind < 8; kind++) check(&products[_i], kind & 1, kind & 2, kind & 4);
+  const product *p = &products[_i % N_PRODUCTS];
+  for (int kind = 0; kind < 16; kind++) {
+    way w = {kind & 1, kind & 2, kind & 4, kind & 8, (xci_cl_type)(_i / N_PRODUCTS)};
+    if (xci_cl_reads(device, w.bf16 ? XCI_COMPUTE_BF16 : XCI_COMPUTE_FP32, w.type)) check(p, &w);
+  }
 }
 END_TEST
 
@@ -89,7 +154,7 @@ END_TEST
 START_TEST(test_traffic) {
   xcoder_traffic before, after;
   ck_assert(xcoder_device_traffic(device, &before));
-  check(&products[0], false, false, false);
+  check(&products[0], &(way){.type = XCI_CL_F32});
   ck_assert(xcoder_device_traffic(device, &after));
   ck_assert_uint_eq(after.n_up - before.n_up, 3);
   ck_assert_uint_eq(after.bytes_up - before.bytes_up, 3 * 4 * 4);
@@ -111,7 +176,7 @@ int main(void) {
   printf("%s\n", xcoder_device_kernels(device));
   Suite *suite = suite_create("opencl gemm");
   TCase *tcase = tcase_create("products");
-  tcase_add_loop_test(tcase, test_products, 0, (int)(sizeof products / sizeof *products));
+  tcase_add_loop_test(tcase, test_products, 0, N_PRODUCTS * N_TYPES);
   tcase_add_test(tcase, test_traffic);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);

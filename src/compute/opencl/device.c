@@ -40,6 +40,7 @@ static void stop(xcoder_device *device) {
   if (cl->queue != NULL) clReleaseCommandQueue(cl->queue);
   if (cl->context != NULL) clReleaseContext(cl->context);
   cl->n_kernels = 0;
+  cl->tensor_attention = false;
   cl->tensor = cl->program = NULL;
   cl->queue = NULL;
   cl->context = NULL;
@@ -92,7 +93,8 @@ static xcoder_status open_cl(const char *which, xcoder_device *device, xcoder_er
   if (!status) status = xcoder_device_open("cpu", &cl->host, err);
   if (status) close_cl(device);
   else
-    snprintf(device->kernels, sizeof device->kernels, "products by %s", cl->products);
+    snprintf(device->kernels, sizeof device->kernels, "products by %s%s", cl->products,
+             cl->tensor_attention ? ", attention too" : "");
   return status;
 }
 

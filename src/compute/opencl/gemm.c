@@ -31,31 +31,49 @@ static xcoder_status clblast(xcoder_device *device, size_t m, size_t n, size_t k
 }
 #endif
 
-static xcoder_status tensor(xcoder_device *device, const char *kernel, size_t m, size_t n, size_t k, float alpha,
-                            xci_cl_matrix a, xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err) {
-  return xci_cl_run(device, kernel, xci_ceil_div(n, SIDE), xci_ceil_div(m, SIDE), err, "uuufmuuuumuuuufmuuu",
-                    (unsigned)m, (unsigned)n, (unsigned)k, (double)alpha,
-                    a.memory, (unsigned)(a.first >> 32), (unsigned)a.first, (unsigned)a.stride, (unsigned)a.transposed,
-                    b.memory, (unsigned)(b.first >> 32), (unsigned)b.first, (unsigned)b.stride, (unsigned)b.transposed,
-                    (double)beta, c.memory, (unsigned)(c.first >> 32), (unsigned)c.first, (unsigned)c.stride);
+static bool by_clblast(const xci_cl *cl, xci_compute compute) {
+  return cl->tensor == NULL && cl->use_clblast && compute == XCI_COMPUTE_FP32;
+}
+
+bool xci_cl_reads(const xcoder_device *device, xci_compute compute, xci_cl_type b_type) {
+  return b_type == XCI_CL_F32 || !by_clblast(xci_cl_of(device), compute);
+}
+
+/* Offsets in the kernels are 32 bits of rows and of columns each; first is given in two parts for the same reason. */
+#define MATRIX "muuu"
+#define GIVE(x) (x).memory, (unsigned)((x).first >> 32), (unsigned)(x).first, (unsigned)(x).stride
+
+/* Columns of a tile as in cl/tensor.cl: where a number of b is one part, a group has registers for twice as many. */
+static xcoder_status tensor(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
+                            xci_cl_matrix a, xci_cl_matrix b, xci_cl_type b_type, float beta, xci_cl_matrix c,
+                            xcoder_error *err) {
+  static const char *const rounded[] = {"gemm_bf16", "gemm_bf16_h16", "gemm_bf16_b16"};
+  const char *const exact[] = {xci_cl_of(device)->tensor_fp32, "gemm_bf16x5_h16", "gemm_bf16x3_b16"};
+  bool wide = compute != XCI_COMPUTE_FP32 || b_type == XCI_CL_BF16;
+  return xci_cl_run(device, (compute != XCI_COMPUTE_FP32 ? rounded : exact)[b_type],
+                    xci_ceil_div(n, wide ? 2 * SIDE : SIDE), xci_ceil_div(m, SIDE), err,
+                    "uuuf" MATRIX "u" MATRIX "uf" MATRIX, (unsigned)m, (unsigned)n, (unsigned)k, (double)alpha,
+                    GIVE(a), (unsigned)a.transposed, GIVE(b), (unsigned)b.transposed, (double)beta, GIVE(c));
+}
+
+xcoder_status xci_cl_gemm_of(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
+                             xci_cl_matrix a, xci_cl_matrix b, xci_cl_type b_type, float beta, xci_cl_matrix c,
+                             xcoder_error *err) {
+  if (m == 0 || n == 0) return XCODER_OK;
+  if (xci_cl_of(device)->tensor != NULL)
+    return tensor(device, compute, m, n, k, alpha, a, b, b_type, beta, c, err);
+#if HAVE_CLBLAST
+  if (by_clblast(xci_cl_of(device), compute) && k > 0) return clblast(device, m, n, k, alpha, a, b, beta, c, err);
+#endif
+  return xci_cl_run(device, "gemm", xci_ceil_div(n, TILE), xci_ceil_div(m, TILE), err,
+                    "uuuuf" MATRIX "u" MATRIX "uuf" MATRIX, (unsigned)(compute != XCI_COMPUTE_FP32), (unsigned)m,
+                    (unsigned)n, (unsigned)k, (double)alpha, GIVE(a), (unsigned)a.transposed, GIVE(b),
+                    (unsigned)b.transposed, (unsigned)b_type, (double)beta, GIVE(c));
 }
 
 xcoder_status xci_cl_gemm_as(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
                              xci_cl_matrix a, xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err) {
-  bool rounded = compute != XCI_COMPUTE_FP32;
-  if (m == 0 || n == 0) return XCODER_OK;
-  if (xci_cl_of(device)->tensor != NULL)
-    return tensor(device, rounded ? "gemm_bf16" : xci_cl_of(device)->tensor_fp32, m, n, k, alpha, a, b, beta, c, err);
-#if HAVE_CLBLAST
-  if (xci_cl_of(device)->use_clblast && k > 0 && !rounded)
-    return clblast(device, m, n, k, alpha, a, b, beta, c, err);
-#endif
-  /* Offsets in the kernel are 32 bits of rows and of columns each; first is given in two parts for the same reason. */
-  return xci_cl_run(device, "gemm", xci_ceil_div(n, TILE), xci_ceil_div(m, TILE), err, "uuuufmuuuumuuuufmuuu",
-                    (unsigned)rounded, (unsigned)m, (unsigned)n, (unsigned)k, (double)alpha,
-                    a.memory, (unsigned)(a.first >> 32), (unsigned)a.first, (unsigned)a.stride, (unsigned)a.transposed,
-                    b.memory, (unsigned)(b.first >> 32), (unsigned)b.first, (unsigned)b.stride, (unsigned)b.transposed,
-                    (double)beta, c.memory, (unsigned)(c.first >> 32), (unsigned)c.first, (unsigned)c.stride);
+  return xci_cl_gemm_of(device, compute, m, n, k, alpha, a, b, XCI_CL_F32, beta, c, err);
 }
 
 xcoder_status xci_cl_gemm(xcoder_device *device, size_t m, size_t n, size_t k, float alpha, xci_cl_matrix a,

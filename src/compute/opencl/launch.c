@@ -108,7 +108,11 @@ static cl_int launch(xci_cl *cl, const char *name, cl_kernel kernel, size_t grou
   return code;
 }
 
-static const char TENSOR_KERNELS[] = "gemm_bf16"; /* how the names in cl/tensor.cl begin */
+/* Whether a kernel is of cl/tensor.cl or cl/tensor_attention.cl. */
+static bool is_tensor(const char *name) {
+  static const char products[] = "gemm_bf16", attention[] = "attend_tensor";
+  return strncmp(name, products, sizeof products - 1) == 0 || strncmp(name, attention, sizeof attention - 1) == 0;
+}
 
 static xcoder_status find_kernel(xcoder_device *device, const char *name, cl_kernel *kernel, xcoder_error *err) {
   xci_cl *cl = xci_cl_of(device);
@@ -119,8 +123,7 @@ static xcoder_status find_kernel(xcoder_device *device, const char *name, cl_ker
       return XCODER_OK;
     }
   if (cl->n_kernels == XCI_CL_KERNELS) return xci_fail(err, XCODER_INTERNAL, "more than %d kernels", XCI_CL_KERNELS);
-  bool in_tensor = cl->tensor != NULL && strncmp(name, TENSOR_KERNELS, strlen(TENSOR_KERNELS)) == 0;
-  *kernel = clCreateKernel(in_tensor ? cl->tensor : cl->program, name, &code);
+  *kernel = clCreateKernel(cl->tensor != NULL && is_tensor(name) ? cl->tensor : cl->program, name, &code);
   if (code != CL_SUCCESS) return xci_cl_fail(device, code, name, err);
   memset(&cl->kernels[cl->n_kernels], 0, sizeof cl->kernels[0]);
   cl->kernels[cl->n_kernels].name = name;

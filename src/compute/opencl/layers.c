@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Launches of the transformer's kernels beside the products: norms, sums, activations, and attention. */
+/* Launches of the transformer's kernels beside products and attention: norms, sums, activations. */
 #include "compute/opencl/transformer.h"
 
 #include "base/size.h"
@@ -53,13 +53,4 @@ xcoder_status xci_cl_split_qkv(xcoder_device *device, const xci_block *b, const 
   if (!status && b->has_qk_norm) status = finish_heads(device, b, plan, &b->norm_q, b->n_heads, q, err);
   if (!status && b->has_qk_norm) status = finish_heads(device, b, plan, &b->norm_k, b->n_kv_heads, k, err);
   return status;
-}
-
-xcoder_status xci_cl_attend(xcoder_device *device, const xci_block *b, const xci_cl_plan *plan, cl_mem q, cl_mem k,
-                            cl_mem v, cl_mem context, cl_mem statistic, xcoder_error *err) {
-  const char *kernel = b->d_head <= 64 ? "attend_64" : "attend_128";
-  size_t n_slabs = xci_ceil_div(b->d_head, XCI_CL_SLAB);
-  return xci_cl_run(device, kernel, plan->n_tasks * n_slabs, b->n_heads, err, "muuuufmmmmmm", plan->tasks,
-                    (unsigned)plan->n_tasks, (unsigned)b->n_heads, (unsigned)b->n_kv_heads, (unsigned)b->d_head,
-                    (double)b->attention_scale, plan->slopes, q, k, v, context, statistic);
 }

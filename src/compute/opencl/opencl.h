@@ -28,6 +28,7 @@ typedef struct xci_cl {
   bool profiles; /* XCODER_OPENCL_PROFILE is set: each kernel is waited for, and timed */
   bool is_cpu, use_clblast;
   const char *tensor_fp32; /* its kernel for products in float32 */
+  bool tensor_attention; /* its kernels for attention have passed their trial */
   const char *products; /* how dense products are computed, for people */
   bool failed;               /* after any error nothing more is tried: the context may be poisoned */
   size_t max_buffer, memory; /* bytes: of one allocation, of the device */
@@ -119,6 +120,9 @@ xcoder_status xci_cl_download(xcoder_device *device, const xci_buffer *buffer, s
 
 /* ---- gemm.c ---- */
 
+/* How the numbers of a matrix lie on the device. */
+typedef enum xci_cl_type { XCI_CL_F32, XCI_CL_F16, XCI_CL_BF16 } xci_cl_type; /* as in cl/common.cl */
+
 /* A matrix in row-major order, from value `first` of `memory`, rows `stride` values apart; transposed: as read. */
 typedef struct xci_cl_matrix {
   cl_mem memory;
@@ -133,10 +137,22 @@ bool xci_cl_choose_gemm(xcoder_device *device, const xci_cl_found *found);
 /* Other than XCI_COMPUTE_FP32: a and b are rounded to bfloat16 and the products summed in float32. */
 xcoder_status xci_cl_gemm_as(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
                              xci_cl_matrix a, xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err);
-/* c[m, n] = alpha a[m, k] b[k, n] + beta c in float32 (or what agrees with it within 2^-16 of sums of magnitudes, by
+/* The same with b's numbers of a type for which xci_cl_reads(). */
+xcoder_status xci_cl_gemm_of(xcoder_device *device, xci_compute compute, size_t m, size_t n, size_t k, float alpha,
+                             xci_cl_matrix a, xci_cl_matrix b, xci_cl_type b_type, float beta, xci_cl_matrix c,
+                             xcoder_error *err);
+/* Whether products read such numbers as they are: the others, by CLBlast, want them widened to float32. */
+bool xci_cl_reads(const xcoder_device *device, xci_compute compute, xci_cl_type b_type);
+/* c[m, n] = alpha a[m, k] b[k, n] + beta c in float32 (or what agrees with it within 2^-15 of sums of magnitudes, by
  * tensor cores); c is not transposed. */
 xcoder_status xci_cl_gemm(xcoder_device *device, size_t m, size_t n, size_t k, float alpha, xci_cl_matrix a,
                           xci_cl_matrix b, float beta, xci_cl_matrix c, xcoder_error *err);
+
+/* ---- attend.c ---- */
+
+/* Whether cl->tensor computes attention as the plain kernels do: cl->tensor_attention. False: it failed in a way that
+ * the context may not survive. */
+bool xci_cl_try_attention(xcoder_device *device);
 
 /* ---- list.c: for `devices` and for `auto` ---- */
 

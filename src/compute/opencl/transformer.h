@@ -6,17 +6,14 @@
 
 #include "compute/opencl/opencl.h"
 
-/* Queries (and keys) of one tile of attention, and columns of its output in one group: as in cl/attention.cl. */
-enum { XCI_CL_QUERIES = 64, XCI_CL_SLAB = 128 };
+/* Queries (and keys) of one tile of attention: as in cl/attention.cl, cl/tensor_attention.cl. */
+enum { XCI_CL_QUERIES = 64 };
 
 /* ---- weight.c ---- */
 
-/* How the numbers of a weight lie on the device: vectors and float64 as float32, matrices of 16 bits as in the file. */
-typedef enum xci_cl_type { XCI_CL_F32, XCI_CL_F16, XCI_CL_BF16 } xci_cl_type; /* as in cl/transformer.cl */
-
 typedef struct xci_cl_weight {
   xci_weight *host;   /* the same for the processor */
-  xci_cl_type type;
+  xci_cl_type type;   /* vectors and float64 as float32, matrices of 16 bits as in the file */
   cl_mem memory;      /* NULL: a matrix that does not fit; its rows go up when they are used */
 } xci_cl_weight;      /* xci_weight.handle */
 
@@ -135,6 +132,8 @@ xcoder_status xci_cl_split_qkv(xcoder_device *device, const xci_block *block, co
                                cl_mem q, cl_mem k, cl_mem v, xcoder_error *err);
 static inline size_t xci_cl_qkv_width(const xci_block *b) { return (b->n_heads + 2 * b->n_kv_heads) * b->d_head; }
 static inline bool xci_cl_is_gated(const xci_block *b) { return b->gate.weight != NULL; }
+
+/* ---- attend.c ---- */
 
 /* context [n_rows, n_heads d_head] and statistic [n_rows, n_heads, 2]. */
 xcoder_status xci_cl_attend(xcoder_device *device, const xci_block *block, const xci_cl_plan *plan, cl_mem q, cl_mem k,
