@@ -150,6 +150,23 @@ START_TEST(test_products) {
 }
 END_TEST
 
+/* A small one by every kernel: what a simulator has the time for (tests/oclgrind.sh). */
+START_TEST(test_few) {
+  const product small = {5, 7, 20, 3, 1, 0.5f};
+  const char *chosen = xci_cl_of(device)->tensor_fp32;
+  for (int kind = 0; kind < 2 * N_TYPES; kind++) {
+    way w = {.bf16 = kind & 1, .type = (xci_cl_type)(kind / 2)};
+    if (xci_cl_reads(device, w.bf16 ? XCI_COMPUTE_BF16 : XCI_COMPUTE_FP32, w.type)) check(&small, &w);
+  }
+  if (xci_cl_of(device)->tensor == NULL || three_products) return;
+  xci_cl_of(device)->tensor_fp32 = "gemm_bf16x3";
+  three_products = true;
+  check(&small, &(way){.type = XCI_CL_F32});
+  three_products = false;
+  xci_cl_of(device)->tensor_fp32 = chosen;
+}
+END_TEST
+
 /* What crosses the bus and what is launched is counted. */
 START_TEST(test_traffic) {
   xcoder_traffic before, after;
@@ -178,6 +195,9 @@ int main(void) {
   TCase *tcase = tcase_create("products");
   tcase_add_loop_test(tcase, test_products, 0, N_PRODUCTS * N_TYPES);
   tcase_add_test(tcase, test_traffic);
+  suite_add_tcase(suite, tcase);
+  tcase = tcase_create("few");
+  tcase_add_test(tcase, test_few);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK);
