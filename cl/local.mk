@@ -8,7 +8,8 @@ src_libcompute_la_SOURCES += src/compute/opencl/opencl.h src/compute/opencl/code
   src/compute/opencl/select.c src/compute/opencl/list.c src/compute/opencl/launch.c src/compute/opencl/memory.c \
   src/compute/opencl/program.c src/compute/opencl/gemm.c src/compute/opencl/tensor.c src/compute/opencl/coder_state.c \
   src/compute/opencl/coder_codes.c src/compute/opencl/coder_train.c src/compute/opencl/coder_auxiliary.c \
-  src/compute/opencl/coder_plan.c src/compute/opencl/coder_panels.c src/compute/opencl/coder_samples.c
+  src/compute/opencl/coder_plan.c src/compute/opencl/coder_panels.c src/compute/opencl/coder_samples.c \
+  src/compute/opencl/coder_decode.c src/compute/opencl/coder_sums.c
 # The transformer.
 src_libcompute_la_SOURCES += src/compute/opencl/transformer.h src/compute/opencl/weight.c \
   src/compute/opencl/work.c src/compute/opencl/tape.c src/compute/opencl/linear.c src/compute/opencl/layers.c \

@@ -65,6 +65,33 @@ write_plan() {
   } | awk -F: '!seen[$1]++' >"$1"
 }
 
+# Kernels of devices are kept with the test's files, unless the environment says where.
+keep_kernels() {
+  : "${POCL_CACHE_DIR:=$work/pocl}" "${XDG_CACHE_HOME:=$work/cache}"
+  mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
+  export POCL_CACHE_DIR XDG_CACHE_HOME
+}
+
+# The test is skipped where no OpenCL device opens; it fails where one computes wrong.
+need_opencl() {
+  keep_kernels
+  "$program" devices --self-test --device=opencl >stdout 2>stderr && return
+  grep -q 'no OpenCL backend\|no platform' stderr || fail "self-test: $(cat stderr)"
+  [ "$failures" -eq 0 ] || exit 1
+  echo "skipped: $(cat stderr)"
+  exit 77
+}
+
+# $driver, to be preloaded, makes an OpenCL driver fail (tests/compute/opencl_faults.c).
+need_faulty_driver() {
+  driver=$(dirname "$program")/tests/compute/.libs/opencl_faults.so
+  [ -e "$driver" ] || { echo "skipped: no $driver"; exit 77; }
+  ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
+  XCODER_OPENCL_GEMM=own
+  export ASAN_OPTIONS XCODER_OPENCL_GEMM
+  need_opencl
+}
+
 finish() {
   [ "$failures" -eq 0 ] || exit 1
   exit 0

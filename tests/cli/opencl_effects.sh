@@ -3,15 +3,7 @@
 # One crosscoder of the bundled models, attributed, ablated and evaluated by the processor and on an OpenCL device (PoCL
 # where there is no other): both must find the same.
 . "${top_srcdir:-.}/tests/cli/common.sh"
-: "${POCL_CACHE_DIR:=$work/pocl}" "${XDG_CACHE_HOME:=$work/cache}"
-mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
-export POCL_CACHE_DIR XDG_CACHE_HOME
-if ! "$program" devices --self-test --device=opencl >stdout 2>stderr; then
-  grep -q 'no OpenCL backend\|no platform' stderr || fail "self-test: $(cat stderr)"
-  [ "$failures" -eq 0 ] || exit 1
-  echo "skipped: $(cat stderr)"
-  exit 77
-fi
+need_opencl
 
 example=$source/examples/tiny-pythia
 task=pairs-en_pp

@@ -3,19 +3,7 @@
 # An OpenCL device that fails in the middle of a command, through a preloaded driver (tests/compute/opencl_faults.c):
 # with --fallback=cpu and with auto the processor goes on and says so; without, the status is 6 and the state is saved.
 . "${top_srcdir:-.}/tests/cli/common.sh"
-driver=$(dirname "$program")/tests/compute/.libs/opencl_faults.so
-[ -e "$driver" ] || { echo "skipped: no $driver"; exit 77; }
-: "${POCL_CACHE_DIR:=$work/pocl}" "${XDG_CACHE_HOME:=$work/cache}"
-mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
-ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
-XCODER_OPENCL_GEMM=own
-export POCL_CACHE_DIR XDG_CACHE_HOME ASAN_OPTIONS XCODER_OPENCL_GEMM
-if ! "$program" devices --self-test --device=opencl >stdout 2>stderr; then
-  grep -q 'no OpenCL backend\|no platform' stderr || fail "self-test: $(cat stderr)"
-  [ "$failures" -eq 0 ] || exit 1
-  echo "skipped: $(cat stderr)"
-  exit 77
-fi
+need_faulty_driver
 faulty() { # NAME=VALUE... -- COMMAND...
   faults=
   while [ "$1" != -- ]; do

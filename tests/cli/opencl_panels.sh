@@ -5,19 +5,7 @@
 # its numbers are near the processor's; it can be resumed, and what it leaves is analysed on the same device. What
 # cannot be cut is refused before anything starts, and auto stays with the processor.
 . "${top_srcdir:-.}/tests/cli/common.sh"
-driver=$(dirname "$program")/tests/compute/.libs/opencl_faults.so
-[ -e "$driver" ] || { echo "skipped: no $driver"; exit 77; }
-: "${POCL_CACHE_DIR:=$work/pocl}" "${XDG_CACHE_HOME:=$work/cache}"
-mkdir -p "$POCL_CACHE_DIR" "$XDG_CACHE_HOME"
-ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
-XCODER_OPENCL_GEMM=own
-export POCL_CACHE_DIR XDG_CACHE_HOME ASAN_OPTIONS XCODER_OPENCL_GEMM
-if ! "$program" devices --self-test --device=opencl >stdout 2>stderr; then
-  grep -q 'no OpenCL backend\|no platform' stderr || fail "self-test: $(cat stderr)"
-  [ "$failures" -eq 0 ] || exit 1
-  echo "skipped: $(cat stderr)"
-  exit 77
-fi
+need_faulty_driver
 # Two checkpoints of width 16, 2048 features, batches of 64: 2.1 MB of weights, moments and gradients, 1.4 MB for a
 # batch, and about 0.5 MB for models and what they work in.
 small() { env LD_PRELOAD="$driver" OPENCL_FAULT_MEMORY="${memory:-2800000}" ${posing:+OPENCL_FAULT_GPU=1} "$@"; }

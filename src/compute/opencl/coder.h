@@ -85,6 +85,12 @@ struct xci_coder {
 
 size_t xci_cl_chunks(const xci_coder *coder);
 
+/* Groups and teams for n items; sizes as kernels take them. */
+static inline size_t xci_cl_groups(size_t n) { return (n + XCI_CL_GROUP - 1) / XCI_CL_GROUP; }
+static inline size_t xci_cl_teams(size_t n) { return (n + XCI_CL_TEAMS - 1) / XCI_CL_TEAMS; }
+static inline unsigned xci_cl_latents(const xci_coder *coder) { return (unsigned)coder->shape.n_latents; }
+static inline unsigned xci_cl_columns(const xci_coder *coder) { return (unsigned)coder->columns; }
+
 /* ---- coder_state.c ---- */
 
 /* An array of a crosscoder: everything but weights is one. */
@@ -173,6 +179,8 @@ xcoder_status xci_cl_sum_pairs(xcoder_device *device, xci_coder *coder, cl_mem x
                                unsigned slot, xcoder_error *err);
 /* parts[c, b] = sum of squares of rows, [n_samples, columns]. */
 xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *coder, cl_mem rows, xcoder_error *err);
+/* results[XCI_CL_TENSOR_SQUARES + tensor] = sum of squares of its gradient. */
+xcoder_status xci_cl_sum_squares(xcoder_device *device, xci_coder *coder, int tensor, xcoder_error *err);
 
 /* Values of the arrays that the auxiliary term works in, for n_dead latents, chunks of `each` of them and a batch. */
 void xci_cl_auxiliary_counts(const xci_coder *coder, size_t n_dead, size_t each, size_t batch,

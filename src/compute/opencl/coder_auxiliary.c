@@ -32,20 +32,19 @@ static bool next_chunk(const xci_coder *c, const auxiliary *a, chunk *k) {
   return true;
 }
 
-static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
 static xci_cl_matrix rows_of(cl_mem memory, size_t stride) { return (xci_cl_matrix){memory, 0, stride, false}; }
 static xci_cl_matrix columns_of(cl_mem memory, size_t stride) { return (xci_cl_matrix){memory, 0, stride, true}; }
 
 /* Rows of `from`, whose first is that of latent `first`. */
 static xcoder_status gather(xcoder_device *device, const auxiliary *a, const chunk *k, cl_mem from, size_t first,
                             size_t columns, cl_mem to, xcoder_error *err) {
-  return xci_cl_run(device, "gather_rows", groups_of(columns), k->n, err, "mmuuum", from, a->array[CHOSEN],
+  return xci_cl_run(device, "gather_rows", xci_cl_groups(columns), k->n, err, "mmuuum", from, a->array[CHOSEN],
                     (unsigned)k->from, (unsigned)first, (unsigned)columns, to);
 }
 
 static xcoder_status add(xcoder_device *device, const auxiliary *a, const chunk *k, cl_mem what, size_t first,
                          size_t columns, cl_mem to, xcoder_error *err) {
-  return xci_cl_run(device, "add_rows", groups_of(columns), k->n, err, "mmuuum", what, a->array[CHOSEN],
+  return xci_cl_run(device, "add_rows", xci_cl_groups(columns), k->n, err, "mmuuum", what, a->array[CHOSEN],
                     (unsigned)k->from, (unsigned)first, (unsigned)columns, to);
 }
 
@@ -101,7 +100,7 @@ static xcoder_status prepare(xcoder_device *device, xci_coder *c, auxiliary *a, 
     status = xci_cl_post(device, c, XCI_CL_DEAD, c->shape.n_latents * sizeof *a->dead, a->array[CHOSEN], a->dead,
                          n * sizeof *a->dead, err);
   if (!status) status = gather(device, a, &all, c->tensor[XCI_B_ENC][XCI_VALUE], 0, 1, a->array[B_ENC], err);
-  if (!status) status = xci_cl_run(device, "fill", groups_of(n), 1, err, "muf", a->array[ONES], (unsigned)n, 1.0);
+  if (!status) status = xci_cl_run(device, "fill", xci_cl_groups(n), 1, err, "muf", a->array[ONES], (unsigned)n, 1.0);
   return status ? status : xci_cl_zero(device, a->array[ZEROS], 0, n * sizeof(float), err);
 }
 
@@ -118,7 +117,7 @@ static xcoder_status find_variance(xcoder_device *device, xci_coder *c, auxiliar
   xcoder_status status = xci_cl_sum_columns(device, c, c->residual, c->columns, 1 / (float)c->n_samples,
                                             a->array[MEAN], err);
   if (!status)
-    status = xci_cl_run(device, "subtract_mean", groups_of(c->columns), c->n_samples, err, "mmum", c->residual,
+    status = xci_cl_run(device, "subtract_mean", xci_cl_groups(c->columns), c->n_samples, err, "mmum", c->residual,
                         a->array[MEAN], (unsigned)c->columns, a->array[R]);
   return status ? status : sum_squares(device, c, a, XCI_CL_VARIANCE, err);
 }
@@ -138,7 +137,7 @@ static xcoder_status choose(xcoder_device *device, xci_coder *c, const xci_objec
                                  (xci_cl_matrix){f, part.from, a->n, false}, err);
   }
   if (!status)
-    status = xci_cl_run(device, "gate", groups_of(a->n), c->n_samples, err, "mmmmuu", f, a->array[B_ENC],
+    status = xci_cl_run(device, "gate", xci_cl_groups(a->n), c->n_samples, err, "mmmmuu", f, a->array[B_ENC],
                         a->array[ZEROS], a->array[ZEROS], 0u, n);
   if (!status) status = xci_cl_run(device, "count_rows", c->n_samples, 1, err, "mum", f, n, c->row_counts);
   if (!status)
@@ -175,8 +174,8 @@ static xcoder_status chunk_gradients(xcoder_device *device, xci_coder *c, auxili
     status = xci_cl_coder_gemm(device, batch, k->n, columns, 1, r, columns_of(a->array[WEIGHTS], columns), 0, df,
                                err);
   if (!status)
-    status = xci_cl_run(device, "mask_gradients", groups_of(k->n), batch, err, "mmuuum", a->array[F], a->array[ZEROS],
-                        (unsigned)n, (unsigned)k->from, (unsigned)k->n, c->df);
+    status = xci_cl_run(device, "mask_gradients", xci_cl_groups(k->n), batch, err, "mmuuum", a->array[F],
+                        a->array[ZEROS], (unsigned)n, (unsigned)k->from, (unsigned)k->n, c->df);
   if (!status) status = xci_cl_coder_gemm(device, k->n, columns, batch, 1, f, r, 0, g, err);
   if (!status) status = add_weights(device, c, a, k, XCI_W_DEC, err);
   if (!status)
@@ -205,7 +204,7 @@ static xcoder_status add_term(xcoder_device *device, xci_coder *c, const xci_obj
   if (!status) status = reconstruct(device, c, a, err);
   if (!status) status = sum_squares(device, c, a, XCI_CL_AUXILIARY, err);
   if (!status)
-    status = xci_cl_run(device, "divide_by_sum", groups_of(n_values), 1, err, "mufum", c->results,
+    status = xci_cl_run(device, "divide_by_sum", xci_cl_groups(n_values), 1, err, "mufum", c->results,
                         (unsigned)XCI_CL_VARIANCE, 2 * o->auxiliary_coefficient, (unsigned)n_values, a->array[R]);
   return status ? status : add_gradients(device, c, a, err);
 }

@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
-
 /* ---- Gates ---- */
 
 static xcoder_status scan(xcoder_device *device, cl_mem counts, size_t n, cl_mem start, xcoder_error *err) {
@@ -41,7 +39,7 @@ static xcoder_status find_kth_of_batch(xcoder_device *device, xci_coder *c, size
 
 xcoder_status xci_cl_fill_scores(xcoder_device *device, xci_coder *c, xcoder_error *err) {
   const unsigned latents = (unsigned)c->shape.n_latents;
-  return xci_cl_run(device, "sum_norms", groups_of(latents), 1, err, "muum", c->norms, latents,
+  return xci_cl_run(device, "sum_norms", xci_cl_groups(latents), 1, err, "muum", c->norms, latents,
                     (unsigned)c->shape.n_checkpoints, c->score);
 }
 
@@ -83,7 +81,7 @@ static xcoder_status take_thresholds(xcoder_device *device, xci_coder *c, const 
   xcoder_status status = xci_cl_post(device, c, XCI_CL_THRESHOLDS, bytes, c->threshold, gate->threshold, bytes, err);
   if (status || gate->kind == XCI_GATE_THRESHOLD) return status;
   status = xci_cl_fill_norms(device, c, err);
-  return status ? status : xci_cl_run(device, "jump_margins", groups_of(latents), 1, err, "muufm", c->norms,
+  return status ? status : xci_cl_run(device, "jump_margins", xci_cl_groups(latents), 1, err, "muufm", c->norms,
                                       (unsigned)latents, (unsigned)c->shape.n_checkpoints, gate->half_bandwidth,
                                       c->margin);
 }
@@ -108,7 +106,7 @@ xcoder_status xci_cl_encode_loaded(xcoder_device *device, xci_coder *c, size_t n
   unsigned kind = c->has_near ? 2 : gate->kind == XCI_GATE_THRESHOLD; /* of the kernel */
   if (!status) status = take_thresholds(device, c, gate, err);
   if (!status)
-    status = xci_cl_run(device, "gate", groups_of(latents), n_samples, err, "mmmmuu", c->f,
+    status = xci_cl_run(device, "gate", xci_cl_groups(latents), n_samples, err, "mmmmuu", c->f,
                         c->tensor[XCI_B_ENC][XCI_VALUE], c->threshold, c->margin, kind, (unsigned)latents);
   if (!status && n_samples > 0 && c->is_ranked) status = keep_largest(device, c, gate, err);
   c->has_x = c->has_codes = !status;

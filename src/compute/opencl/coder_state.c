@@ -55,7 +55,8 @@ size_t xci_cl_list_arrays(xci_coder *c, xci_cl_array arrays[XCI_CL_ARRAYS]) {
     {&c->column_start, latents + 1, NULL}, {&c->sums, latents, NULL}, {&c->sparsity, latents, NULL},
     {&c->push, latents, NULL}, {&c->decay, latents * n, NULL}, {&c->positive, latents, NULL},
     {&c->positive_start, latents + 1, NULL}, {&c->threshold_gradient, latents, NULL},
-    {&c->results, count_results(c), NULL}, {&c->latent, listed, &c->latent_bytes}, {&c->df, df, &c->df_bytes}, {&c->parts, parts, &c->parts_bytes},
+    {&c->results, count_results(c), NULL}, {&c->latent, listed, &c->latent_bytes}, {&c->df, df, &c->df_bytes},
+    {&c->parts, parts, &c->parts_bytes},
     {&c->rows, batch, NULL}, {&c->scales, n, NULL}, {&c->marks, latents, NULL},
   };
   size_t count = 0, counts[XCI_CL_AUXILIARY_ARRAYS];

@@ -1,127 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decoding, losses, gradients and the update on an OpenCL device. Few codes go through lists, many (a feature in eight,
- * as in the first steps of training) through dense products; the number of codes alone decides. */
+/* Losses, gradients and the update on an OpenCL device. Few codes go through lists, many (a feature in eight, as in the
+ * first steps of training) through dense products; the number of codes alone decides. */
 #include "compute/opencl/coder.h"
 
 #include "base/size.h"
 #include <crosscoder/coder.h>
 #include <math.h>
 #include <string.h>
-
-static size_t groups_of(size_t n) { return xci_ceil_div(n, XCI_CL_GROUP); }
-static size_t teams_of(size_t n) { return xci_ceil_div(n, XCI_CL_TEAMS); }
-static unsigned latents_of(const xci_coder *c) { return (unsigned)c->shape.n_latents; }
-static unsigned columns_of(const xci_coder *c) { return (unsigned)c->columns; }
-
-bool xci_cl_is_dense(const xci_coder *c, size_t n_codes) {
-  return n_codes > c->n_samples * c->shape.n_latents / XCI_CL_DENSE_SHARE;
-}
-
-static xcoder_status decode_dense(xcoder_device *device, xci_coder *c, bool subtract, cl_mem out, xcoder_error *err) {
-  const size_t columns = c->columns, latents = c->shape.n_latents;
-  cl_mem w_dec;
-  xcoder_status status = xci_cl_run(device, "start_decode", groups_of(columns), c->n_samples, err, "mmuum",
-                                    c->tensor[XCI_B_DEC][XCI_VALUE], c->x, (unsigned)subtract, columns_of(c), out);
-  for (size_t i = 0; i < c->n_panels && !status; i++) {
-    const xci_cl_panel *p = &c->panels[i];
-    status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
-    if (!status)
-      status = xci_cl_coder_gemm(device, c->n_samples, columns, p->n, 1,
-                                 (xci_cl_matrix){c->f, p->first, latents, false},
-                                 (xci_cl_matrix){w_dec, 0, columns, false}, 1,
-                                 (xci_cl_matrix){out, 0, columns, false}, err);
-  }
-  return status;
-}
-
-xcoder_status xci_cl_decode_into(xcoder_device *device, xci_coder *c, bool dense, size_t n_codes, bool subtract,
-                                 cl_mem out, xcoder_error *err) {
-  cl_mem w_dec;
-  if (dense) return decode_dense(device, c, subtract, out, err);
-  xcoder_status status = xci_cl_list_rows(device, c, n_codes, err);
-  for (size_t i = 0; i < c->n_panels && !status; i++) {
-    const xci_cl_panel *p = &c->panels[i];
-    bool last = i + 1 == c->n_panels;
-    status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
-    if (!status)
-      status = xci_cl_run(device, "decode", groups_of(c->columns), c->n_samples, err, "mmmmmmuuuum", c->row_start,
-                          c->index, c->value, w_dec, c->tensor[XCI_B_DEC][XCI_VALUE], c->x,
-                          (unsigned)(subtract && last), columns_of(c), (unsigned)p->first, (unsigned)p->n, out);
-  }
-  return status;
-}
-
-xcoder_status xci_cl_coder_decode(xcoder_device *device, xci_coder *c, float *xhat, xcoder_error *err) {
-  size_t n_codes;
-  xcoder_status status = xci_cl_count_codes(device, c, &n_codes, err);
-  if (!status) status = xci_cl_decode_into(device, c, xci_cl_is_dense(c, n_codes), n_codes, false, c->residual, err);
-  if (!status) status = xci_cl_read(device, c->residual, 0, xhat, c->n_samples * c->columns * sizeof *xhat, err);
-  if (!status && c->n_samples > 0) xci_cl_arrived(c);
-  return status;
-}
-
-/* ---- Reductions ---- */
-
-xcoder_status xci_cl_sum_columns(xcoder_device *device, xci_coder *c, cl_mem rows, size_t columns, float scale,
-                                 cl_mem out, xcoder_error *err) {
-  size_t chunks = xci_cl_chunks(c);
-  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, chunks * columns, sizeof(float), err);
-  if (!status)
-    status = xci_cl_run(device, "column_parts", groups_of(columns), chunks, err, "muum", rows, (unsigned)c->n_samples,
-                        (unsigned)columns, c->parts);
-  if (!status)
-    status = xci_cl_run(device, "add_parts", groups_of(columns), 1, err, "muufm", c->parts, (unsigned)chunks,
-                        (unsigned)columns, (double)scale, out);
-  return status;
-}
-
-xcoder_status xci_cl_sum_pairs(xcoder_device *device, xci_coder *c, cl_mem x, size_t first, size_t n, unsigned slot,
-                               xcoder_error *err) {
-  return xci_cl_run(device, "sum_pairs", 1, 1, err, "muumu", x, (unsigned)first, (unsigned)n, c->results, slot);
-}
-
-/* Squares of the gradient of what is not cut. */
-static xcoder_status sum_bias(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
-  size_t n = c->n_values[tensor], n_parts = xci_ceil_div(n, XCI_CL_SQUARES);
-  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
-  if (!status)
-    status = xci_cl_run(device, "square_parts", n_parts, 1, err, "muum", c->tensor[tensor][XCI_GRADIENT], (unsigned)n,
-                        0u, c->parts);
-  return status ? status
-                : xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
-}
-
-static xcoder_status sum_weights(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
-  size_t n_parts = 0;
-  cl_mem g;
-  for (size_t i = 0; i < c->n_panels; i++) n_parts += xci_ceil_div(c->panels[i].n * c->columns, XCI_CL_SQUARES);
-  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
-  for (size_t i = 0, to = 0; i < c->n_panels && !status; i++) {
-    const size_t n = c->panels[i].n * c->columns, some = xci_ceil_div(n, XCI_CL_SQUARES);
-    status = xci_cl_panel_in(device, c, &c->panels[i], (xci_coder_tensor)tensor, XCI_GRADIENT, true, &g, err);
-    if (!status)
-      status = xci_cl_run(device, "square_parts", some, 1, err, "muum", g, (unsigned)n, (unsigned)to, c->parts);
-    to += some;
-  }
-  return status ? status
-                : xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, (unsigned)(XCI_CL_TENSOR_SQUARES + tensor), err);
-}
-
-static xcoder_status sum_squares(xcoder_device *device, xci_coder *c, int tensor, xcoder_error *err) {
-  bool cut = tensor == XCI_W_ENC || tensor == XCI_W_DEC;
-  return cut ? sum_weights(device, c, tensor, err) : sum_bias(device, c, tensor, err);
-}
-
-xcoder_status xci_cl_sum_errors(xcoder_device *device, xci_coder *c, cl_mem rows, xcoder_error *err) {
-  size_t n_rows = c->n_samples * c->shape.n_checkpoints;
-  xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_rows, sizeof(float), err);
-  if (!status)
-    status = xci_cl_run(device, "row_errors", teams_of(n_rows), 1, err, "muuum", rows, (unsigned)c->n_samples,
-                        (unsigned)c->shape.n_checkpoints, (unsigned)c->shape.d_model, c->parts);
-  return status;
-}
-
-/* ---- Gradients ---- */
 
 /* The length of a list becomes a result; a list of more than `most` codes becomes empty. */
 static xcoder_status limit_list(xcoder_device *device, xci_coder *c, cl_mem start, size_t n, size_t most,
@@ -136,24 +21,24 @@ static xcoder_status list_columns(xcoder_device *device, xci_coder *c, size_t n_
   xcoder_status status = xci_cl_reserve(device, &c->latent, &c->latent_bytes, n_codes, sizeof(cl_uint), err);
   if (!status) status = xci_cl_reserve(device, &c->df, &c->df_bytes, n_codes, sizeof(float), err);
   if (!status)
-    status = xci_cl_run(device, "count_columns", groups_of(c->shape.n_latents), chunks, err, "muuum", c->f,
-                        (unsigned)c->n_samples, latents_of(c), 0u, c->column_counts);
+    status = xci_cl_run(device, "count_columns", xci_cl_groups(c->shape.n_latents), chunks, err, "muuum", c->f,
+                        (unsigned)c->n_samples, xci_cl_latents(c), 0u, c->column_counts);
   if (!status)
-    status = xci_cl_run(device, "add_counts", groups_of(c->shape.n_latents), 1, err, "muum", c->column_counts,
-                        (unsigned)chunks, latents_of(c), c->column_totals);
+    status = xci_cl_run(device, "add_counts", xci_cl_groups(c->shape.n_latents), 1, err, "muum", c->column_counts,
+                        (unsigned)chunks, xci_cl_latents(c), c->column_totals);
   if (!status)
-    status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->column_totals, latents_of(c), c->column_start);
+    status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->column_totals, xci_cl_latents(c), c->column_start);
   if (!status) status = limit_list(device, c, c->column_start, c->shape.n_latents, n_codes, err);
   if (!status)
-    status = xci_cl_run(device, "write_columns", groups_of(c->shape.n_latents), chunks, err, "muummmmm", c->f,
-                        (unsigned)c->n_samples, latents_of(c), c->column_start, c->column_counts, c->index, c->latent,
-                        c->value);
+    status = xci_cl_run(device, "write_columns", xci_cl_groups(c->shape.n_latents), chunks, err, "muummmmm", c->f,
+                        (unsigned)c->n_samples, xci_cl_latents(c), c->column_start, c->column_counts, c->index,
+                        c->latent, c->value);
   return status;
 }
 
 static xcoder_status weigh(xcoder_device *device, xci_coder *c, double l1, xcoder_error *err) {
-  return xci_cl_run(device, "weigh", groups_of(c->shape.n_latents), 1, err, "mmuufmmm", c->norms, c->sums,
-                    latents_of(c), (unsigned)c->shape.n_checkpoints, l1 / (double)c->n_samples, c->decay, c->push,
+  return xci_cl_run(device, "weigh", xci_cl_groups(c->shape.n_latents), 1, err, "mmuufmmm", c->norms, c->sums,
+                    xci_cl_latents(c), (unsigned)c->shape.n_checkpoints, l1 / (double)c->n_samples, c->decay, c->push,
                     c->sparsity);
 }
 
@@ -163,16 +48,16 @@ static xcoder_status gather(xcoder_device *device, xci_coder *c, const xci_cl_pa
   cl_mem g;
   xcoder_status status = xci_cl_panel_in(device, c, p, tensor, XCI_GRADIENT, false, &g, err);
   if (!status)
-    status = xci_cl_run(device, "gather_gradient", groups_of(c->columns), p->n, err, "mmmmufummuuum", c->column_start,
-                        c->index, values, rows, columns_of(c), scale, (unsigned)(w != NULL), c->decay, w,
-                        (unsigned)c->shape.d_model, latents_of(c), (unsigned)p->first, g);
+    status = xci_cl_run(device, "gather_gradient", xci_cl_groups(c->columns), p->n, err, "mmmmufummuuum",
+                        c->column_start, c->index, values, rows, xci_cl_columns(c), scale, (unsigned)(w != NULL),
+                        c->decay, w, (unsigned)c->shape.d_model, xci_cl_latents(c), (unsigned)p->first, g);
   return status ? status : xci_cl_panel_out(device, c, p, tensor, XCI_GRADIENT, err);
 }
 
 /* df of a panel's codes by latent: the gradients of thresholds and of b_enc, and no gradient for what is shut. */
 static xcoder_status jump_lists(xcoder_device *device, xci_coder *c, const xci_cl_panel *p, double share,
                                 xcoder_error *err) {
-  return xci_cl_run(device, "jump_lists", teams_of(p->n), 1, err, "mmuummfmmm", c->column_start, c->value,
+  return xci_cl_run(device, "jump_lists", xci_cl_teams(p->n), 1, err, "mmuummfmmm", c->column_start, c->value,
                     (unsigned)p->first, (unsigned)p->n, c->threshold, c->margin, share, c->df,
                     c->tensor[XCI_B_ENC][XCI_GRADIENT], c->threshold_gradient);
 }
@@ -184,9 +69,9 @@ static xcoder_status jump_columns(xcoder_device *device, xci_coder *c, const xci
   const unsigned first = (unsigned)p->first, n = (unsigned)p->n;
   xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, chunks * p->n, 2 * sizeof(float), err);
   if (!status)
-    status = xci_cl_run(device, "jump_parts", groups_of(n), chunks, err, "muuuummmm", c->f, (unsigned)c->n_samples,
-                        latents_of(c), first, n, c->threshold, c->margin, c->df, c->parts);
-  return status ? status : xci_cl_run(device, "jump_gradient", groups_of(n), 1, err, "muuummfm", c->parts,
+    status = xci_cl_run(device, "jump_parts", xci_cl_groups(n), chunks, err, "muuuummmm", c->f, (unsigned)c->n_samples,
+                        xci_cl_latents(c), first, n, c->threshold, c->margin, c->df, c->parts);
+  return status ? status : xci_cl_run(device, "jump_gradient", xci_cl_groups(n), 1, err, "muuummfm", c->parts,
                                       (unsigned)chunks, first, n, c->threshold, c->margin, share,
                                       c->threshold_gradient);
 }
@@ -196,8 +81,8 @@ static xcoder_status sparse_panel(xcoder_device *device, xci_coder *c, const xci
   cl_mem w_dec;
   xcoder_status status = xci_cl_panel_in(device, c, p, XCI_W_DEC, XCI_VALUE, true, &w_dec, err);
   if (!status)
-    status = xci_cl_run(device, "code_gradients", teams_of(n_codes), 1, err, "muummmmufmm", c->column_start,
-                        (unsigned)p->first, (unsigned)p->n, c->index, c->latent, c->residual, w_dec, columns_of(c),
+    status = xci_cl_run(device, "code_gradients", xci_cl_teams(n_codes), 1, err, "muummmmufmm", c->column_start,
+                        (unsigned)p->first, (unsigned)p->n, c->index, c->latent, c->residual, w_dec, xci_cl_columns(c),
                         scale, c->push, c->df);
   if (!status && c->has_near) status = jump_lists(device, c, p, o->l0_coefficient / (double)c->n_samples, err);
   if (!status) status = gather(device, c, p, c->value, c->residual, scale, w_dec, XCI_W_DEC, err);
@@ -209,14 +94,14 @@ static xcoder_status sparse_gradients(xcoder_device *device, xci_coder *c, size_
                                       double scale, xcoder_error *err) {
   xcoder_status status = list_columns(device, c, n_codes, err);
   if (!status)
-    status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start,
-                        c->value, latents_of(c), c->sums, 1u, c->positive);
+    status = xci_cl_run(device, "latent_sums", xci_cl_teams(c->shape.n_latents), 1, err, "mmumum", c->column_start,
+                        c->value, xci_cl_latents(c), c->sums, 1u, c->positive);
   if (!status) status = weigh(device, c, o->l1_coefficient, err);
   for (size_t i = 0; i < c->n_panels && !status; i++)
     status = sparse_panel(device, c, &c->panels[i], n_codes, o, scale, err);
   if (!status && !c->has_near)
-    status = xci_cl_run(device, "latent_sums", teams_of(c->shape.n_latents), 1, err, "mmumum", c->column_start, c->df,
-                        latents_of(c), c->tensor[XCI_B_ENC][XCI_GRADIENT], 0u, c->positive);
+    status = xci_cl_run(device, "latent_sums", xci_cl_teams(c->shape.n_latents), 1, err, "mmumum", c->column_start,
+                        c->df, xci_cl_latents(c), c->tensor[XCI_B_ENC][XCI_GRADIENT], 0u, c->positive);
   return status;
 }
 
@@ -232,12 +117,12 @@ static xcoder_status dense_decoder(xcoder_device *device, xci_coder *c, const xc
     status = xci_cl_coder_gemm(device, n, p->n, columns, (float)scale, residual,
                                (xci_cl_matrix){w, 0, columns, true}, 0, df, err);
   if (!status)
-    status = xci_cl_run(device, "mask_gradients", groups_of(p->n), n, err, "mmuuum", c->f, c->push, latents_of(c),
-                        (unsigned)p->first, (unsigned)p->n, c->df);
+    status = xci_cl_run(device, "mask_gradients", xci_cl_groups(p->n), n, err, "mmuuum", c->f, c->push,
+                        xci_cl_latents(c), (unsigned)p->first, (unsigned)p->n, c->df);
   if (!status && c->has_near) status = jump_columns(device, c, p, o->l0_coefficient / (double)n, err);
   if (!status)
-    status = xci_cl_run(device, "start_gradient", groups_of(columns), p->n, err, "mmuuuum", c->decay, w, columns_of(c),
-                        (unsigned)c->shape.d_model, latents_of(c), (unsigned)p->first, g);
+    status = xci_cl_run(device, "start_gradient", xci_cl_groups(columns), p->n, err, "mmuuuum", c->decay, w,
+                        xci_cl_columns(c), (unsigned)c->shape.d_model, xci_cl_latents(c), (unsigned)p->first, g);
   if (!status)
     status = xci_cl_coder_gemm(device, p->n, columns, n, (float)scale, f, residual, 1,
                                (xci_cl_matrix){g, 0, columns, false}, err);
@@ -261,11 +146,11 @@ static xcoder_status dense_gradients(xcoder_device *device, xci_coder *c, const 
   xcoder_status status = xci_cl_reserve(device, &c->df, &c->df_bytes, n * latents, sizeof(float), err);
   if (!status) status = xci_cl_sum_columns(device, c, c->f, latents, 1, c->sums, err);
   if (!status)
-    status = xci_cl_run(device, "count_columns", groups_of(latents), chunks, err, "muuum", c->f, (unsigned)n,
-                        latents_of(c), 1u, c->column_counts);
+    status = xci_cl_run(device, "count_columns", xci_cl_groups(latents), chunks, err, "muuum", c->f, (unsigned)n,
+                        xci_cl_latents(c), 1u, c->column_counts);
   if (!status)
-    status = xci_cl_run(device, "add_counts", groups_of(latents), 1, err, "muum", c->column_counts, (unsigned)chunks,
-                        latents_of(c), c->positive);
+    status = xci_cl_run(device, "add_counts", xci_cl_groups(latents), 1, err, "muum", c->column_counts,
+                        (unsigned)chunks, xci_cl_latents(c), c->positive);
   if (!status) status = weigh(device, c, o->l1_coefficient, err);
   for (size_t i = 0; i < c->n_panels && !status; i++) {
     status = dense_decoder(device, c, &c->panels[i], o, scale, err);
@@ -283,7 +168,8 @@ static xcoder_status find_least_score(xcoder_device *device, xci_coder *c, xcode
   xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, c->n_samples, sizeof(float), err);
   if (!status) status = xci_cl_fill_scores(device, c, err);
   if (!status)
-    status = xci_cl_run(device, "least_scores", c->n_samples, 1, err, "mmum", c->f, c->score, latents_of(c), c->parts);
+    status = xci_cl_run(device, "least_scores", c->n_samples, 1, err, "mmum", c->f, c->score, xci_cl_latents(c),
+                        c->parts);
   return status ? status : xci_cl_run(device, "least_of_rows", 1, 1, err, "mumu", c->parts, (unsigned)c->n_samples,
                                       c->results, (unsigned)XCI_CL_LEAST);
 }
@@ -293,7 +179,7 @@ static xcoder_status append_thresholds(xcoder_device *device, xci_coder *c, size
   const size_t latents = c->shape.n_latents, n_parts = xci_ceil_div(latents, XCI_CL_SQUARES);
   xcoder_status status = xci_cl_reserve(device, &c->parts, &c->parts_bytes, n_parts, sizeof(float), err);
   if (!status)
-    status = xci_cl_run(device, "square_parts", n_parts, 1, err, "muum", c->threshold_gradient, latents_of(c), 0u,
+    status = xci_cl_run(device, "square_parts", n_parts, 1, err, "muum", c->threshold_gradient, xci_cl_latents(c), 0u,
                         c->parts);
   if (!status) status = xci_cl_sum_pairs(device, c, c->parts, 0, n_parts, XCI_CL_THRESHOLD_SQUARES, err);
   return status ? status : xci_cl_copy(device, c->threshold_gradient, 0, c->results, to * sizeof(float),
@@ -307,7 +193,7 @@ static xcoder_status append_results(xcoder_device *device, xci_coder *c, const x
   xcoder_status status = c->is_ranked ? find_least_score(device, c, err) : XCODER_OK;
   *n_values = 2 * XCI_CL_RESULTS;
   if (!status && o->fired != NULL) {
-    status = xci_cl_run(device, "pack_fired", groups_of(n_words), 1, err, "mumu", c->positive, latents_of(c),
+    status = xci_cl_run(device, "pack_fired", xci_cl_groups(n_words), 1, err, "mumu", c->positive, xci_cl_latents(c),
                         c->results, (unsigned)*n_values);
     *n_values += n_words;
   }
@@ -341,9 +227,9 @@ static xcoder_status read_losses(xcoder_device *device, xci_coder *c, const xci_
   for (size_t i = 0; i < c->shape.n_checkpoints && !status; i++)
     status = xci_cl_sum_pairs(device, c, c->parts, i * c->n_samples, c->n_samples, (unsigned)i, err);
   if (!status) status = xci_cl_sum_pairs(device, c, c->sparsity, 0, c->shape.n_latents, XCI_CL_SPARSITY, err);
-  for (int t = 0; t < XCI_N_TENSORS && !status; t++) status = sum_squares(device, c, t, err);
+  for (int t = 0; t < XCI_N_TENSORS && !status; t++) status = xci_cl_sum_squares(device, c, t, err);
   if (!status)
-    status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->positive, latents_of(c), c->positive_start);
+    status = xci_cl_run(device, "scan", 1, 1, err, "mum", c->positive, xci_cl_latents(c), c->positive_start);
   if (!status)
     status = xci_cl_copy(device, c->positive_start, c->shape.n_latents * sizeof positive, c->results,
                          2 * XCI_CL_COUNT * sizeof *results, sizeof positive, err);
@@ -420,7 +306,7 @@ xcoder_status xci_cl_coder_backward(xcoder_device *device, xci_coder *c, const x
 static xcoder_status run_adam(xcoder_device *device, const xci_adam *adam, double clip, size_t n,
                               const cl_mem memory[XCI_CL_SLOTS], xcoder_error *err) {
   const double t = (double)adam->step;
-  return xci_cl_run(device, "adam", groups_of(n), 1, err, "uffffffffmmmm", (unsigned)n, clip, adam->beta1,
+  return xci_cl_run(device, "adam", xci_cl_groups(n), 1, err, "uffffffffmmmm", (unsigned)n, clip, adam->beta1,
                     1 - adam->beta1, adam->beta2, 1 - adam->beta2, adam->learning_rate / (1 - pow(adam->beta1, t)),
                     1 / sqrt(1 - pow(adam->beta2, t)), adam->epsilon, memory[XCI_VALUE], memory[XCI_MOMENT1],
                     memory[XCI_MOMENT2], memory[XCI_GRADIENT]);
