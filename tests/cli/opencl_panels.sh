@@ -92,7 +92,7 @@ grep -q 'device: cpu: .*a crosscoder of 2048 features needs' stderr || fail "aut
 cmp cpu/crosscoder.safetensors auto/crosscoder.safetensors || fail "auto on a small device is not the processor"
 posing=
 for what in --estimate --out=large; do
-  expect 6 " MiB of it for batches of 512, in one array 4.0" small "$program" "$@" --device=opencl --batch-size=512 $what
+  expect 6 " MiB of it for batches of 512, in one array" small "$program" "$@" --device=opencl --batch-size=512 $what
   [ ! -e large ] || fail "a folder of a job that the device refuses"
 done
 expect 0 "going on with the processor" small "$program" "$@" --device=opencl --batch-size=512 --fallback=cpu --out=large
