@@ -4,7 +4,7 @@
 # between items, and misused functions of OpenCL: the self-test, whose sizes are no multiples of a tile, a team or a
 # group, and the cases "few" of three test programs: batches without samples, codes or rows, blocks whose kernels the
 # self-test spares, and products and attention of tensor cores, whose instruction is emulated. Fails where a kernel was
-# not run. Oclgrind keeps each value of each item in tables: the last program takes 6 GiB. 77 without Oclgrind.
+# not run. Oclgrind keeps each value of each item in tables: the last program takes 14 GiB. 77 without Oclgrind.
 build=${1:-.}
 top=$(cd "$(dirname "$0")/.." && pwd)
 command -v oclgrind >/dev/null || { echo "skipped: no oclgrind"; exit 77; }
