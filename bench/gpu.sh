@@ -29,21 +29,21 @@ failed=
 # part SECONDS WHAT COMMAND...: a headline, the command, and what became of it. Its programs run through `limited`,
 # which gives them that time, or what is left of the whole.
 part() {
-  limit=$1 what=$2
+  limit=$1 title=$2
   shift 2
   left=$((started + ${GPU_MINUTES:-10} * 60 - $(date +%s)))
   [ "$limit" -le "$left" ] || limit=$left
-  echo "== $what"
+  echo "== $title"
   if [ "$limit" -le 0 ]; then
     echo "LEFT OUT: no time was left"
-    failed="$failed; $what"
+    failed="$failed; $title"
     return 1
   fi
   before=$(date +%s)
   "$@"
   result=$?
   [ $result -eq 77 ] && result=0 # skipped, and said so
-  [ $result -eq 0 ] || { echo "FAILED with status $result (124: not done after $limit s)"; failed="$failed; $what"; }
+  [ $result -eq 0 ] || { echo "FAILED with status $result (124: not done after $limit s)"; failed="$failed; $title"; }
   echo "-- $(($(date +%s) - before)) s"
   return $result
 }
