@@ -116,8 +116,9 @@ void cli_print_room(const cli_job *job) {
     return;
   printf("device memory   %s has %s and gives %s at once\n", xcoder_device_name(job->setting.device),
          cli_size((double)r->memory_bytes, a), cli_size((double)r->largest_bytes, b));
-  printf("                crosscoder %s, of which %s for a batch\n", cli_size((double)r->coder_bytes, a),
-         cli_size((double)r->batch_bytes, b));
+  if (r->coder_bytes > 0)
+    printf("                crosscoder %s, of which %s for a batch\n", cli_size((double)r->coder_bytes, a),
+           cli_size((double)r->batch_bytes, b));
   printf("                models %s, and %s to work in; samples %s\n", cli_size((double)e->plan.weight_bytes, a),
          cli_size((double)e->plan.work_bytes, b), cli_size((double)e->plan.window_bytes, c));
   if (r->n_host_panels > 0)

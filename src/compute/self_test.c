@@ -219,7 +219,7 @@ static xcoder_status encode_jump(side *s, const float *x, float theta, xcoder_er
 /* Which latents fired, and the least score. */
 static xcoder_status read_fired(side *s, xcoder_error *err) {
   uint32_t fired[(LATENTS + 31) / 32];
-  xci_losses losses;
+  xci_losses losses = {0};
   xcoder_status status = s->device->ops->coder_backward(s->device, s->coder, &(xci_objective){.fired = fired}, &losses,
                                                         err);
   for (size_t i = 0; i < LATENTS && !status; i++) s->out[i] = (float)(fired[i / 32] >> i % 32 & 1);
